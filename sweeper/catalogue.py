@@ -1,0 +1,95 @@
+"""What a space file may name: losses with their own parameters, models, data sets. Free of torch, so that checking a file is quick.
+
+``training/losses.py``, ``training/model.py`` and ``training/data.py`` implement each entry; a test holds both sides together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class LossParameter:
+    """A parameter that belongs to one loss: the closed interval it must lie in, and the value it has when a space file is silent."""
+
+    low: float
+    high: float
+    default: float
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossEntry:
+    """A built-in loss. ``elementwise``: its mean under ``reduction: elements`` runs over batch × classes, as in the notebook."""
+
+    doc: str
+    elementwise: bool
+    parameters: Mapping[str, LossParameter] = field(default_factory=dict)
+
+
+LOSSES: Mapping[str, LossEntry] = MappingProxyType(
+    {
+        "l1": LossEntry("absolute error of the raw outputs against one-hot targets (nn.L1Loss)", elementwise=True),
+        "cross_entropy": LossEntry("negative log-likelihood of the softmax, in nats", elementwise=False),
+        "focal": LossEntry(
+            "cross-entropy weighted by (1 - p)^gamma (Lin 2017, 1708.02002, eq. 4)",
+            elementwise=True,
+            parameters={"gamma": LossParameter(0.0, 20.0, 2.0, "focusing parameter; 0 is cross-entropy")},
+        ),
+        "mae": LossEntry("absolute error of the softmax against one-hot targets (Ghosh 2017, 1712.09482)", elementwise=True),
+        "mse": LossEntry("squared error of the softmax against one-hot targets, the Brier score", elementwise=True),
+        "label_smoothing": LossEntry(
+            "cross-entropy against smoothed targets (Szegedy 2016, 1512.00567, section 7)",
+            elementwise=False,
+            parameters={"smoothing": LossParameter(0.0, 1.0, 0.1, "share of the target spread over all classes")},
+        ),
+        "generalized_cross_entropy": LossEntry(
+            "(1 - p^q) / q, between cross-entropy (q -> 0) and MAE (q = 1) (Zhang & Sabuncu 2018, 1805.07836, eq. 6)",
+            elementwise=False,
+            parameters={"q": LossParameter(0.0, 1.0, 0.7, "0 is cross-entropy, 1 is the unhinged loss")},
+        ),
+        "poly1": LossEntry(
+            "cross-entropy plus epsilon * (1 - p) (Leng 2022, 2204.12511, eq. 6)",
+            elementwise=False,
+            parameters={"epsilon": LossParameter(-1.0, 100.0, 2.0, "weight of the first polynomial term")},
+        ),
+    }
+)
+
+MODELS: Mapping[str, str] = MappingProxyType(
+    {"convnet": "conv 3-4 k3, ReLU, max-pool 2; conv 4-8 k3, ReLU, max-pool 2; linear 288-32, ReLU; linear 32-10 (9,986 weights)"}
+)
+
+DATASETS: Mapping[str, str] = MappingProxyType(
+    {
+        "cifar10": "CIFAR-10 by torchvision, downloaded once and checksummed",
+        "parquet": "train and test Parquet files with img.bytes and label",
+        "imagefolder": "train/ and test/ with one folder per class",
+        "synthetic": "generated, deterministic, 32x32x3, ten classes; needs no download",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingParameter:
+    """A parameter of the optimiser or schedule: its type, closed interval, and whether ``low`` itself is excluded."""
+
+    type: type
+    low: float
+    high: float
+    low_open: bool
+    doc: str
+
+
+TRAINING_PARAMETERS: Mapping[str, TrainingParameter] = MappingProxyType(
+    {
+        "learning_rate": TrainingParameter(float, 0.0, 1e6, True, "step length of SGD at the first epoch"),
+        "momentum": TrainingParameter(float, 0.0, 1.0, False, "momentum of SGD"),
+        "weight_decay": TrainingParameter(float, 0.0, 1e3, False, "L2 penalty added to the gradient, as in torch.optim.SGD"),
+        "step_size": TrainingParameter(int, 1, 10**6, False, "epochs between drops of the learning rate (StepLR)"),
+        "step_gamma": TrainingParameter(float, 0.0, 1e3, True, "factor of each drop (StepLR's gamma)"),
+        "batch_size": TrainingParameter(int, 1, 10**6, False, "images per optimiser step"),
+    }
+)

@@ -1,0 +1,221 @@
+"""Frozen records that travel between layers, and the columns they are stored in: the one source of the Parquet schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Value: TypeAlias = float | int | str | bool
+"""What a parameter can be once it is drawn."""
+
+SCHEMA_VERSION = 1
+"""Written into the metadata of every Parquet file and into ``provenance.json``; raised when a column changes its meaning."""
+
+
+class Phase(StrEnum):
+    """``search``: tuned and pruned. ``confirm``: the best configuration of an arm on a fresh seed, never pruned."""
+
+    SEARCH = "search"
+    CONFIRM = "confirm"
+
+
+class TrialState(StrEnum):
+    """How a trial ended. ``diverged``: a loss stopped being finite, at the epoch in ``diverged_epoch``."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """What all trials of a sweep share. ``evaluate_on``: the split behind every ``val_*`` figure.
+
+    ``validation``: images held out of the training split, class-balanced, by seed. ``None`` with ``evaluate_on="test"`` is the notebook's
+    way: all training images train, and every epoch is measured on the test split.
+    """
+
+    model: str
+    epochs: int
+    reduction: Literal["batch", "elements"]
+    augment: bool
+    validation: int | None
+    evaluate_on: Literal["validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialConfig:
+    """One configuration to be trained once.
+
+    ``parameters`` holds every parameter, drawn or constant: ``loss``, the loss's own, ``learning_rate``, ``momentum``, ``weight_decay``,
+    ``step_size``, ``step_gamma``, ``batch_size``. ``number`` is Optuna's trial number in the study of this arm and phase.
+    ``seed`` alone fixes initial weights, validation split, batch order and augmentation.
+    """
+
+    arm: str
+    phase: Phase
+    number: int
+    seed: int
+    parameters: Mapping[str, Value]
+
+    @property
+    def trial_id(self) -> str:
+        """The name of this trial within its sweep: ``focal-3``, or ``focal-confirm-0``."""
+        return f"{study_name(self.arm, self.phase)}-{self.number}".replace("/", "-")
+
+
+def study_name(arm: str, phase: Phase) -> str:
+    """The Optuna study of an arm: its own name for the search, ``<arm>/confirm`` for the confirm phase."""
+    return arm if phase is Phase.SEARCH else f"{arm}/{phase}"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMetrics:
+    """One epoch of one trial. ``epoch`` counts from 1 and is Optuna's step.
+
+    ``epoch_seconds`` is this trial's share of the device: the wall seconds of its pack's epoch divided by the live members.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_nll: float
+    val_brier: float
+    val_ece: float
+    learning_rate: float
+    epoch_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TestMetrics:
+    """Figures of a trained network on the test split, read once; ``*_scaled`` after temperature scaling fitted on validation."""
+
+    __test__ = False  # not a test class, whatever pytest reads into the name
+
+    test_loss: float
+    test_accuracy: float
+    test_nll: float
+    test_brier: float
+    test_ece: float
+    temperature: float | None = None
+    test_nll_scaled: float | None = None
+    test_brier_scaled: float | None = None
+    test_ece_scaled: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOutcome:
+    """The end of a trial, whatever it was: one row of ``trials/``."""
+
+    config: TrialConfig
+    state: TrialState
+    value: float | None
+    epochs: tuple[EpochMetrics, ...]
+    test: TestMetrics | None = None
+    pack: str | None = None
+    device: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    diverged_epoch: int | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as stored: its Arrow type by name, its unit ("" for none), and what it holds."""
+
+    name: str
+    type: Literal["string", "int64", "float64", "bool"]
+    unit: str
+    doc: str
+
+
+VAL_METRICS: Mapping[str, tuple[str, str]] = {
+    "val_loss": ("", "the trial's own loss on the validation split; not comparable between losses"),
+    "val_accuracy": ("fraction", "accuracy on the validation split"),
+    "val_nll": ("nats", "negative log-likelihood on the validation split"),
+    "val_brier": ("", "Brier score on the validation split, 0 to 2"),
+    "val_ece": ("fraction", "expected calibration error on the validation split, 15 equal-width bins"),
+}
+"""Metrics of an epoch by name, with unit and meaning; any of them may be ``search.metric``."""
+
+MAXIMIZED_METRICS = frozenset({"val_accuracy"})
+"""Metrics of which more is better; of all others less is better."""
+
+IDENTITY_COLUMNS = (
+    Column("sweep", "string", "", "id of the sweep, the name of its folder"),
+    Column("arm", "string", "", "value of the compared parameter"),
+    Column("phase", "string", "", "search or confirm"),
+    Column("trial", "string", "", "name of the trial, unique within the sweep"),
+    Column("number", "int64", "", "Optuna's trial number in its study"),
+)
+
+TRIAL_COLUMNS = (
+    *IDENTITY_COLUMNS,
+    Column("study", "string", "", "Optuna study in studies.journal that owns the trial"),
+    Column("pack", "string", "", "Ray Tune trial that trained it, alone or together with others"),
+    Column("seed", "int64", "", "fixes initial weights, split, batch order and augmentation"),
+    Column("state", "string", "", "complete, pruned, failed or diverged"),
+    Column("value", "float64", "", "what Optuna was told: the search metric after the last epoch; null unless complete"),
+    Column("best_epoch", "int64", "", "epoch with the best search metric"),
+    *(
+        Column(f"{when}_{name}", "float64", unit, f"{doc}, at {'best_epoch' if when == 'best' else 'the last epoch'}")
+        for when in ("best", "last")
+        for name, (unit, doc) in VAL_METRICS.items()
+    ),
+    Column("test_loss", "float64", "", "the trial's own loss on the test split"),
+    Column("test_accuracy", "float64", "fraction", "accuracy on the test split"),
+    Column("test_nll", "float64", "nats", "negative log-likelihood on the test split"),
+    Column("test_brier", "float64", "", "Brier score on the test split"),
+    Column("test_ece", "float64", "fraction", "expected calibration error on the test split, 15 equal-width bins"),
+    Column("temperature", "float64", "", "divisor of the logits that minimises the NLL on the validation split"),
+    Column("test_nll_scaled", "float64", "nats", "test_nll after temperature scaling"),
+    Column("test_brier_scaled", "float64", "", "test_brier after temperature scaling"),
+    Column("test_ece_scaled", "float64", "fraction", "test_ece after temperature scaling"),
+    Column("epochs", "int64", "", "epochs trained"),
+    Column("train_seconds", "float64", "s", "sum of epoch_seconds: this trial's share of the device"),
+    Column("device", "string", "", "device that trained it"),
+    Column("attempts", "int64", "", "how often it was started"),
+    Column("diverged_epoch", "int64", "", "epoch at which a loss stopped being finite"),
+    Column("error", "string", "", "first line of the error of a failed trial"),
+    Column("traceback", "string", "", "traceback of a failed trial"),
+)
+"""Columns of ``trials/``; one ``param_<name>`` column per parameter follows, typed by the space."""
+
+EPOCH_COLUMNS = (
+    *IDENTITY_COLUMNS,
+    Column("epoch", "int64", "", "counts from 1; Optuna's step"),
+    Column("train_loss", "float64", "", "the trial's own loss, mean over the epoch's batches in training mode"),
+    Column("train_accuracy", "float64", "fraction", "accuracy on augmented training batches while the weights change"),
+    *(Column(name, "float64", unit, doc) for name, (unit, doc) in VAL_METRICS.items()),
+    Column("learning_rate", "float64", "", "learning rate of this epoch"),
+    Column("epoch_seconds", "float64", "s", "wall seconds of the pack's epoch divided by its live members"),
+)
+"""Columns of ``epochs/``, one row per trial and epoch."""
+
+PREDICTION_COLUMNS = (
+    *IDENTITY_COLUMNS,
+    Column("seed", "int64", "", "seed of the trial"),
+    Column("split", "string", "", "validation or test"),
+    Column("image", "int64", "", "index of the image in the file order of its source split (train for validation)"),
+    Column("label", "int64", "", "true class"),
+)
+"""Columns of ``predictions/``; ``logit_0`` … (float16, one per class) follow."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """Logits of one trained network on one split: ``images`` (n,), ``labels`` (n,), ``logits`` (n, classes) in float32."""
+
+    split: Literal["validation", "test"]
+    images: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]

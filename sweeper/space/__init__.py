@@ -1,0 +1,1 @@
+"""YAML in, validated space out, Optuna distributions from it."""
