@@ -1,0 +1,142 @@
+"""Bytes and names in a folder on a local disk or on object storage, through ``pyarrow.fs``.
+
+Every file appears whole or not at all: it is written aside, flushed to the disk and renamed (object storage publishes an object only when
+its upload is complete).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs as pafs
+
+from sweeper.errors import StoreError
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
+
+
+class Folder:
+    """A folder on a local disk or on object storage. Knows bytes and names, nothing of sweeps.
+
+    Raises:
+        StoreError: whenever the storage refuses, with the file's name and the system's own reason.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/") or "/"
+        self.local = "://" not in self.uri
+        self._filesystem: pafs.FileSystem | None = None
+        self._path = ""
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"uri": self.uri}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.__init__(state["uri"])  # type: ignore[misc]
+
+    def __truediv__(self, name: str) -> Folder:
+        return Folder(f"{self.uri}/{name}")
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def _open(self) -> tuple[pafs.FileSystem, str]:
+        if self._filesystem is None:
+            try:
+                if self.local:
+                    self._filesystem, self._path = pafs.LocalFileSystem(), str(Path(self.uri).absolute())
+                else:
+                    self._filesystem, self._path = pafs.FileSystem.from_uri(self.uri)
+            except (pa.ArrowInvalid, OSError, ValueError) as error:
+                raise StoreError(f"{self.uri}: cannot open this storage: {first_line(error)}") from error
+        return self._filesystem, self._path
+
+    def exists(self, name: str = "") -> bool:
+        filesystem, path = self._open()
+        with self._explained(name):
+            return bool(filesystem.get_file_info(_join(path, name)).type != pafs.FileType.NotFound)
+
+    def names(self, name: str = "", *, directories: bool = False) -> list[str]:
+        """Names of the files (or folders) directly below ``name``, sorted; empty where there is no such folder."""
+        filesystem, path = self._open()
+        wanted = pafs.FileType.Directory if directories else pafs.FileType.File
+        with self._explained(name):
+            infos = filesystem.get_file_info(pafs.FileSelector(_join(path, name), allow_not_found=True))
+        return sorted(info.base_name for info in infos if info.type == wanted)
+
+    def read(self, name: str) -> bytes:
+        filesystem, path = self._open()
+        with self._explained(name), filesystem.open_input_file(_join(path, name)) as file:
+            return bytes(file.read())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make ``name`` hold ``content``: whole and on the disk when this returns, or unchanged when it raises."""
+        filesystem, path = self._open()
+        with self._explained(name):
+            if self.local:
+                _write_atomically(Path(path) / name, content)
+            else:
+                with filesystem.open_output_stream(_join(path, name)) as file:
+                    file.write(content)
+
+    def delete(self, name: str) -> None:
+        filesystem, path = self._open()
+        with self._explained(name), contextlib.suppress(FileNotFoundError):
+            filesystem.delete_file(_join(path, name))
+
+    def make(self, name: str = "") -> None:
+        """Create the folder ``name`` where the storage has folders."""
+        filesystem, path = self._open()
+        if self.local:
+            with self._explained(name):
+                filesystem.create_dir(_join(path, name), recursive=True)
+
+    @contextlib.contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{_join(self.uri, name)}: {first_line(error)}") from error
+
+
+def file_name(name: str) -> str:
+    """A file name for any printable name: unsafe characters are replaced, and a hash keeps two different names apart."""
+    safe = _UNSAFE.sub("_", name)[:80].strip(".")
+    return safe if safe == name else f"{safe or 'x'}-{uuid.uuid5(uuid.NAMESPACE_OID, name).hex[:8]}"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if name else path
+
+
+def first_line(error: BaseException) -> str:
+    """The reason of a system or library error, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name[:100]}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

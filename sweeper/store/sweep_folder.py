@@ -1,0 +1,199 @@
+"""One sweep's folder ``results/<sweep-id>/``: the one owner of its file names, and of what each file holds."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sweeper.errors import StoreError
+from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, EpochMetrics, Predictions, TrialConfig
+from sweeper.store.folder import Folder, file_name
+from sweeper.store.tables import StoredTable, merge_files, parquet_bytes, read_table, write_rows
+
+_FLOAT16_MAX = 65504.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What continues an interrupted trial: plain arrays, the epochs behind them, and the configuration they belong to."""
+
+    arrays: Mapping[str, np.ndarray[Any, Any]]
+    history: tuple[EpochMetrics, ...]
+    config: TrialConfig
+
+
+class SweepFolder:
+    """One sweep's folder, on a local disk or on object storage; can be pickled, so that workers write to it too."""
+
+    def __init__(self, uri: str) -> None:
+        self.folder = Folder(uri)
+        self.id = self.folder.uri.rsplit("/", 1)[-1]
+
+    def __str__(self) -> str:
+        return self.folder.uri
+
+    @property
+    def local_folder(self) -> Path:
+        """Where the driver appends to files: the sweep's folder itself when it is local."""
+        return Path(self.folder.uri)
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal, which one writer appends to."""
+        return self.local_folder / "studies.journal"
+
+    @property
+    def row_log(self) -> Path:
+        """Rows that are not in Parquet yet, appended line by line."""
+        return self.local_folder / "tune" / "rows.jsonl"
+
+    def exists(self) -> bool:
+        return self.folder.exists("sweep.yaml")
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            StoreError: if a sweep of this id is already there, or the storage refuses.
+        """
+        if self.exists():
+            raise StoreError(f"{self}: a sweep is already there; continue it with `sweep resume {self}` or give another --name")
+        for name in ("trials", "epochs", "predictions", "checkpoints", "tune"):
+            self.folder.make(name)
+
+    def write_space(self, text: str) -> None:
+        self.folder.write("sweep.yaml", text.encode())
+
+    def read_space(self) -> str:
+        return self._read_text("sweep.yaml")
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        content = {"schema_version": SCHEMA_VERSION, **provenance}
+        self.folder.write("provenance.json", (json.dumps(content, indent=2) + "\n").encode())
+
+    def read_provenance(self) -> dict[str, Any]:
+        """What the sweep was run with; empty where the file is missing.
+
+        Raises:
+            StoreError: if the file is there and is not a JSON object.
+        """
+        if not self.folder.exists("provenance.json"):
+            return {}
+        try:
+            content = json.loads(self._read_text("provenance.json"))
+        except ValueError as error:
+            raise StoreError(f"{self}/provenance.json: not valid JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise StoreError(f"{self}/provenance.json: expected an object, found {type(content).__name__}")
+        return content
+
+    def write_trials(self, rows: Sequence[Mapping[str, Any]], parameter_types: Mapping[str, str]) -> None:
+        """Add one file of trial rows; the ``param_*`` columns are the same in every file of a sweep, so that they read as one table."""
+        parameters = [Column(f"param_{name}", kind, "", "") for name, kind in sorted(parameter_types.items())]  # type: ignore[arg-type]
+        write_rows(self.folder, "trials", rows, [*TRIAL_COLUMNS, *parameters])
+
+    def write_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add one file of epoch rows."""
+        write_rows(self.folder, "epochs", rows, EPOCH_COLUMNS)
+
+    def write_predictions(self, config: TrialConfig, predictions: Iterable[Predictions]) -> None:
+        """Write the logits of one trial, rounded to float16 and clipped to its range, as one file."""
+        tables = []
+        for part in predictions:
+            n_images, n_classes = part.logits.shape
+            identity = (self.id, config.arm, str(config.phase), config.trial_id, config.number, config.seed, part.split)
+            constants = [pa.repeat(pa.scalar(value), n_images) for value in identity]
+            logits = np.clip(part.logits, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
+            columns = [*constants, pa.array(part.images), pa.array(part.labels), *(pa.array(logits[:, cls]) for cls in range(n_classes))]
+            names = [*(column.name for column in PREDICTION_COLUMNS), *(f"logit_{cls}" for cls in range(n_classes))]
+            tables.append(pa.Table.from_arrays(columns, names=names))
+        table = pa.concat_tables(tables)
+        logit_names = [name for name in table.column_names if name.startswith("logit_")]
+        self.folder.write(f"predictions/{file_name(config.trial_id)}.parquet", parquet_bytes(table, plain_columns=logit_names))
+
+    def read_trials(self) -> StoredTable:
+        """One row per finished trial: ``records.TRIAL_COLUMNS`` and a ``param_<name>`` column per parameter."""
+        return read_table(self.folder, "trials")
+
+    def read_epochs(self) -> StoredTable:
+        """One row per trial and epoch: ``records.EPOCH_COLUMNS``."""
+        return read_table(self.folder, "epochs")
+
+    def read_predictions(self, arm: str | None = None) -> StoredTable:
+        """Logits of the confirm phase, of one arm or of all: ``records.PREDICTION_COLUMNS`` and ``logit_<class>``."""
+        return read_table(self.folder, "predictions", arm)
+
+    def compact(self) -> None:
+        """Merge the files of trials and of epochs into one each."""
+        merge_files(self.folder, "trials")
+        merge_files(self.folder, "epochs")
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep what continues this trial, as plain arrays: reading it back needs no pickle."""
+        config = checkpoint.config
+        meta = {"schema_version": SCHEMA_VERSION, "config": _identity(config), "history": [asdict(epoch) for epoch in checkpoint.history]}
+        arrays: dict[str, Any] = {**checkpoint.arrays, "__meta__": np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        self.folder.write(_checkpoint_name(config.trial_id), buffer.getvalue())
+
+    def read_checkpoint(self, config: TrialConfig) -> Checkpoint | None:
+        """The last checkpoint of this trial; ``None`` where there is none, it is not whole, or it belongs to another configuration.
+
+        A torn file (a disk that lied about flushing) costs the trial's time, and loses nothing.
+        """
+        name = _checkpoint_name(config.trial_id)
+        if not self.folder.exists(name):
+            return None
+        try:
+            with np.load(io.BytesIO(self.folder.read(name)), allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files if key != "__meta__"}
+                meta = json.loads(bytes(file["__meta__"]))
+            history = tuple(EpochMetrics(**epoch) for epoch in meta["history"])
+            ours = meta["schema_version"] == SCHEMA_VERSION and meta["config"] == _identity(config)
+        except Exception:  # any way in which a foreign or torn file fails to parse means the same: no checkpoint
+            return None
+        return Checkpoint(arrays, history, config) if ours else None
+
+    def delete_checkpoint(self, trial_id: str) -> None:
+        self.folder.delete(_checkpoint_name(trial_id))
+
+    def _read_text(self, name: str) -> str:
+        try:
+            return self.folder.read(name).decode()
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{self}/{name}: not UTF-8 text: {error}") from error
+
+
+def find_sweeps(uri: str) -> list[SweepFolder]:
+    """The sweeps below a results folder, oldest first, or the one sweep that ``uri`` itself is.
+
+    Raises:
+        StoreError: if the folder does not exist or holds no sweep.
+    """
+    folder, hint = Folder(uri), "run one: sweep run search_spaces/quickstart.yaml"
+    itself = SweepFolder(folder.uri)
+    if itself.exists():
+        return [itself]
+    if folder.local and not folder.exists():
+        raise StoreError(f"{uri}: no such folder; {hint}")
+    found = [SweepFolder(f"{folder.uri}/{name}") for name in folder.names(directories=True)]
+    sweeps = [sweep for sweep in found if sweep.exists()]
+    if not sweeps:
+        raise StoreError(f"{uri}: no sweep in this folder (a sweep's folder holds sweep.yaml); {hint}")
+    return sorted(sweeps, key=lambda sweep: (str(sweep.read_provenance().get("started_at", "")), sweep.id))
+
+
+def _checkpoint_name(trial_id: str) -> str:
+    return f"checkpoints/{file_name(trial_id)}.npz"
+
+
+def _identity(config: TrialConfig) -> dict[str, Any]:
+    return {**asdict(config), "parameters": dict(config.parameters)}
