@@ -1,0 +1,115 @@
+"""The data set every reader returns: plain read-only numpy arrays, checked, with a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from numpy.typing import NDArray
+
+from sweeper.errors import DataError
+
+ChannelStats: TypeAlias = tuple[float, float, float]
+"""One figure for each of red, green and blue, of pixels scaled to 0..1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels of both splits, and what is needed to normalise and to name them.
+
+    Plain numpy, so that the driver can put it into Ray's object store and every worker of a node maps the same memory. The arrays are
+    read-only, as they are when they come out of that store: ``torch.from_numpy`` warns about them, ``torch.tensor`` copies.
+    ``mean`` and ``std`` belong to pixels divided by 255. ``fingerprint``: SHA-256 over shapes, pixels and labels, in hexadecimal.
+    """
+
+    name: str
+    train_images: UInt8[np.ndarray, "train h w 3"]
+    train_labels: Int64[np.ndarray, " train"]
+    test_images: UInt8[np.ndarray, "test h w 3"]
+    test_labels: Int64[np.ndarray, " test"]
+    classes: tuple[str, ...]
+    mean: ChannelStats
+    std: ChannelStats
+    fingerprint: str
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; labels run from 0 to one less."""
+        return len(self.classes)
+
+
+def make_dataset(
+    name: str,
+    train: tuple[UInt8[np.ndarray, "train h w 3"], Int64[np.ndarray, " train"]],
+    test: tuple[UInt8[np.ndarray, "test h w 3"], Int64[np.ndarray, " test"]],
+    classes: Sequence[str],
+    mean: ChannelStats,
+    std: ChannelStats,
+) -> Dataset:
+    """A ``Dataset`` of these arrays, made contiguous and read-only, with its fingerprint."""
+    train_images, train_labels, test_images, test_labels = (_frozen(array) for array in (*train, *test))
+    return Dataset(
+        name=name,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        classes=tuple(classes),
+        mean=mean,
+        std=std,
+        fingerprint=fingerprint(train_images, train_labels, test_images, test_labels),
+    )
+
+
+def fingerprint(*arrays: NDArray[np.generic]) -> str:
+    """SHA-256, in hexadecimal, over the type, shape and content of each array; the same on every platform."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        digest.update(f"{little_endian.dtype.str}{little_endian.shape}".encode())
+        digest.update(memoryview(little_endian.reshape(-1).view(np.uint8)))
+    return digest.hexdigest()
+
+
+def channel_stats(images: UInt8[np.ndarray, "n h w 3"]) -> tuple[ChannelStats, ChannelStats]:
+    """Mean and standard deviation of each channel over all images, of pixels divided by 255.
+
+    Exact: counted from the histogram of each channel. A channel that never changes gets the standard deviation 1, so that it can be
+    divided by.
+    """
+    levels = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(3):
+        share = np.bincount(images[..., channel].reshape(-1), minlength=256) / images[..., channel].size
+        mean = float(share @ levels)
+        deviation = float(np.sqrt(share @ (levels - mean) ** 2))
+        means.append(mean)
+        deviations.append(deviation if share.max() < 1 else 1.0)
+    return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
+
+
+def check_labels(source: str, labels: Int64[np.ndarray, " n"], n_classes: int, *, complete: bool) -> None:
+    """Raises ``DataError`` unless every label lies in 0..``n_classes`` - 1 and, if ``complete``, every class has an image."""
+    counts = np.bincount(labels[(labels >= 0) & (labels < n_classes)], minlength=n_classes)
+    outside = np.flatnonzero((labels < 0) | (labels >= n_classes))
+    if outside.size:
+        raise DataError(
+            f"{source}: label: must lie in 0..{n_classes - 1} ({n_classes} classes), got {labels[outside[0]]} in row {outside[0]}"
+            f" ({outside.size} such row{'s' if outside.size > 1 else ''}); number the classes from 0 without gaps"
+        )
+    if complete and not counts.all():
+        empty = ", ".join(map(str, np.flatnonzero(counts == 0)[:10]))
+        raise DataError(
+            f"{source}: label: every class from 0 to {n_classes - 1} must have an image, found none of class {empty}; "
+            "number the classes from 0 without gaps"
+        )
+
+
+def _frozen(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
