@@ -71,7 +71,7 @@ def fingerprint(*arrays: NDArray[np.generic]) -> str:
     for array in arrays:
         little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         digest.update(f"{little_endian.dtype.str}{little_endian.shape}".encode())
-        digest.update(memoryview(little_endian.reshape(-1).view(np.uint8)))
+        digest.update(little_endian.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -96,7 +96,7 @@ class Draws:
         """One integer of ``low`` … ``high`` (both included) for each image, shaped to be combined with (n, h, w)."""
         words = self._words[:, self._used] >> np.uint64(11)
         self._used += 1
-        return (low + (words % np.uint64(high - low + 1)).astype(np.int16))[:, None, None].astype(np.int16)
+        return np.asarray(low + (words % np.uint64(high - low + 1)).astype(np.int16), dtype=np.int16)[:, None, None]
 
 
 def _render(labels: Int64[np.ndarray, " n"], draws: Draws, grain: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
@@ -112,7 +112,7 @@ def _render(labels: Int64[np.ndarray, " n"], draws: Draws, grain: UInt8[np.ndarr
         pixels[..., channel] += (own_wave * (own_contrast * own_colour >> 6)) >> 7
         pixels[..., channel] += (other_wave * (other_contrast * other_colour >> 6)) >> 7
         pixels[..., channel] += light + background
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels, 0, 255), dtype=np.uint8)
 
 
 def _wave(kinds: Int64[np.ndarray, " n"], draws: Draws) -> NDArray[np.int16]:
@@ -127,4 +127,4 @@ def _wave(kinds: Int64[np.ndarray, " n"], draws: Draws) -> NDArray[np.int16]:
     crossed = np.array([kind.crossed for kind in KINDS])[kinds]
     mirrored = SINE[(across * ACROSS - down * DOWN + draws.integers(0, 255))[crossed] & 255]
     height[crossed] = (height[crossed] + mirrored) * 3 >> 2
-    return height
+    return np.asarray(height)

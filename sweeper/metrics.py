@@ -1,0 +1,162 @@
+"""Measures of stored logits on one scale for every loss: accuracy, NLL, Brier score, calibration, and temperature scaling.
+
+``logits`` are raw outputs (n, classes) of any floating type, ``labels`` the true classes (n,). Everything is computed in float64.
+Logits that are not finite give NaN (for accuracy: a miss). Every function raises ``DataError`` for no images, shapes that do not match,
+and labels that are no class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64, Int, Int64
+from scipy.optimize import brentq
+
+from sweeper.errors import DataError
+
+DEFAULT_BINS = 15
+TEMPERATURE_RANGE = (1e-2, 1e2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reliability:
+    """Images grouped by the probability of their top class; ``confidence`` and ``accuracy`` are means of a bin, NaN where it is empty."""
+
+    edges: Float64[np.ndarray, " bins+1"]
+    counts: Int64[np.ndarray, " bins"]
+    confidence: Float64[np.ndarray, " bins"]
+    accuracy: Float64[np.ndarray, " bins"]
+
+
+def log_softmax(logits: Float[np.ndarray, "*n cls"]) -> Float64[np.ndarray, "*n cls"]:
+    """Logarithm (nats) of the softmax over the last axis; finite for all finite float32 logits, NaN in a row with others."""
+    centred = _centred(logits)
+    return np.asarray(centred - np.log(np.exp(centred).sum(axis=-1, keepdims=True)))
+
+
+def accuracy(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
+    """Fraction of images whose highest logit is their label's; among equal logits the lowest class counts."""
+    _check(logits, labels)
+    return float(_hits(logits, labels).mean())
+
+
+def nll(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
+    """Mean negative log-likelihood of the labels under the softmax, in nats."""
+    _check(logits, labels)
+    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+
+
+def brier(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
+    """Mean over images of the squared distance between softmax and one-hot label, summed over classes: 0 (sure, right) to 2 (sure, wrong).
+
+    Brier 1950, Verification of forecasts expressed in terms of probability, eq. 2.
+    """
+    _check(logits, labels)
+    distance = np.exp(log_softmax(logits))
+    distance[np.arange(len(labels)), labels] -= 1
+    return float((distance**2).sum(axis=-1).mean())
+
+
+def ece(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"], n_bins: int = DEFAULT_BINS) -> float:
+    """Expected calibration error, a fraction: the mean over images of |accuracy - confidence| of their bin.
+
+    Bins of equal width as in ``reliability``. Guo 2017 (1706.04599), eq. 3.
+    """
+    bins = reliability(logits, labels, n_bins)
+    if not np.isfinite(logits).all():
+        return float("nan")
+    filled = bins.counts > 0
+    gaps = np.abs(bins.accuracy[filled] - bins.confidence[filled])
+    return float((bins.counts[filled] * gaps).sum() / len(labels))
+
+
+def reliability(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"], n_bins: int = DEFAULT_BINS) -> Reliability:
+    """Count, mean confidence and accuracy of the images in each of ``n_bins`` bins of equal width over the top class's probability.
+
+    Bin i (from 0) holds i / n_bins < p <= (i + 1) / n_bins: an edge belongs to the bin below it, so p = 1 lies in the last bin
+    (Guo 2017, 1706.04599, section 2). Images with logits that are not finite are in no bin.
+    """
+    _check(logits, labels)
+    if n_bins < 1:
+        raise DataError(f"n_bins: must be >= 1, got {n_bins}")
+    confidence = np.exp(log_softmax(logits)).max(axis=-1)
+    measured = np.isfinite(confidence)
+    confidence, hits = confidence[measured], _hits(logits, labels)[measured]
+    bins = np.ceil(confidence * n_bins).astype(np.int64) - 1  # the engine's formula, so that both put an edge into the same bin
+    counts = np.bincount(bins, minlength=n_bins)
+    with np.errstate(invalid="ignore"):
+        return Reliability(
+            edges=np.linspace(0.0, 1.0, n_bins + 1),
+            counts=counts,
+            confidence=np.bincount(bins, weights=confidence, minlength=n_bins) / counts,
+            accuracy=np.bincount(bins, weights=hits, minlength=n_bins) / counts,
+        )
+
+
+def confusion_matrix(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> Int64[np.ndarray, "cls cls"]:
+    """Number of images of each true class (row) that were given each class (column); images without finite logits are left out."""
+    _check(logits, labels)
+    measured = np.isfinite(logits).all(axis=-1)
+    n_classes = logits.shape[1]
+    cells = labels[measured].astype(np.int64) * n_classes + np.argmax(logits[measured], axis=-1)
+    return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def per_class_accuracy(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> Float64[np.ndarray, " cls"]:
+    """Fraction of the images of each class that are given it (recall); NaN for a class without images."""
+    _check(logits, labels)
+    n_classes = logits.shape[1]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(
+            np.bincount(labels, weights=_hits(logits, labels), minlength=n_classes) / np.bincount(labels, minlength=n_classes)
+        )
+
+
+def fit_temperature(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
+    """The T in 0.01 … 100 for which ``nll(logits / T, labels)`` is least (Guo 2017, 1706.04599, section 4.2); fit it on validation.
+
+    The NLL is convex in 1 / T, so the sign of its slope tells on which side the minimum lies, and a bound is returned where it lies
+    beyond. Where the NLL does not depend on T (all logits equal, one class, slope lost to underflow at T = 1) the answer is 1: nothing
+    is scaled. NaN when a logit is not finite.
+    """
+    _check(logits, labels)
+    if not np.isfinite(logits).all():
+        return float("nan")
+    centred = _centred(logits)
+    target = centred[np.arange(len(labels)), labels]
+
+    def slope(log_temperature: float) -> float:
+        """Derivative of the NLL by 1 / T: the mean logit under the softmax less the label's own."""
+        weights = np.exp(centred * np.exp(-log_temperature))
+        return float(((weights * centred).sum(axis=-1) / weights.sum(axis=-1) - target).mean())
+
+    at_one = slope(0.0)
+    if at_one == 0:
+        return 1.0
+    bound = TEMPERATURE_RANGE[0] if at_one < 0 else TEMPERATURE_RANGE[1]
+    if slope(np.log(bound)) * at_one >= 0:
+        return bound
+    return float(np.exp(brentq(slope, min(0.0, np.log(bound)), max(0.0, np.log(bound)), xtol=1e-10)))
+
+
+def _centred(logits: Float[np.ndarray, "*n cls"]) -> Float64[np.ndarray, "*n cls"]:
+    """Logits less the highest of their image; NaN for an image with a logit that is not finite."""
+    wide = np.asarray(logits, dtype=np.float64)
+    finite = np.where(np.isfinite(wide).all(axis=-1, keepdims=True), wide, np.nan)
+    return np.asarray(finite - finite.max(axis=-1, keepdims=True))
+
+
+def _hits(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """1 for each image that is classified right, else 0."""
+    return np.asarray((np.argmax(logits, axis=-1) == labels) & np.isfinite(logits).all(axis=-1), dtype=np.float64)
+
+
+def _check(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> None:
+    if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels) or 0 in logits.shape:
+        raise DataError(f"logits and labels: must have shapes (n, classes) and (n,) with n >= 1, got {logits.shape} and {labels.shape}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"labels: must be integers, got {labels.dtype}")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        worst = labels.min() if labels.min() < 0 else labels.max()
+        raise DataError(f"labels: must lie in 0..{logits.shape[1] - 1}, the classes of the logits, got {worst}")
