@@ -1,0 +1,110 @@
+"""The losses of a pack's members side by side: members of one loss in one call, each user's own loss in a call of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sweeper.catalogue import LOSSES
+from sweeper.errors import TrainingError
+from sweeper.records import Value
+from sweeper.training.custom_loss import CustomLoss, MemberFailure, is_import_path
+from sweeper.training.losses import LOSS_FUNCTIONS, LossFunction
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLoss:
+    """The loss of one member: its name, the trial's parameters, its batch size, and the callable behind it when it is the user's own.
+
+    Raises :class:`TrainingError` for a name that the catalogue does not know.
+    """
+
+    name: str
+    parameters: Mapping[str, Value]
+    batch_size: int
+    custom: CustomLoss | None = None
+
+    def __post_init__(self) -> None:
+        if not is_import_path(self.name) and self.name not in LOSSES:
+            raise TrainingError(f"unknown loss {self.name!r}; known are {', '.join(LOSSES)}, or package.module:Name for one of your own")
+
+
+@dataclass(frozen=True, slots=True)
+class _Builtin:
+    """Members ``rows`` that share a loss of the catalogue; ``parameters`` hold a value for each of them."""
+
+    rows: slice
+    function: LossFunction
+    parameters: Mapping[str, Float[Tensor, " member"]]
+    divisor: int
+
+    def __call__(self, logits: Float[Tensor, "all batch cls"], labels: Int[Tensor, "all batch"]) -> Float[Tensor, " member"]:
+        """Mean loss of these members; ``logits`` are already theirs alone."""
+        return self.function(logits, labels[self.rows], **self.parameters).mean(1) / self.divisor
+
+
+class Criterion:
+    """Loss and gradient of each member on its own logits. Members must come sorted by the names of their losses.
+
+    ``failures``: by row, the members whose own loss failed; their gradient is zero from then on.
+    """
+
+    def __init__(
+        self, members: Sequence[MemberLoss], reduction: Literal["batch", "elements"], n_classes: int, device: torch.device
+    ) -> None:
+        self.failures: dict[int, MemberFailure] = {}
+        self._builtins: list[_Builtin] = []
+        self._customs = {row: (member.custom, member.batch_size) for row, member in enumerate(members) if member.custom is not None}
+        start = 0
+        for name, group in groupby(members, key=lambda member: member.name):
+            same = list(group)
+            rows = slice(start, start + len(same))
+            start = rows.stop
+            if name not in LOSSES:
+                continue
+            entry = LOSSES[name]
+            parameters = {
+                key: torch.tensor([float(member.parameters.get(key, parameter.default)) for member in same], device=device)
+                for key, parameter in entry.parameters.items()
+            }
+            divisor = n_classes if entry.elementwise and reduction == "elements" else 1
+            self._builtins.append(_Builtin(rows, LOSS_FUNCTIONS[name], parameters, divisor))
+
+    def loss(self, logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Float[Tensor, " member"]:
+        """Mean loss of each member over the images of a split; NaN where its own loss has failed."""
+        means = logits.new_full(logits.shape[:1], torch.nan)
+        for builtin in self._builtins:
+            means[builtin.rows] = builtin(logits[builtin.rows], labels)
+        for row, (custom, batch_size) in self._customs.items():
+            if row not in self.failures:
+                try:
+                    means[row] = custom.mean_over(logits[row], labels[row], batch_size)
+                except Exception as error:  # whatever the user's code raises is this member's failure
+                    self.failures[row] = MemberFailure.of(error)
+        return means
+
+    def loss_and_gradient(
+        self, logits: Float[Tensor, "member batch cls"], labels: Int[Tensor, "member batch"]
+    ) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
+        """Mean loss of each member over the batch, and its gradient with respect to the member's logits."""
+        means = logits.new_full(logits.shape[:1], torch.nan)
+        gradients = torch.zeros_like(logits)
+        for builtin in self._builtins:
+            with torch.enable_grad():
+                leaf = logits[builtin.rows].detach().requires_grad_()
+                value = builtin(leaf, labels)
+                (gradients[builtin.rows],) = torch.autograd.grad(value.sum(), leaf)
+            means[builtin.rows] = value.detach()
+        for row, (custom, _) in self._customs.items():
+            if row not in self.failures:
+                try:
+                    means[row], gradients[row] = custom.with_gradient(logits[row], labels[row])
+                except Exception as error:  # whatever the user's code raises is this member's failure
+                    self.failures[row] = MemberFailure.of(error)
+        return means, gradients

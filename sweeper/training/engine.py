@@ -1,0 +1,209 @@
+"""Trains a pack of K ≥ 1 members, each a trial of its own, as fused models on one device.
+
+Members with the same seed, epoch and batch size share a stream of batches. On the CPU each stream is trained on its own; on a GPU all
+streams of one batch size are trained together. A member's curve does not depend on its company: its numbers meet the other members' in
+no sum, and its random draws follow from its seed and epoch alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sweeper.catalogue import MODELS
+from sweeper.errors import TrainingError
+from sweeper.records import EpochMetrics, Predictions, TrainingSettings, TrialConfig
+from sweeper.training.block import Block, Member
+from sweeper.training.criterion import MemberLoss
+from sweeper.training.custom_loss import CustomLoss, MemberFailure, is_import_path
+from sweeper.training.data import Dataset
+from sweeper.training.model import ConvNet
+from sweeper.training.resident import ResidentData, Split
+
+__all__ = ["MemberFailure", "Pack"]
+
+Stream = TypeVar("Stream", bound=Hashable)
+
+CPU_CHUNK = 8
+"""Members fused into one call on the CPU: with more the activations leave the cache, and each member takes longer."""
+
+
+class Pack:
+    """K ≥ 1 members on one device, trained an epoch at a time; members may come and go between epochs.
+
+    Raises :class:`TrainingError` for an unknown model or loss, for images too small for the model, and for a member already present.
+    """
+
+    def __init__(
+        self, dataset: Dataset, settings: TrainingSettings, members: Sequence[TrialConfig], device: str | torch.device = "cpu"
+    ) -> None:
+        if settings.model not in MODELS:
+            raise TrainingError(f"unknown model {settings.model!r}; known are {', '.join(MODELS)}")
+        self._settings = settings
+        self._device = torch.device(device)
+        height, width = dataset.train_images.shape[1:3]
+        self._net = ConvNet(height, width, len(dataset.classes))
+        self._data = ResidentData(dataset, settings, self._device)
+        self._members: dict[str, Member] = {}
+        self.add(members)
+
+    @property
+    def live(self) -> tuple[str, ...]:
+        """Ids of the trials that the next epoch trains."""
+        return tuple(self._members)
+
+    def add(self, members: Iterable[TrialConfig]) -> None:
+        """Take in new members; each starts before its first epoch, with the initial weights of its seed."""
+        for config in members:
+            if config.trial_id in self._members:
+                raise TrainingError(f"trial {config.trial_id} is already in the pack")
+            name = str(config.parameters["loss"])
+            custom, failure = None, None
+            if is_import_path(name):
+                try:
+                    custom = CustomLoss(name, config.parameters, self._device)
+                except Exception as error:  # the user's module may raise anything: it is this member's failure
+                    failure = MemberFailure.of(error)
+            weights = self._net.initial_weights(config.seed).to(self._device)
+            loss = MemberLoss(name, config.parameters, int(config.parameters["batch_size"]), custom)
+            self._members[config.trial_id] = Member(config, loss, weights, torch.zeros_like(weights), failure=failure)
+
+    def remove(self, trial_ids: Iterable[str]) -> None:
+        """Drop members, with their weights; ids that are not in the pack are passed over."""
+        for trial_id in trial_ids:
+            self._members.pop(trial_id, None)
+
+    def train_epoch(self) -> dict[str, EpochMetrics | MemberFailure]:
+        """The next epoch of each live member, evaluated on the sweep's split; a member that failed has left the pack afterwards."""
+        started = time.perf_counter()
+        present = list(self._members.values())
+        learning_rates = {member.config.trial_id: member.next_learning_rate for member in present}
+        train = self._train([member for member in present if member.failure is None])
+        val = self._evaluate([member for member in present if member.failure is None])
+        result: dict[str, EpochMetrics | MemberFailure] = {}
+        trained = [member.config.trial_id for member in present if member.failure is None]
+        # the one transfer of the epoch, which also waits for the device
+        rows = torch.stack([torch.cat([train[trial_id], val[trial_id]]) for trial_id in trained]).tolist() if trained else []
+        seconds = (time.perf_counter() - started) / max(1, len(present))
+        for trial_id, (train_loss, train_accuracy, val_loss, val_accuracy, val_nll, val_brier, val_ece) in zip(trained, rows, strict=True):
+            result[trial_id] = EpochMetrics(
+                epoch=self._members[trial_id].epochs,
+                train_loss=train_loss,
+                train_accuracy=train_accuracy,
+                val_loss=val_loss,
+                val_accuracy=val_accuracy,
+                val_nll=val_nll,
+                val_brier=val_brier,
+                val_ece=val_ece,
+                learning_rate=learning_rates[trial_id],
+                epoch_seconds=seconds,
+            )
+        failed = {member.config.trial_id: member.failure for member in present if member.failure is not None}
+        self.remove(failed)
+        return result | failed
+
+    def state(self, trial_id: str) -> dict[str, npt.NDArray[np.generic]]:
+        """All that a member needs to go on elsewhere: ``weights/<name>``, ``velocity/<name>`` and ``epochs``, as plain arrays."""
+        member = self._members[trial_id]
+        arrays: dict[str, npt.NDArray[np.generic]] = {"epochs": np.asarray(member.epochs, dtype=np.int64)}
+        for kind, row in (("weights", member.weights), ("velocity", member.velocity)):
+            arrays |= {f"{kind}/{name}": tensor[0].cpu().numpy().copy() for name, tensor in self._net.split(row[None]).items()}
+        return arrays
+
+    def restore(self, trial_id: str, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Put a member where :meth:`state` saw it; raises :class:`TrainingError` where the arrays are not this model's."""
+        member = self._members[trial_id]
+        wanted = {f"{kind}/{name}": shape for kind in ("weights", "velocity") for name, shape in self._net.shapes.items()} | {"epochs": ()}
+        found = {name: np.shape(array) for name, array in state.items()}
+        if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
+            raise TrainingError(f"the checkpoint of trial {trial_id} does not fit this model: {', '.join(wrong)}")
+        member.weights, member.velocity = (
+            torch.from_numpy(np.concatenate([np.ravel(state[f"{kind}/{name}"]) for name in self._net.shapes])).to(self._device)
+            for kind in ("weights", "velocity")
+        )
+        member.epochs = int(state["epochs"])
+
+    def predict(self, trial_id: str, split: Split) -> Predictions:
+        """Raw logits of a member on a split; ``images`` count in the file order of the split's source (train for validation)."""
+        member = self._members[trial_id]
+        (logits,) = self._logits([self._block([member], [0])], [member.config.seed], split)
+        return Predictions(
+            split=split,
+            images=self._data.index(member.config.seed, split).cpu().numpy().copy(),
+            labels=self._data.labels([member.config.seed], split)[0].cpu().numpy(),
+            logits=logits[0].cpu().numpy(),
+        )
+
+    def loss(self, trial_id: str, split: Split) -> float:
+        """The trial's own loss on a split; raises :class:`TrainingError` where it is the user's own and fails."""
+        member = self._members[trial_id]
+        seeds = [member.config.seed]
+        block = self._block([member], [0])
+        (logits,) = self._logits([block], seeds, split)
+        value = float(block.evaluate(logits, self._data.labels(seeds, split))[trial_id][0])
+        if member.failure is not None:
+            raise TrainingError(f"trial {trial_id}: {member.failure.error}\n{member.failure.traceback}")
+        return value
+
+    def _train(self, members: Sequence[Member]) -> dict[str, Float[Tensor, " 2"]]:
+        """Train the next epoch of each member; its loss and accuracy on the way."""
+        figures: dict[str, Tensor] = {}
+        for streams, blocks in self._fuse(
+            members, lambda member: (member.loss.batch_size, *member.next_stream), lambda member: member.loss.batch_size
+        ):
+            for block in blocks:
+                block.begin()
+            for batch in self._data.training_batches([stream[1:] for stream in streams], streams[0][0]):
+                for block in blocks:
+                    block.step(batch)
+            for block in blocks:
+                figures |= block.finish()
+        return figures
+
+    def _evaluate(self, members: Sequence[Member]) -> dict[str, Float[Tensor, " 5"]]:
+        """Own loss, accuracy, NLL, Brier score and calibration error of each member on the sweep's split."""
+        split = self._settings.evaluate_on
+        figures: dict[str, Tensor] = {}
+        for seeds, blocks in self._fuse(members, lambda member: self._split_seed(member, split), lambda _: None):
+            labels = self._data.labels(seeds, split)
+            for block, logits in zip(blocks, self._logits(blocks, seeds, split), strict=True):
+                figures |= block.evaluate(logits, labels)
+        return figures
+
+    def _logits(self, blocks: Sequence[Block], seeds: Sequence[int], split: Split) -> list[Float[Tensor, "member image cls"]]:
+        """Raw logits of the members of each block on a split in file order."""
+        batches = [[block.logits(batch) for block in blocks] for batch in self._data.evaluation_batches(seeds, split)]
+        return [torch.cat(of_block, 1) for of_block in zip(*batches, strict=True)]
+
+    def _fuse(
+        self, members: Iterable[Member], stream_of: Callable[[Member], Stream], lane_of: Callable[[Member], Hashable]
+    ) -> Iterator[tuple[list[Stream], list[Block]]]:
+        """Blocks that run side by side on the same batches, and the streams that each batch must hold for them.
+
+        On the CPU a stream is run at a time, and no more members at once than the cache likes; elsewhere all streams of a lane are.
+        """
+        on_cpu = self._device.type == "cpu"
+        lanes: dict[Hashable, list[Member]] = {}
+        for member in sorted(members, key=lambda member: member.loss.name):
+            lanes.setdefault(stream_of(member) if on_cpu else lane_of(member), []).append(member)
+        for lane in lanes.values():
+            streams = list(dict.fromkeys(map(stream_of, lane)))
+            n_blocks = math.ceil(len(lane) / CPU_CHUNK) if on_cpu else 1
+            parts = [lane[len(lane) * i // n_blocks : len(lane) * (i + 1) // n_blocks] for i in range(n_blocks)]
+            yield streams, [self._block(part, [streams.index(stream_of(member)) for member in part]) for part in parts]
+
+    def _block(self, members: Sequence[Member], streams: Sequence[int]) -> Block:
+        """Members fused into one model; ``streams`` are the rows of the batches that they read."""
+        return Block(members, streams, self._net, self._settings.reduction)
+
+    def _split_seed(self, member: Member, split: Split) -> int:
+        """The seed that the split depends on: that of the member for validation, any for test."""
+        return member.config.seed if split == "validation" else 0

@@ -1,0 +1,110 @@
+"""The ConvNet with a member axis: K networks of the same shape, each a row of one weight matrix, run side by side."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sweeper.errors import TrainingError
+
+CHANNELS = (3, 4, 8)
+"""Channels of the image and of both convolutions."""
+
+KERNEL = 3
+POOL = 2
+HIDDEN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ConvNet:
+    """Conv 3-4 k3, ReLU, max-pool 2; conv 4-8 k3, ReLU, max-pool 2; linear to 32, ReLU; linear to ``n_classes``.
+
+    On 32 × 32 images with ten classes it has 9,986 weights. Raises :class:`TrainingError` for images too small for two poolings.
+    """
+
+    height: int
+    width: int
+    n_classes: int
+
+    def __post_init__(self) -> None:
+        if min(self.pooled_sizes[1]) < 1:
+            smallest = POOL * (POOL + KERNEL - 1) + KERNEL - 1
+            raise TrainingError(
+                f"model convnet needs images of at least {smallest} x {smallest} pixels, got {self.height} x {self.width}; "
+                "resize the images or choose another data set"
+            )
+
+    @property
+    def pooled_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Height and width after each pooling."""
+        first = ((self.height - KERNEL + 1) // POOL, (self.width - KERNEL + 1) // POOL)
+        return first, ((first[0] - KERNEL + 1) // POOL, (first[1] - KERNEL + 1) // POOL)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each weight tensor of one member by name, in the order of ``nn.Module.named_parameters`` and of the flat row."""
+        rows, columns = self.pooled_sizes[1]
+        return {
+            "conv1.weight": (CHANNELS[1], CHANNELS[0], KERNEL, KERNEL),
+            "conv1.bias": (CHANNELS[1],),
+            "conv2.weight": (CHANNELS[2], CHANNELS[1], KERNEL, KERNEL),
+            "conv2.bias": (CHANNELS[2],),
+            "fc1.weight": (HIDDEN, CHANNELS[2] * rows * columns),
+            "fc1.bias": (HIDDEN,),
+            "fc2.weight": (self.n_classes, HIDDEN),
+            "fc2.bias": (self.n_classes,),
+        }
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of one member: 9,986 on CIFAR-10."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def initial_weights(self, seed: int) -> Float[Tensor, " weight"]:
+        """Flat initial weights of one member, on the CPU: those of PyTorch's layers built in order after ``torch.manual_seed(seed)``."""
+        generator = torch.Generator().manual_seed(seed)
+        drawn = []
+        bound = 0.0
+        for name, shape in self.shapes.items():
+            tensor = torch.empty(shape)
+            if name.endswith("weight"):
+                nn.init.kaiming_uniform_(tensor, a=math.sqrt(5), generator=generator)
+                bound = 1 / math.sqrt(math.prod(shape[1:]))
+            else:
+                nn.init.uniform_(tensor, -bound, bound, generator=generator)
+            drawn.append(tensor.flatten())
+        return torch.cat(drawn)
+
+    def split(self, weights: Float[Tensor, "member weight"]) -> dict[str, Tensor]:
+        """Views of the flat rows: each weight tensor by name, with the member axis first."""
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        pieces = torch.split(weights, sizes, dim=1)
+        return {name: piece.view(-1, *shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)}
+
+
+def forward(
+    tensors: dict[str, Tensor], images: Float[Tensor, "stream batch channel height width"], stream: Int[Tensor, " member"] | None
+) -> Float[Tensor, "member batch cls"]:
+    """Raw logits of every member on its own stream of images.
+
+    ``stream[i]`` is the row of ``images`` that member i sees; ``None`` when all members share the only row. Then the first convolution
+    of all members is one ordinary convolution with 4K output channels; otherwise it is a grouped one.
+    """
+    n_members = tensors["conv1.weight"].shape[0]
+    if stream is None:
+        x, groups = images[0], 1
+    else:
+        x, groups = images[stream].transpose(0, 1).flatten(1, 2), n_members
+    x = x.contiguous(memory_format=torch.channels_last)
+    x = F.conv2d(x, tensors["conv1.weight"].flatten(0, 1), tensors["conv1.bias"].flatten(), groups=groups)
+    x = F.relu(F.max_pool2d(x, POOL))
+    x = F.conv2d(x, tensors["conv2.weight"].flatten(0, 1), tensors["conv2.bias"].flatten(), groups=n_members)
+    x = F.relu(F.max_pool2d(x, POOL))
+    rows = x.reshape(len(x), n_members, -1).transpose(0, 1)
+    hidden = F.relu(torch.baddbmm(tensors["fc1.bias"][:, None], rows, tensors["fc1.weight"].transpose(1, 2)))
+    return torch.baddbmm(tensors["fc2.bias"][:, None], hidden, tensors["fc2.weight"].transpose(1, 2))

@@ -1,0 +1,100 @@
+"""A data set that lives on the device as bytes, and the batches that are cut out of it there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sweeper.errors import TrainingError
+from sweeper.records import TrainingSettings
+from sweeper.training.augment import Normalizer, crop_and_flip, draw_epoch
+from sweeper.training.data import Dataset, split
+
+Split: TypeAlias = Literal["validation", "test"]
+
+Batch: TypeAlias = tuple[Float[Tensor, "stream batch channel height width"], Int[Tensor, "stream batch"]]
+"""Normalised images and their labels; row s belongs to stream s."""
+
+EVALUATION_BATCH = {"cpu": 128, "cuda": 1024}
+"""Images a stream sends through the network at once when nothing is learnt: what the cache, or the device, likes."""
+
+
+class ResidentData:
+    """Images and labels on the device, moved once, and the validation split of each seed."""
+
+    def __init__(self, dataset: Dataset, settings: TrainingSettings, device: torch.device) -> None:
+        self._settings = settings
+        self._device = device
+        self._normalize = Normalizer(dataset.mean, dataset.std, device)
+        self._images = {"train": _on(device, dataset.train_images), "test": _on(device, dataset.test_images)}
+        self._labels = {"train": _on(device, dataset.train_labels), "test": _on(device, dataset.test_labels)}
+        self._train_labels = dataset.train_labels
+        self._splits: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def training_batches(self, streams: Sequence[tuple[int, int]], batch_size: int) -> Iterator[Batch]:
+        """The batches of an epoch for each stream (seed, epoch), side by side; the last one is what is left over."""
+        draws, order = [], []
+        for seed, epoch in streams:
+            kept = self._split(seed)[0]
+            drawn = draw_epoch(seed, epoch, len(kept))
+            draws.append(drawn)
+            order.append(kept[drawn.order.to(self._device)])
+        index = torch.stack(order)
+        offsets = torch.stack([drawn.offsets for drawn in draws]).to(self._device)
+        flips = torch.stack([drawn.flips for drawn in draws]).to(self._device)
+        for start in range(0, index.shape[1], batch_size):
+            chosen = index[:, start : start + batch_size]
+            images = self._images["train"][chosen]
+            if self._settings.augment:
+                part = slice(start, start + batch_size)
+                images = crop_and_flip(images.flatten(0, 1), offsets[:, part].flatten(0, 1), flips[:, part].flatten()).view(images.shape)
+            yield self._normalize(images), self._labels["train"][chosen]
+
+    def evaluation_batches(self, seeds: Sequence[int], split: Split) -> Iterator[Batch]:
+        """A split in file order, one stream per seed; one stream in all where the split is the same for every seed."""
+        index = torch.stack([self.index(seed, split) for seed in seeds])
+        source = "train" if split == "validation" else "test"
+        step = EVALUATION_BATCH[self._device.type]
+        for start in range(0, index.shape[1], step):
+            chosen = index[:, start : start + step]
+            yield self._normalize(self._images[source][chosen]), self._labels[source][chosen]
+
+    def labels(self, seeds: Sequence[int], split: Split) -> Int[Tensor, "stream image"]:
+        """Labels of a split in file order, one row per seed."""
+        source = "train" if split == "validation" else "test"
+        return torch.stack([self._labels[source][self.index(seed, split)] for seed in seeds])
+
+    def index(self, seed: int, split: Split) -> Int[Tensor, " image"]:
+        """Positions of a split's images in the file order of its source: the training files for validation.
+
+        Raises :class:`TrainingError` for the validation split of a sweep that holds none out.
+        """
+        if split == "test":
+            return torch.arange(len(self._labels["test"]), device=self._device)
+        if self._settings.validation is None:
+            raise TrainingError("this sweep holds no validation images out of its training split (dataset.validation is not set)")
+        return self._split(seed)[1]
+
+    def _split(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Positions of the training and validation images of a seed."""
+        if seed not in self._splits:
+            if self._settings.validation is None:
+                parts = np.arange(len(self._train_labels)), np.arange(0)
+            else:
+                parts = split(self._train_labels, self._settings.validation, seed)
+            self._splits[seed] = (_on(self._device, parts[0]), _on(self._device, parts[1]))
+        return self._splits[seed]
+
+
+def _on(device: torch.device, array: npt.NDArray[np.generic]) -> Tensor:
+    """The array as a tensor on the device; on the CPU without a copy, be it read-only (Ray's object store) or not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array).to(device)
