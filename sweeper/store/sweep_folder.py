@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +71,31 @@ class SweepFolder:
             raise StoreError(f"{self}: a sweep is already there; continue it with `sweep resume {self}` or give another --name")
         for name in ("trials", "epochs", "predictions", "checkpoints", "tune"):
             self.folder.make(name)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Own the sweep for the length of the block. The system releases the lock when the process ends, however it ends.
+
+        Raises:
+            StoreError: if another process owns it.
+        """
+        path = self.local_folder / "lock"
+        try:
+            with path.open("a+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    file.seek(0)
+                    owner = file.read(100).strip() or "unknown"
+                    raise StoreError(
+                        f"{self}: another process is running this sweep (process {owner}); wait for it, or end it first"
+                    ) from None
+                file.truncate(0)
+                file.write(f"{os.getpid()} on {socket.gethostname()}\n")
+                file.flush()
+                yield
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
 
     def write_space(self, text: str) -> None:
         self.folder.write("sweep.yaml", text.encode())

@@ -1,0 +1,219 @@
+"""The Optuna studies of a sweep, one per arm and phase: what to train next, whether to prune, and the truth that resume starts from.
+
+Equal budgets: the arm with the fewest trials is asked next, up to its planned number. A trial is pruned by the pruner of its own study
+only. When the search of an arm has ended, its best configuration is enqueued in the study ``<arm>/confirm`` once per fresh seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.storages import JournalStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.errors import StudyError
+from sweeper.journal import SingleWriterJournal
+from sweeper.records import MAXIMIZED_METRICS, Phase, TrialConfig, TrialState, Value, study_name
+from sweeper.sampling import PerTrialSampler, mixed_seed
+from sweeper.space import Arm, Space, build_pruner, build_sampler, draw, grid
+
+_STATES_KEPT_IN_STUDY = frozenset({"cmaes", "qmc"})
+
+
+@dataclass
+class _ArmStudy:
+    """One study, how many of its trials are planned, asked and finished."""
+
+    arm: Arm
+    phase: Phase
+    study: optuna.Study
+    planned: int
+    asked: int = 0
+    finished: int = 0
+
+
+class TrialEnd(NamedTuple):
+    """How a trial ended, as :meth:`Studies.end` takes it."""
+
+    state: TrialState
+    value: float | None = None
+    error: str | None = None
+    diverged_epoch: int | None = None
+
+
+class Studies:
+    """The studies of one sweep. One process owns them; everything that they decided is in the journal when a call returns.
+
+    Raises:
+        StoreError: if the journal cannot be read or written.
+        StudyError: if its content contradicts the space.
+    """
+
+    def __init__(self, space: Space, journal: Path) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._space = space
+        self._journal = SingleWriterJournal(journal)
+        self._storage = JournalStorage(self._journal)
+        self._maximize = space.search.metric in MAXIMIZED_METRICS
+        self._live: dict[str, tuple[_ArmStudy, optuna.Trial]] = {}
+        self._interrupted: deque[tuple[_ArmStudy, FrozenTrial]] = deque()
+        self._searches = [self._open(arm, Phase.SEARCH, space.planned_trials(arm)) for arm in space.arms]
+        self._confirms: dict[str, _ArmStudy] = {}
+        for search in self._searches:
+            self._confirm_when_searched(search)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every planned trial of every arm and phase has ended."""
+        return all(entry.finished >= entry.planned for entry in self._entries) and not self._live
+
+    @property
+    def planned(self) -> Mapping[tuple[str, Phase], int]:
+        """Planned trials by arm and phase; the confirm phase of an arm is listed once its search has ended."""
+        return {(entry.arm.name, entry.phase): entry.planned for entry in self._entries}
+
+    @property
+    def progress(self) -> Mapping[tuple[str, Phase], int]:
+        """Finished trials by arm and phase."""
+        return {(entry.arm.name, entry.phase): entry.finished for entry in self._entries}
+
+    def take(self) -> TrialConfig | None:
+        """What to train next: an interrupted trial first, then a new one of the arm that lags behind; ``None`` if all are out."""
+        if self._interrupted:
+            entry, frozen = self._interrupted.popleft()
+            return self._bind(entry, optuna.Trial(entry.study, frozen._trial_id))
+        waiting = [entry for entry in self._entries if entry.asked < entry.planned]
+        if not waiting:
+            return None
+        entry = min(waiting, key=lambda entry: (entry.phase is Phase.CONFIRM, entry.asked))
+        entry.asked += 1
+        return self._bind(entry, entry.study.ask())
+
+    def report(self, trial_id: str, epoch: int, value: float) -> bool:
+        """Report a metric; returns whether the pruner wants the trial to stop. An epoch that was reported before decides nothing."""
+        entry, trial = self._live[trial_id]
+        if epoch in trial._cached_frozen_trial.intermediate_values:
+            return False
+        trial.report(value, epoch)
+        return entry.phase is Phase.SEARCH and epoch < self._space.training.epochs and trial.should_prune()
+
+    def end(self, trial_id: str, end: TrialEnd) -> None:
+        """Tell Optuna how a trial ended. A diverged one is PRUNED, with the attribute ``diverged``: samplers ignore failures."""
+        entry, trial = self._live.pop(trial_id)
+        if end.state is TrialState.DIVERGED:
+            trial.set_user_attr("diverged", end.diverged_epoch)
+        if end.error is not None:
+            trial.set_user_attr("error", end.error)
+        optuna_state = {
+            TrialState.COMPLETE: OptunaState.COMPLETE,
+            TrialState.PRUNED: OptunaState.PRUNED,
+            TrialState.DIVERGED: OptunaState.PRUNED,
+            TrialState.FAILED: OptunaState.FAIL,
+        }[end.state]
+        entry.study.tell(trial, end.value if end.state is TrialState.COMPLETE else None, state=optuna_state)
+        entry.finished += 1
+        if entry.phase is Phase.SEARCH:
+            self._confirm_when_searched(entry)
+
+    def release(self, trial_id: str) -> None:
+        """Put a trial back that lost its process: the next :meth:`take` returns it again, with the same parameters."""
+        entry, trial = self._live.pop(trial_id)
+        self._interrupted.append((entry, entry.study._storage.get_trial(trial._trial_id)))
+
+    def settle(self, ends: Mapping[str, TrialEnd]) -> None:
+        """Tell Optuna the ends that were recorded, by trial id, but not told when the last process died."""
+        interrupted, self._interrupted = self._interrupted, deque()
+        for entry, frozen in interrupted:
+            end = ends.get(str(frozen.user_attrs.get("trial")))
+            if end is None:
+                self._interrupted.append((entry, frozen))
+                continue
+            self._live[frozen.user_attrs["trial"]] = (entry, optuna.Trial(entry.study, frozen._trial_id))
+            self.end(frozen.user_attrs["trial"], end)
+
+    def commit(self) -> None:
+        """Make everything decided so far safe from a power cut."""
+        self._journal.commit()
+
+    @property
+    def _entries(self) -> list[_ArmStudy]:
+        return [*self._searches, *self._confirms.values()]
+
+    def _open(self, arm: Arm, phase: Phase, planned: int) -> _ArmStudy:
+        search = phase is Phase.SEARCH
+        name = study_name(arm.name, phase)
+        study = optuna.create_study(
+            storage=self._storage,
+            study_name=name,
+            direction=StudyDirection.MAXIMIZE if self._maximize else StudyDirection.MINIMIZE,
+            sampler=self._sampler(arm) if search else optuna.samplers.RandomSampler(seed=0),
+            pruner=build_pruner(self._space) if search else optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        if search and self._space.search.sampler.name == "grid":
+            _enqueue(study, [(point, {}) for point in grid(self._space, arm)[:planned]])
+        entry = _ArmStudy(arm, phase, study, planned)
+        for frozen in study.get_trials(deepcopy=False):
+            if frozen.state is OptunaState.WAITING:
+                continue
+            entry.asked += 1
+            if frozen.state.is_finished():
+                entry.finished += 1
+            else:
+                self._interrupted.append((entry, frozen))
+        if entry.asked > planned:
+            raise StudyError(
+                f"study {name!r} holds {entry.asked} trials, the space plans {planned}: the journal belongs to another space; "
+                "run the space again as a new sweep"
+            )
+        return entry
+
+    def _sampler(self, arm: Arm) -> BaseSampler:
+        seed = mixed_seed(self._space.seed, arm.name)
+        if self._space.search.sampler.name in _STATES_KEPT_IN_STUDY:
+            return build_sampler(self._space, arm, seed)
+        return PerTrialSampler(lambda seed: build_sampler(self._space, arm, seed), seed)
+
+    def _bind(self, entry: _ArmStudy, trial: optuna.Trial) -> TrialConfig:
+        parameters: dict[str, Value] = draw(self._space, entry.arm, trial)
+        seed = int(trial.user_attrs.get("seed", self._space.seed))
+        config = TrialConfig(entry.arm.name, entry.phase, trial.number, seed, parameters)
+        if "trial" not in trial.user_attrs:
+            trial.set_user_attr("trial", config.trial_id)
+            trial.set_user_attr("seed", seed)
+        self._live[config.trial_id] = (entry, trial)
+        return config
+
+    def _confirm_when_searched(self, search: _ArmStudy) -> None:
+        n_seeds = self._space.compare.seeds
+        if search.finished < search.planned or not n_seeds:
+            return
+        best = self._best(search.study)
+        if best is None:
+            return
+        confirm = self._open(search.arm, Phase.CONFIRM, n_seeds)
+        confirm.study.set_user_attr("confirms", best.number)
+        _enqueue(confirm.study, [(best.params, {"seed": self._space.seed + 1 + index}) for index in range(n_seeds)])
+        self._confirms[search.arm.name] = confirm
+
+    def _best(self, study: optuna.Study) -> FrozenTrial | None:
+        """The complete trial with the best value, the first of equals; ``None`` if none is complete."""
+        sign = -1.0 if self._maximize else 1.0
+        complete = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
+        ranked = [(sign * t.value, t.number, t) for t in complete if t.value is not None and math.isfinite(t.value)]
+        return min(ranked, key=lambda entry: entry[:2])[2] if ranked else None
+
+
+def _enqueue(study: optuna.Study, points: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+    """Enqueue the points that are not in the study yet, in their order; a crash in between leaves the rest for the next call."""
+    for parameters, attributes in points[len(study.get_trials(deepcopy=False)) :]:
+        study.enqueue_trial(dict(parameters), user_attrs=dict(attributes))

@@ -1,0 +1,71 @@
+"""Runs a coordinator's packs under Ray Tune until every planned trial has ended."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from dataclasses import dataclass
+
+from ray import tune
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+
+from sweeper.training.data import Dataset
+from sweeper.tune.coordinator import Coordinator
+from sweeper.tune.scheduler import PackScheduler
+from sweeper.tune.searcher import PackSearcher
+from sweeper.tune.session import PackResources
+from sweeper.tune.trainable import PackTrainable, TrialContext
+
+_DAYS = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class PackPlan:
+    """How trials are put on devices: members per pack, and what one pack occupies."""
+
+    size: int
+    resources: PackResources
+
+
+def run_packs(coordinator: Coordinator, context: TrialContext, dataset: Dataset, plan: PackPlan, scratch: str) -> None:
+    """Run until :attr:`Coordinator.finished`. ``scratch``: a local folder for what Tune keeps and nobody reads.
+
+    Tune's own snapshots are put off (they are older than the studies, and they grow with the trials), and its retries too: a pack that
+    loses its process returns its members to the coordinator.
+    """
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.resources.n_packs)
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(365 * _DAYS)
+    os.environ["TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = str(_DAYS)
+    trainable = tune.with_resources(
+        tune.with_parameters(PackTrainable, context=context, dataset=dataset),
+        {"cpu": plan.resources.cpus, "gpu": plan.resources.gpus},
+    )
+    searcher = PackSearcher(coordinator, pack_size=plan.size, max_packs=plan.resources.n_packs)
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=TuneConfig(
+            search_alg=searcher,
+            scheduler=PackScheduler(coordinator),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+            trial_name_creator=lambda trial: f"pack-{trial.trial_id}",
+        ),
+        run_config=RunConfig(
+            name="tune",
+            storage_path=scratch,
+            verbose=0,
+            failure_config=FailureConfig(max_failures=0),
+            checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+    while not coordinator.finished:
+        tuner.fit()
+
+
+def threads_for(cpus: float) -> int:
+    """Threads that a pack on the CPU computes with: the cores it was given, at least one."""
+    return max(1, math.floor(cpus))

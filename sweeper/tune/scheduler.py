@@ -1,0 +1,53 @@
+"""Ray Tune's view of the coordinator when a result arrives: Optuna's pruners decide, member by member."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from sweeper.tune.coordinator import Coordinator
+from sweeper.tune.messages import REPORT_KEY, PackReport, members_to_json
+
+
+class PackScheduler(FIFOScheduler):
+    """Stops a pack when its last member has ended, and tells a pack that goes on which members leave and join it.
+
+    The message to a running pack is a call on the trial's own actor. Ray runs the calls of one caller in their order, so it is obeyed
+    before the next epoch, which Tune requests only after this hook.
+    """
+
+    _supports_buffered_results = False  # a decision must not wait for a buffer to fill
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        super().__init__()
+        self._coordinator = coordinator
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
+        return True
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+        decision = self._coordinator.report(trial.trial_id, PackReport.from_json(result[REPORT_KEY]))
+        if decision.empty:
+            return str(TrialScheduler.STOP)
+        if decision.remove or decision.add:
+            _actor(trial).change_members.remote(list(decision.remove), members_to_json(decision.add))
+        return str(TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        """A process died: its error is a file that Tune wrote, or nothing."""
+        error = trial.get_error()
+        text = str(error) if error is not None else "the worker process died"
+        first = next((line.strip() for line in text.splitlines() if line.strip()), "the worker process died")
+        self._coordinator.lost(trial.trial_id, f"{type(error).__name__}: {first}" if error is not None else first, text)
+
+    def debug_string(self) -> str:
+        return "Optuna's pruners, one study per arm"
+
+
+def _actor(trial: Any) -> Any:
+    """The actor that trains this Tune trial. Not public API: the reason why Ray is pinned to a minor version."""
+    return trial.temporary_state.ray_actor

@@ -1,0 +1,52 @@
+"""Ray Tune's view of the coordinator when it wants another trial: one suggestion is one pack of members."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from sweeper.tune.coordinator import Coordinator
+from sweeper.tune.messages import members_to_json
+
+
+class PackSearcher(Searcher):
+    """Suggests packs until every planned trial has ended.
+
+    ``FINISHED`` is final for Tune, and a pack that loses its process gives its members back: so it is said only when nothing is out.
+    """
+
+    def __init__(self, coordinator: Coordinator, *, pack_size: int, max_packs: int) -> None:
+        super().__init__()
+        self._coordinator = coordinator
+        self._pack_size = pack_size
+        self._max_packs = max_packs
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher for a resume of its own; ours starts from the studies
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:  # noqa: ARG002
+        return True
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Take over the limit, so that Tune wraps no limiter of its own around this searcher."""
+        self._max_packs = max_concurrent
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
+        """Configuration of the next pack; ``None`` while all members are out; ``Searcher.FINISHED`` at the end."""
+        if self._coordinator.finished:
+            return Searcher.FINISHED
+        if self._coordinator.n_packs >= self._max_packs:
+            return None
+        members = self._coordinator.start_pack(trial_id, self._pack_size)
+        return {"members": members_to_json(members)} if members else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
+        self._coordinator.closed(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the studies are the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: the studies are the state."""

@@ -1,0 +1,93 @@
+"""A Ray session for one sweep: started on this machine or joined, and how many packs fit into it side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from sweeper.errors import SweeperError
+from sweeper.provenance import available_cores
+
+# read when ray is imported: our recorder writes the results, and our progress shows them
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+
+
+class ClusterError(SweeperError):
+    """A Ray cluster that cannot be started or joined, or that can never run a trial of this sweep."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackResources:
+    """What one pack occupies, and how many packs fit into the session side by side."""
+
+    cpus: float
+    gpus: float
+    n_packs: int
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """A connection to Ray for the length of the block: to the cluster at ``address`` or in ``RAY_ADDRESS``, else to a Ray of its own.
+
+    A Ray of its own asks every client for a token. The token lives in the environment of this process and its children, so that nothing
+    is written into the user's home.
+
+    Raises:
+        ClusterError: if there is no cluster at the address, or Ray cannot start.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    try:
+        if address is None:
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            ray.init(
+                address="local",
+                num_cpus=available_cores(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        where = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
+        way_out = "; check the address with `ray status`, and RAY_AUTH_TOKEN if the cluster asks for a token" if address else ""
+        raise ClusterError(f"cannot {where}: {reason}{way_out}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def pack_resources(cpus: float, gpus: float | Literal["auto"]) -> PackResources:
+    """What a pack gets in the running session. ``auto``: one GPU if the cluster has any, else none.
+
+    Raises:
+        ClusterError: if no node of the cluster can hold one pack.
+    """
+    total = ray.cluster_resources()
+    wanted_gpus = (1.0 if total.get("GPU", 0) else 0.0) if gpus == "auto" else float(gpus)
+    fits = [_packs_on(node["Resources"], cpus, wanted_gpus) for node in ray.nodes() if node["Alive"]]
+    if not sum(fits):
+        raise ClusterError(
+            f"no node can run a trial that wants {cpus:g} CPU and {wanted_gpus:g} GPU: the cluster has "
+            f"{total.get('CPU', 0):g} CPU and {total.get('GPU', 0):g} GPU; lower --cpus-per-trial or --gpus-per-trial"
+        )
+    return PackResources(cpus, wanted_gpus, sum(fits))
+
+
+def _packs_on(resources: dict[str, float], cpus: float, gpus: float) -> int:
+    limits = [resources.get(name, 0.0) / wanted for name, wanted in (("CPU", cpus), ("GPU", gpus)) if wanted > 0]
+    return int(min(limits)) if limits else 0

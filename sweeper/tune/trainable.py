@@ -1,0 +1,154 @@
+"""The class that Ray Tune runs on a device: one call of :meth:`PackTrainable.step` is one epoch of every member.
+
+The process and the data on its device outlive a trial: Tune reuses the actor, and the next pack starts without importing torch again.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ray import tune
+
+from sweeper import metrics
+from sweeper.records import EpochMetrics, Phase, TestMetrics, TrainingSettings, TrialConfig
+from sweeper.store import Checkpoint, SweepFolder
+from sweeper.training.data import Dataset
+from sweeper.training.engine import MemberFailure, Pack
+from sweeper.tune.messages import REPORT_KEY, Failure, PackReport, members_from_json
+
+
+@dataclass(frozen=True, slots=True)
+class TrialContext:
+    """What all packs of a sweep share. ``threads``: cores that one pack may use on the CPU."""
+
+    folder: SweepFolder
+    settings: TrainingSettings
+    threads: int
+
+
+class PackTrainable(tune.Trainable):
+    """Trains the members it is given until the scheduler has taken the last one away."""
+
+    def setup(self, config: dict[str, Any], context: TrialContext, dataset: Dataset) -> None:  # type: ignore[override]
+        """Take a device, move the data there, take in the first members."""
+        torch.set_num_threads(context.threads)
+        self._context = context
+        self._device = "cuda" if torch.cuda.is_available() and os.environ.get("CUDA_VISIBLE_DEVICES") != "" else "cpu"
+        self._pack = Pack(dataset, context.settings, [], self._device)
+        self._history: dict[str, list[EpochMetrics]] = {}
+        self._configs: dict[str, TrialConfig] = {}
+        self._unreported: set[str] = set()
+        self._failures: dict[str, Failure] = {}
+        self._take_in(members_from_json(config["members"]))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another pack in this process."""
+        self._drop(list(self._configs))
+        self._take_in(members_from_json(new_config["members"]))
+        return True
+
+    def change_members(self, remove: list[str], add: str) -> None:
+        """Called by the scheduler between two epochs."""
+        self._drop(remove)
+        self._take_in(members_from_json(add))
+
+    def step(self) -> dict[str, Any]:
+        """One epoch of every member; a member whose checkpoint holds its last epoch is only reported."""
+        finished = [trial_id for trial_id in self._configs if self._is_finished(trial_id)]
+        results: dict[str, EpochMetrics | MemberFailure] = {}
+        if not finished:  # after a resume, members that have ended are reported first, and leave before the others train on
+            try:
+                results = self._pack.train_epoch()
+            except torch.cuda.OutOfMemoryError as error:
+                self._fail_all(error)
+        for trial_id, result in results.items():
+            if isinstance(result, MemberFailure):
+                self._failures[trial_id] = Failure(result.error, result.traceback)
+            else:
+                self._history[trial_id].append(result)
+                self._keep(trial_id)
+        report = PackReport(
+            device=self._device_name(),
+            epochs={
+                trial_id: history if trial_id in self._unreported else history[-1:]
+                for trial_id, history in self._history.items()
+                if history and (trial_id in self._unreported or trial_id in results)
+            },
+            tests={trial_id: test for trial_id in self._configs if self._is_finished(trial_id) and (test := self._test(trial_id))},
+            failures=dict(self._failures),
+        )
+        self._unreported.clear()
+        self._failures.clear()
+        return {REPORT_KEY: report.to_json()}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Tune's own checkpoints are not used: members come and go, so each has a checkpoint of its own in the sweep's folder."""
+
+    def load_checkpoint(self, checkpoint: dict[Any, Any] | None) -> None:
+        """See :meth:`save_checkpoint`."""
+
+    def _take_in(self, members: list[TrialConfig]) -> None:
+        self._pack.add(members)
+        for config in members:
+            self._configs[config.trial_id] = config
+            self._history[config.trial_id] = []
+            checkpoint = self._context.folder.read_checkpoint(config)
+            if checkpoint is not None:
+                self._pack.restore(config.trial_id, checkpoint.arrays)
+                self._history[config.trial_id] = list(checkpoint.history)
+                self._unreported.add(config.trial_id)
+
+    def _drop(self, trial_ids: list[str]) -> None:
+        self._pack.remove(trial_ids)
+        for trial_id in trial_ids:
+            self._configs.pop(trial_id, None)
+            self._history.pop(trial_id, None)
+
+    def _is_finished(self, trial_id: str) -> bool:
+        return len(self._history[trial_id]) >= self._context.settings.epochs
+
+    def _keep(self, trial_id: str) -> None:
+        arrays = self._pack.state(trial_id)
+        self._context.folder.write_checkpoint(Checkpoint(arrays, tuple(self._history[trial_id]), self._configs[trial_id]))
+
+    def _test(self, trial_id: str) -> TestMetrics | None:
+        """Figures on the test split: read once, after the last epoch of a confirm trial, or of any trial where every epoch reads it."""
+        config, settings = self._configs[trial_id], self._context.settings
+        if config.phase is not Phase.CONFIRM and settings.evaluate_on != "test":
+            return None
+        test = self._pack.predict(trial_id, "test")
+        figures = {
+            "test_loss": self._pack.loss(trial_id, "test"),
+            "test_accuracy": metrics.accuracy(test.logits, test.labels),
+            "test_nll": metrics.nll(test.logits, test.labels),
+            "test_brier": metrics.brier(test.logits, test.labels),
+            "test_ece": metrics.ece(test.logits, test.labels),
+        }
+        predictions = [test]
+        if settings.validation:
+            validation = self._pack.predict(trial_id, "validation")
+            predictions.insert(0, validation)
+            temperature = metrics.fit_temperature(validation.logits, validation.labels)
+            scaled = test.logits / temperature
+            figures |= {
+                "temperature": temperature,
+                "test_nll_scaled": metrics.nll(scaled, test.labels),
+                "test_brier_scaled": metrics.brier(scaled, test.labels),
+                "test_ece_scaled": metrics.ece(scaled, test.labels),
+            }
+        if config.phase is Phase.CONFIRM:
+            self._context.folder.write_predictions(config, predictions)
+        return TestMetrics(**figures)
+
+    def _fail_all(self, error: BaseException) -> None:
+        text = "".join(traceback.format_exception(error))
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        self._failures |= {trial_id: Failure(f"{type(error).__name__}: {first}", text, out_of_memory=True) for trial_id in self._configs}
+        torch.cuda.empty_cache()
+
+    def _device_name(self) -> str:
+        return torch.cuda.get_device_name() if self._device == "cuda" else "cpu"
