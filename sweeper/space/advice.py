@@ -1,0 +1,114 @@
+"""What a valid space does that its author may not have meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sweeper.catalogue import LOSSES
+from sweeper.records import Value
+
+from .arms import Definition, possible_values
+from .grids import iterate_grid, n_points
+from .schema import Algorithm
+from .space import Space
+from .wording import listed
+
+SIGNIFICANCE = 0.05
+
+
+def check_warnings(space: Space) -> list[str]:
+    """One sentence per doubt about a valid space; empty when there is none."""
+    return [*_selection(space), *_fairness(space), *_pruner(space), *_sampler(space), *_confirm(space)]
+
+
+def _selection(space: Space) -> Iterator[str]:
+    if space.dataset.validation == "test":
+        yield "dataset.validation is test: every epoch is measured on the test split, so the best figures are chosen on it and too good"
+    if space.search.metric == "val_loss":
+        yield "search.metric val_loss is each trial's own loss: where its parameters are tuned, those that shrink the loss win; prefer val_nll"
+
+
+def _fairness(space: Space) -> Iterator[str]:
+    fixed = []
+    for arm in space.arms:
+        if not any(definition.name == "learning_rate" and definition.is_free for definition in space.definitions(arm)):
+            fixed.append(arm.name)
+    if fixed and len(space.arms) > 1:
+        whose = f"arms {listed(fixed)}" if len(fixed) > 1 else f"arm {listed(fixed)}"
+        yield f"learning_rate is not tuned for {whose}: a loss may lose only because its best learning rate is another"
+        losses = {str(loss) for arm in space.arms for one in space.definitions(arm) if one.name == "loss" for loss in _losses(one)}
+        elementwise = {loss in LOSSES and LOSSES[loss].elementwise for loss in losses}
+        if space.training.reduction == "elements" and len(elementwise) > 1:
+            yield (
+                "reduction elements divides the gradient of elementwise losses by the number of classes and that of the others not: "
+                "at one learning rate they are not comparable"
+            )
+
+
+def _losses(definition: Definition) -> tuple[Value, ...]:
+    return possible_values(definition.parameter, "loss") or ()
+
+
+def _pruner(space: Space) -> Iterator[str]:
+    pruners = [space.search.pruner]
+    while pruners[-1].wrapped is not None:
+        pruners.append(pruners[-1].wrapped)
+    for pruner in pruners:
+        yield from _one_pruner(space, pruner)
+
+
+def _one_pruner(space: Space, pruner: Algorithm) -> Iterator[str]:
+    epochs, trials = space.training.epochs, space.compare.trials_per_arm
+    if pruner.name == "wilcoxon":
+        yield "pruner wilcoxon takes the steps of a trial for independent samples, which the epochs of a curve are not: it prunes wrongly"
+    if pruner.name in ("median", "percentile"):
+        if space.resources.pack != 1:
+            yield f"pruner {pruner.name} compares with completed trials: it prunes nothing in a pack whose members start together"
+        if _number(pruner, "n_startup_trials") >= trials:
+            yield f"pruner {pruner.name} waits for {_number(pruner, 'n_startup_trials')} trials and {trials} are planned: it prunes nothing"
+    if pruner.name in ("median", "percentile", "threshold") and _number(pruner, "n_warmup_steps") >= epochs:
+        yield f"pruner {pruner.name} warms up for {_number(pruner, 'n_warmup_steps')} of {epochs} epochs: it prunes nothing"
+    if pruner.name == "patient" and _number(pruner, "patience") >= epochs:
+        yield f"pruner patient waits {_number(pruner, 'patience')} epochs and there are {epochs}: it prunes nothing"
+    if pruner.name == "successive_halving" and pruner.options.get("min_resource") != "auto":
+        first = _number(pruner, "min_resource") * _number(pruner, "reduction_factor") ** _number(pruner, "min_early_stopping_rate")
+        if first >= epochs:
+            yield f"pruner successive_halving decides after epoch {first} of {epochs}: it saves nothing"
+
+
+def _number(algorithm: Algorithm, option: str) -> int:
+    value = algorithm.options.get(option, 0)
+    return value if isinstance(value, int) else 0
+
+
+def _sampler(space: Space) -> Iterator[str]:
+    sampler, trials = space.search.sampler, space.compare.trials_per_arm
+    free = [definition for arm in space.arms for definition in space.definitions(arm) if definition.is_free]
+    if not free:
+        return
+    if sampler.name in ("tpe", "gp") and _number(sampler, "n_startup_trials") >= trials:
+        yield (
+            f"sampler {sampler.name} draws its first {_number(sampler, 'n_startup_trials')} trials at random and {trials} are planned: "
+            "lower n_startup_trials or plan more"
+        )
+    odd = {definition.name for definition in free if definition.when or possible_values(definition.parameter, definition.name) is not None}
+    if sampler.name in ("cmaes", "qmc") and odd:
+        yield f"sampler {sampler.name} draws conditional parameters and choices at random: {listed(sorted(odd))}"
+    if sampler.name == "grid":
+        for arm in space.arms:
+            size = sum(1 for _ in iterate_grid(space.definitions(arm), n_points(sampler)))
+            if size > trials:
+                yield f"the grid of arm '{arm.name}' has {size:,} points and {trials} trials are planned: the rest is left out"
+
+
+def _confirm(space: Space) -> Iterator[str]:
+    seeds, n_arms = space.compare.seeds, len(space.arms)
+    n_pairs = n_arms * (n_arms - 1) // 2
+    if seeds == 0 or n_pairs == 0:
+        return
+    needed = next(n for n in range(1, 100) if n_pairs * 2 / 2**n <= SIGNIFICANCE)
+    if seeds < needed:
+        yield (
+            f"compare.seeds is {seeds}: with {n_arms} arms a paired Wilcoxon test with Holm correction "
+            f"cannot reach {SIGNIFICANCE} with fewer than {needed}"
+        )

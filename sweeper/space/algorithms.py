@@ -1,0 +1,146 @@
+"""Samplers and pruners by name, their options checked against Optuna's own signatures and by building the object itself."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from sweeper.records import Value
+
+from .parameters import Finding
+from .schema import Algorithm
+from .wording import Path, nearest, shown
+
+SAMPLERS: Mapping[str, type[optuna.samplers.BaseSampler]] = {
+    "tpe": optuna.samplers.TPESampler,
+    "random": optuna.samplers.RandomSampler,
+    "grid": optuna.samplers.RandomSampler,  # every point of the grid is enqueued: see build_sampler
+    "gp": optuna.samplers.GPSampler,
+    "cmaes": optuna.samplers.CmaEsSampler,
+    "qmc": optuna.samplers.QMCSampler,
+}
+PRUNERS: Mapping[str, type[optuna.pruners.BasePruner]] = {
+    "median": optuna.pruners.MedianPruner,
+    "percentile": optuna.pruners.PercentilePruner,
+    "successive_halving": optuna.pruners.SuccessiveHalvingPruner,
+    "hyperband": optuna.pruners.HyperbandPruner,
+    "patient": optuna.pruners.PatientPruner,
+    "threshold": optuna.pruners.ThresholdPruner,
+    "wilcoxon": optuna.pruners.WilcoxonPruner,
+    "none": optuna.pruners.NopPruner,
+}
+OURS = frozenset({"seed", "warn_independent_sampling", "warn_asynchronous_seeding"})
+"""Options that the sweep sets: the seed comes from ``seed``, and what would be warned of in every trial is said once by ``sweep check``."""
+
+PER_ARM = frozenset({"group"})
+"""Options whose default is another for each arm: :func:`build_sampler` sets them where the file does not."""
+
+LOWEST: Mapping[str, int] = {
+    "n_startup_trials": 0,
+    "n_ei_candidates": 1,
+    "popsize": 2,
+    "min_resource": 1,
+    "max_resource": 1,
+    "reduction_factor": 2,
+    "bootstrap_count": 0,
+    "points": 2,
+}
+"""Lowest values of options whose limits Optuna finds out in the middle of a study only."""
+
+DEPRECATED = "deprecated"
+TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+WORDS: Mapping[str, str] = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text"}
+
+
+def option_types(algorithm: type) -> dict[str, set[str]]:
+    """Names of the options that plain values can set, with the names of their types."""
+    types = {}
+    for parameter in inspect.signature(algorithm).parameters.values():
+        annotation = parameter.annotation if isinstance(parameter.annotation, str) else getattr(parameter.annotation, "__name__", "")
+        names = {part.strip() for part in annotation.split("|")} - {"None"}
+        if names <= TYPES.keys() and names and parameter.name not in OURS:
+            types[parameter.name] = names
+    return types
+
+
+def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | None, list[Finding]]:
+    """A sampler or pruner (``role``) as written in ``raw``, every option set, and what is wrong with it."""
+    known: Mapping[str, type] = SAMPLERS if role == "sampler" else PRUNERS
+    options = {"name": raw} if isinstance(raw, str) else raw
+    if not isinstance(options, dict) or "name" not in options:
+        got = "its name is missing" if isinstance(options, dict) else f"got {shown(raw)}"
+        return None, [Finding(path, f"must be a name or {{name: ..., options}}, {got}; known: {', '.join(known)}")]
+    name = options["name"]
+    if not isinstance(name, str) or name not in known:
+        at = path if isinstance(raw, str) else (*path, "name")
+        return None, [Finding(at, f"unknown {role} {shown(name)}; {nearest(name, known)}")]
+    types = option_types(known[name]) | ({"points": {"int"}} if name == "grid" else {})
+    given: dict[str, Value] = {}
+    findings = []
+    wrapped: Algorithm | None = None
+    for key, value in options.items():
+        if key == "name":
+            continue
+        if key == "wrapped" and name == "patient":
+            wrapped, more = parse_algorithm(value, role, (*path, key))
+            findings += more
+        elif message := _option_problem(key, value, name, role, types):
+            findings.append(Finding((*path, key), message))
+        else:
+            given[key] = float(value) if types[key] == {"float"} else value
+    algorithm = Algorithm(name=name, options={**_defaults(known[name], types), **given}, wrapped=wrapped)
+    if not findings and name != "grid":
+        findings += _construction_problems(known[name], algorithm, given, path)
+    return (algorithm if not findings else None), findings
+
+
+def _option_problem(key: str, value: object, name: str, role: str, types: Mapping[str, set[str]]) -> str | None:
+    if key == "seed":
+        return "is set by the sweep: write seed at the top level"
+    if key not in types:
+        hint = f"{nearest(key, types)}" if types else "it has none"
+        return f"{role} '{name}' has no such option; {hint}"
+    allowed = tuple(kind for type_name in types[key] for kind in TYPES[type_name])
+    if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
+        return f"must be {' or '.join(sorted(WORDS[type_name] for type_name in types[key]))}, got {shown(value)}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) < 2**53:
+            return f"must be a finite number below 2^53, got {shown(value)}"
+        if key in LOWEST and value < LOWEST[key]:
+            return f"must be >= {LOWEST[key]}, got {shown(value)}"
+    return None
+
+
+def _defaults(algorithm: type, types: Mapping[str, set[str]]) -> dict[str, Value]:
+    signature = inspect.signature(algorithm).parameters
+    defaults = {name: signature[name].default for name in types if name in signature}
+    return {name: default for name, default in defaults.items() if isinstance(default, bool | int | float | str) and name not in PER_ARM}
+
+
+def _construction_problems(algorithm: type, parsed: Algorithm, given: Mapping[str, Value], path: Path) -> list[Finding]:
+    signature = inspect.signature(algorithm).parameters
+    missing = [
+        name
+        for name, parameter in signature.items()
+        if parameter.default is inspect.Parameter.empty and name not in (*parsed.options, "wrapped_pruner")
+    ]
+    if missing:
+        return [Finding((*path, name), "is missing") for name in missing]
+    arguments: dict[str, Any] = {**parsed.options, **({"wrapped_pruner": None} if "wrapped_pruner" in signature else {})}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            algorithm(**arguments)
+        except (ValueError, TypeError) as error:
+            guilty = [name for name in given if name in str(error)]
+            return [Finding((*path, *guilty[:1]), _sentence(error))]
+    old = [name for name in given for warning in caught if DEPRECATED in str(warning.message) and f"`{name}`" in str(warning.message)]
+    return [Finding((*path, name), "is deprecated by Optuna and has no effect for long; leave it out") for name in old]
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

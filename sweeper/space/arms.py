@@ -1,0 +1,161 @@
+"""The arms of a space, and the parameters that each arm has: fixed or free, in an order in which conditions can be decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sweeper.records import Value
+
+from .loss_signatures import LossSignature, loss_signature
+from .parameters import TRAINING_DOMAINS
+from .schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One value of the compared parameter. ``settings``: what it fixes; ``ranges``: what it alone draws from a range of its own."""
+
+    name: str
+    settings: Mapping[str, Value]
+    ranges: Mapping[str, FloatRange | IntRange] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A parameter as one arm has it. It is drawn where every key of ``when`` was drawn with one of its values."""
+
+    name: str
+    parameter: Parameter
+    when: Condition
+
+    @property
+    def is_free(self) -> bool:
+        """Whether two trials of the arm can differ in it."""
+        return not isinstance(self.parameter, Constant) and not (isinstance(self.parameter, Choices) and len(self.parameter.choices) == 1)
+
+    def is_active(self, drawn: Mapping[str, Value]) -> bool:
+        """Whether the parameter exists beside those already drawn."""
+        return all(name in drawn and is_among(drawn[name], wanted) for name, wanted in self.when.items())
+
+
+def is_among(value: Value, wanted: tuple[Value, ...]) -> bool:
+    """Membership in which ``true`` is not 1."""
+    return any(isinstance(value, bool) == isinstance(other, bool) and value == other for other in wanted)
+
+
+def list_arms(parameters: Mapping[str, Parameter], compared: str | None) -> tuple[Arm, ...]:
+    """One arm per choice of the compared parameter, in the file's order; without one a single arm ``all``."""
+    if compared is None:
+        return (Arm("all", {}),)
+    parameter = parameters[compared]
+    if isinstance(parameter, Constant):
+        return (Arm(value_name(parameter.value), {compared: parameter.value}),)
+    if not isinstance(parameter, Choices):
+        return ()
+    return tuple(_arm(compared, choice) for choice in parameter.choices)
+
+
+def _arm(compared: str, choice: ArmChoice | Value) -> Arm:
+    if not isinstance(choice, ArmChoice):
+        return Arm(value_name(choice), {compared: choice})
+    settings = {name: setting.value for name, setting in choice.settings.items() if isinstance(setting, Constant)}
+    ranges = {name: setting for name, setting in choice.settings.items() if not isinstance(setting, Constant)}
+    return Arm(choice.name, settings, ranges)
+
+
+def value_name(value: Value) -> str:
+    """The name of an arm that is a plain value: as YAML writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def possible_values(parameter: Parameter, name: str) -> tuple[Value, ...] | None:
+    """The values that ``name`` can take, ``None`` for a range."""
+    if isinstance(parameter, Constant):
+        return (parameter.value,)
+    if not isinstance(parameter, Choices):
+        return None
+    values: list[Value] = []
+    for choice in parameter.choices:
+        setting = choice.settings.get(name) if isinstance(choice, ArmChoice) else Constant(value=choice)
+        if isinstance(setting, Constant) and not is_among(setting.value, tuple(values)):
+            values.append(setting.value)
+    return tuple(values)
+
+
+def contains(parameter: Parameter, name: str, value: Value) -> bool:
+    """Whether ``name`` can take exactly ``value``; false for a point of a continuous range, which is never hit."""
+    values = possible_values(parameter, name)
+    if values is not None:
+        return is_among(value, values)
+    if not isinstance(parameter, FloatRange | IntRange) or isinstance(value, bool | str) or parameter.step is None:
+        return False
+    steps = (value - parameter.low) / parameter.step
+    return parameter.low <= value <= parameter.high and abs(steps - round(steps)) < 1e-8
+
+
+def define(parameters: Mapping[str, Parameter], constants: Mapping[str, Value], arm: Arm) -> tuple[Definition, ...]:
+    """Every parameter that can be active in ``arm``, each after those that its condition names.
+
+    A loss's own parameter on which the file is silent has the loss's default, and exists for that loss only.
+    """
+    merged: dict[str, Parameter] = {"loss": parameters["loss"], **parameters}
+    merged |= {name: Constant(value=value) for name, value in constants.items() if name not in merged}
+    merged |= {name: Constant(value=value) for name, value in arm.settings.items()} | dict(arm.ranges)
+    losses = tuple(str(loss) for loss in possible_values(merged["loss"], "loss") or ())
+    signatures = {loss: loss_signature(loss) for loss in losses}
+    fixed = {*arm.settings, *arm.ranges}
+    conditions: dict[str, Condition] = {}
+    for name, parameter in merged.items():
+        when = {} if name in fixed else dict(parameter.when)
+        owners = owning_losses(name, signatures)
+        conditions[name] = when if owners is None or "loss" in when else {"loss": owners, **when}
+    for name, default in _silent_defaults(signatures, merged).items():
+        merged[name] = Constant(value=default)
+        conditions[name] = {"loss": tuple(loss for loss in losses if name in signatures[loss].arguments)}
+    return _reachable([Definition(name, merged[name], conditions[name]) for name in in_order(conditions)])
+
+
+def owning_losses(name: str, signatures: Mapping[str, LossSignature]) -> tuple[str, ...] | None:
+    """The losses that have a parameter ``name`` of their own; ``None`` for one of the training, which every loss has."""
+    if name == "loss" or name in TRAINING_DOMAINS:
+        return None
+    return tuple(loss for loss, signature in signatures.items() if name in signature.arguments or signature.takes_any)
+
+
+def _silent_defaults(signatures: Mapping[str, LossSignature], given: Mapping[str, Parameter]) -> dict[str, Value]:
+    return {
+        name: argument.default
+        for signature in signatures.values()
+        for name, argument in signature.arguments.items()
+        if name not in given and argument.default is not None
+    }
+
+
+def in_order(conditions: Mapping[str, Condition]) -> list[str]:
+    """The names so that each comes after those in its condition, else as given; names in a cycle are left out."""
+    ordered: list[str] = []
+    waiting = list(conditions)
+    while True:
+        ready = [name for name in waiting if all(other in ordered or other not in conditions for other in conditions[name])]
+        if not ready:
+            return ordered
+        ordered += ready
+        waiting = [name for name in waiting if name not in ready]
+
+
+def _reachable(definitions: list[Definition]) -> tuple[Definition, ...]:
+    kept: dict[str, Definition] = {}
+    for definition in definitions:
+        when: Condition = {}
+        for name, wanted in definition.when.items():
+            condition = kept.get(name)
+            if condition is None or not any(contains(condition.parameter, name, value) for value in wanted):
+                break
+            values = possible_values(condition.parameter, name)
+            is_certain = not condition.when and values is not None and all(is_among(value, wanted) for value in values)
+            if not is_certain:
+                when[name] = wanted
+        else:
+            kept[definition.name] = Definition(definition.name, definition.parameter, when)
+    return tuple(kept.values())

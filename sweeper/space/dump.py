@@ -1,0 +1,60 @@
+"""A space as YAML with every default written out: what a sweep keeps, and what reads back as the same space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from .schema import Algorithm, ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
+from .space import Space
+from .yaml_lines import RESOLVERS
+
+LINE_WIDTH = 120
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that YAML 1.1 or 1.2 would take for something else, so that any reader sees text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _tag, _pattern, _first in RESOLVERS:
+    _Dumper.add_implicit_resolver(_tag, _pattern, _first)
+
+
+def dump_space(space: Space) -> str:
+    """YAML with every default written out; ``parse_space(dump_space(space), …) == space``."""
+    data = space.model_dump(exclude_none=True, exclude={"parameters", "search"}, mode="python")
+    data["parameters"] = {name: _parameter(parameter) for name, parameter in space.parameters.items()}
+    data["search"] = {
+        "metric": space.search.metric,
+        "sampler": _algorithm(space.search.sampler),
+        "pruner": _algorithm(space.search.pruner),
+    }
+    ordered = {name: data[name] for name in type(space).model_fields}
+    return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=LINE_WIDTH, default_flow_style=None)
+
+
+def _parameter(parameter: Parameter) -> Any:
+    if isinstance(parameter, Constant) and not parameter.when:
+        return parameter.value
+    data: dict[str, Any]
+    if isinstance(parameter, Choices):
+        data = {"choices": [_arm(choice) if isinstance(choice, ArmChoice) else choice for choice in parameter.choices]}
+    else:
+        data = parameter.model_dump(exclude_none=True, exclude={"when"})
+    if isinstance(parameter, IntRange | FloatRange) and parameter.log:
+        data.pop("step", None)
+    when = {name: list(wanted) if len(wanted) != 1 else wanted[0] for name, wanted in parameter.when.items()}
+    return {**data, **({"when": when} if when else {})}
+
+
+def _arm(choice: ArmChoice) -> dict[str, Any]:
+    return {"name": choice.name, **{name: _parameter(setting) for name, setting in choice.settings.items()}}
+
+
+def _algorithm(algorithm: Algorithm) -> dict[str, Any]:
+    wrapped = {"wrapped": _algorithm(algorithm.wrapped)} if algorithm.wrapped else {}
+    return {"name": algorithm.name, **algorithm.options, **wrapped}

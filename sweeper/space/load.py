@@ -1,0 +1,217 @@
+"""A space file to a :class:`Space`: text, overrides, sections, rules; every mistake is reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from sweeper.catalogue import LOSSES
+from sweeper.errors import Problem, SpaceError
+
+from .algorithms import parse_algorithm
+from .check import Draft, find_problems
+from .loss_signatures import Argument, LossError, LossSignature, is_import_path, loss_signature
+from .overrides import apply_overrides
+from .parameters import ANYTHING, TEXT, TRAINING_DOMAINS, Domain, Finding, common_domain, fitted, parse_parameter, validated
+from .schema import Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
+from .space import DEFAULT_CONSTANTS, Seed, Space, training_constants
+from .wording import Path, nearest, printable, shown
+from .yaml_lines import MAX_BYTES, Document, read_yaml
+
+
+def load_space(path: str | FilePath, overrides: Sequence[str] = (), *, allow_custom_code: bool = True) -> Space:
+    """The space in the file ``path``, with single fields replaced by ``key=value`` overrides.
+
+    A loss given by import path is imported, which runs the user's code, unless ``allow_custom_code`` is false: then it is refused.
+
+    Raises:
+        SpaceError: the file cannot be read, or breaks rules; the message lists all of them with their lines.
+    """
+    source = printable(str(path))
+    try:
+        with FilePath(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"is not UTF-8 text: byte 0x{content[error.start]:02x} at position {error.start}; save the file as UTF-8"
+        raise SpaceError(source, [Problem(line, "", message)]) from None
+    except FileNotFoundError:
+        raise SpaceError(source, [Problem(None, "", "no such file")]) from None
+    except IsADirectoryError:
+        raise SpaceError(source, [Problem(None, "", "is a folder; give a space file in it")]) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SpaceError(source, [Problem(None, "", f"cannot be read: {reason}")]) from None
+    return parse_space(text, source, overrides, allow_custom_code=allow_custom_code)
+
+
+def parse_space(text: str, source: str, overrides: Sequence[str] = (), *, allow_custom_code: bool = True) -> Space:
+    """As :func:`load_space`, from text; ``source`` names it in messages.
+
+    Raises:
+        SpaceError: the text breaks rules; the message lists all of them with their lines.
+    """
+    document = read_yaml(text)
+    if not document.problems and not isinstance(document.data, dict):
+        got = "it is empty" if document.data is None else f"got {shown(document.data)}"
+        document.problems.append(Problem(None, "", f"a space file is a mapping of keys to values, {got}"))
+    if not isinstance(document.data, dict):
+        raise SpaceError(source, document.problems)
+    apply_overrides(document, overrides)
+    reader = _Reader(document, allow_custom_code)
+    space = reader.space()
+    if document.problems or space is None:
+        raise SpaceError(source, document.problems)
+    return space
+
+
+class _Reader:
+    """Turns one document into sections, collecting problems on the way."""
+
+    def __init__(self, document: Document, allow_custom_code: bool) -> None:
+        self.document = document
+        self.data: dict[str, Any] = document.data
+        self.allow_custom_code = allow_custom_code
+        self.signatures: dict[str, LossSignature] = {}
+        self.all_losses_known = True
+
+    def space(self) -> Space | None:
+        """The space, or ``None`` when the document has problems."""
+        self._unknown_and_missing_keys()
+        dataset = self._section("dataset", Dataset)
+        training = self._section("training", Training)
+        compare = self._section("compare", Compare)
+        resources = self._section("resources", Resources)
+        search = self._search()
+        parameters, written = self._parameters()
+        head, findings = validated(_Head, {key: self.data[key] for key in ("name", "seed") if key in self.data}, ())
+        self._report(findings)
+        constants = training_constants(training) if training else {}
+        draft = Draft(dataset, training, compare, search, resources, parameters, written, self.signatures, self.all_losses_known, constants)
+        self._report(find_problems(draft))
+        if self.document.problems or not (dataset and training and compare and resources and search and head):
+            return None
+        silent = {name: value for name, value in DEFAULT_CONSTANTS.items() if name not in parameters}
+        constants = {name: fitted(value, TRAINING_DOMAINS[name]) for name, value in {**silent, **constants}.items()}
+        return Space(
+            name=self.data["name"],
+            dataset=dataset,
+            training=training.model_copy(update=constants),
+            parameters=parameters,
+            compare=compare,
+            search=search,
+            resources=resources,
+            seed=self.data.get("seed", 1),
+        )
+
+    def _report(self, findings: Any) -> None:
+        self.document.problems += [self.document.problem(finding.path, finding.message, finding.at) for finding in findings]
+
+    def _unknown_and_missing_keys(self) -> None:
+        known = list(Space.model_fields)
+        self._report(Finding((key,), f"unknown key; {nearest(key, known)}") for key in self.data if key not in known)
+        self._report(Finding((key,), "is missing") for key in ("name", "dataset", "parameters") if key not in self.data)
+
+    def _section(self, key: str, model: type[Any]) -> Any:
+        if key == "dataset" and key not in self.data:
+            return None
+        raw = self.data.get(key)
+        section, findings = validated(model, {} if raw is None and key != "dataset" else raw, (key,))
+        self._report(findings)
+        return section
+
+    def _search(self) -> Search | None:
+        raw = self.data.get("search")
+        if raw is None:
+            raw = {}
+        if not isinstance(raw, dict):
+            return self._section("search", Search)  # type: ignore[no-any-return]  # reports that it is no mapping
+        plain = {key: value for key, value in raw.items() if key not in ("sampler", "pruner")}
+        is_sound = True
+        for role, default in (("sampler", "tpe"), ("pruner", "median")):
+            algorithm, findings = parse_algorithm(raw.get(role, default), role, ("search", role))
+            self._report(findings)
+            plain |= {role: algorithm} if algorithm else {}
+            is_sound = is_sound and algorithm is not None
+        search, findings = validated(Search, plain, ("search",))
+        self._report(findings)
+        return search if is_sound else None
+
+    def _parameters(self) -> tuple[dict[str, Parameter], frozenset[str]]:
+        raw = self.data.get("parameters")
+        if not isinstance(raw, dict):
+            if "parameters" in self.data:
+                self._report([Finding(("parameters",), f"must be a mapping of keys to values, got {shown(raw)}")])
+            return {}, frozenset()
+        self._losses(raw)
+        if "loss" not in raw:
+            self._report([Finding(("parameters", "loss"), f"is missing: write one of {', '.join(LOSSES)}, or {{choices: [...]}} of them")])
+        parameters = {}
+        for name, value in raw.items():
+            parameter, findings = parse_parameter(value, name, ("parameters", name), self._domain)
+            self._report(findings)
+            if parameter is not None:
+                parameters[name] = parameter
+        self.all_losses_known = self.all_losses_known and "loss" in parameters
+        return self._with_fitted_conditions(parameters), frozenset(raw)
+
+    def _losses(self, raw: Mapping[str, Any]) -> None:
+        """Look up every loss that is named anywhere, before the parameters that may belong to one."""
+        for path, loss in _named_losses(raw):
+            if loss in self.signatures:
+                continue
+            try:
+                if is_import_path(loss) and not self.allow_custom_code:
+                    raise LossError(f"{shown(loss)} is code of your own, which --no-custom-code refuses to run")
+                self.signatures[loss] = loss_signature(loss)
+            except LossError as error:
+                self.all_losses_known = False
+                self._report([Finding(path, str(error))])
+
+    def _domain(self, name: str) -> Domain:
+        if name == "loss":
+            return TEXT
+        if name in TRAINING_DOMAINS:
+            return TRAINING_DOMAINS[name]
+        signatures = [*self.signatures.values(), *([] if self.all_losses_known else map(loss_signature, LOSSES))]
+        arguments: list[Argument] = [signature.arguments[name] for signature in signatures if name in signature.arguments]
+        return common_domain(arguments) if arguments else ANYTHING
+
+    def _with_fitted_conditions(self, parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+        """Conditions with their values in the type of the parameter they are about, so that 1 finds 1.0."""
+        fitted_parameters: dict[str, Parameter] = {}
+        for name, parameter in parameters.items():
+            when: Condition = {}
+            for other, wanted in parameter.when.items():
+                kind = self._domain(other).kind
+                when[other] = tuple(float(value) if kind == "float" and type(value) is int else value for value in wanted)
+            fitted_parameters[name] = parameter.model_copy(update={"when": when})
+        return fitted_parameters
+
+
+class _Head(Section):
+    """The two plain keys at the top level."""
+
+    name: SweepName = "unnamed"
+    seed: Seed = 1
+
+
+def _named_losses(raw: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    """Every loss under ``parameters`` with its place: a constant, a choice, a setting of an arm."""
+    found: list[tuple[Path, Any]] = []
+    for name, parameter in raw.items():
+        path: Path = ("parameters", name)
+        if not isinstance(parameter, dict):
+            found += [(path, parameter)] if name == "loss" else []
+            continue
+        if name == "loss":
+            found.append(((*path, "value"), parameter.get("value")))
+        choices = parameter.get("choices")
+        for index, choice in enumerate(choices if isinstance(choices, list) else []):
+            if isinstance(choice, dict):
+                found.append(((*path, "choices", index, "loss"), choice.get("loss")))
+            elif name == "loss":
+                found.append(((*path, "choices", index), choice))
+    return [(path, loss) for path, loss in found if isinstance(loss, str)]

@@ -1,0 +1,274 @@
+"""One parameter of a space file: which form it is written in, and every rule that it alone can break."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.records import Value
+
+from .loss_signatures import Argument, Kind
+from .schema import ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
+from .wording import Path, nearest, reworded, shown
+
+Model = TypeVar("Model", bound=BaseModel)
+LARGEST_INTEGER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem before its line is known: the value it is about, and ``at``, the key whose line is shown, where that is another one."""
+
+    path: Path
+    message: str
+    at: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What a parameter may hold, whatever form it is written in; ``low`` itself is excluded where ``low_open``."""
+
+    kind: Kind
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+
+
+TEXT = Domain("text")
+ANYTHING = Domain("any")
+TRAINING_DOMAINS: Mapping[str, Domain] = {
+    name: Domain("int" if entry.type is int else "float", entry.low, entry.high, entry.low_open)
+    for name, entry in TRAINING_PARAMETERS.items()
+}
+
+
+def common_domain(arguments: list[Argument]) -> Domain:
+    """What suits every loss that has a parameter of one name."""
+    kinds = {argument.kind for argument in arguments} - {"any"}
+    kind = kinds.pop() if len(kinds) == 1 else "any"
+    return Domain(kind, max(argument.low for argument in arguments), min(argument.high for argument in arguments))
+
+
+class UnfitError(Exception):
+    """A value outside its domain; the message is the rule and the value."""
+
+
+def fitted(value: object, domain: Domain) -> Value:
+    """``value`` in the type of its domain (1 becomes 1.0 for a float parameter).
+
+    Raises:
+        UnfitError: with the rule that it breaks.
+    """
+    if not isinstance(value, bool | int | float | str):
+        raise UnfitError(f"must be a number, text, true or false, got {shown(value)}")
+    if domain.kind == "text" and not isinstance(value, str):
+        raise UnfitError(f"must be text, got {shown(value)}")
+    if domain.kind == "bool" and not isinstance(value, bool):
+        raise UnfitError(f"must be true or false, got {shown(value)}")
+    if domain.kind == "int" and (isinstance(value, bool) or not isinstance(value, int)):
+        raise UnfitError(f"must be an integer, got {shown(value)}")
+    if domain.kind == "float" and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise UnfitError(f"must be a number, got {shown(value)}")
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UnfitError(f"must be a finite number, got {shown(value)}")
+    if abs(value) > LARGEST_INTEGER and isinstance(value, int):
+        raise UnfitError(f"must lie within 64 bits, got {shown(value)}")
+    _check_limits(value, domain)
+    return float(value) if domain.kind == "float" else value
+
+
+def _check_limits(value: float, domain: Domain, name: str = "") -> None:
+    prefix = f"{name} " if name else ""
+    if domain.low_open and value <= domain.low:
+        raise UnfitError(f"{prefix}must be > {domain.low:g}, got {shown(value)}")
+    if value < domain.low:
+        raise UnfitError(f"{prefix}must be >= {domain.low:g}, got {shown(value)}")
+    if value > domain.high:
+        raise UnfitError(f"{prefix}must be <= {domain.high:g}, got {shown(value)}")
+
+
+def validated(model: type[Model], raw: object, path: Path) -> tuple[Model | None, list[Finding]]:
+    """``raw`` as ``model`` with what is wrong with it; the sound rest is still returned if it suffices, so that later rules are checked too."""
+    try:
+        return model.model_validate(raw), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    known = [key for key in model.model_fields if key not in {"options", "wrapped"} or model.__name__ != "Algorithm"]
+    findings = [Finding((*path, *detail["loc"]), reworded(detail, known)) for detail in details]
+    if not isinstance(raw, dict):
+        return None, findings
+    guilty = {detail["loc"][0] for detail in details if detail["loc"]}
+    try:
+        return model.model_validate({key: value for key, value in raw.items() if key not in guilty}), findings
+    except ValidationError:
+        return None, findings
+
+
+def parse_parameter(raw: object, name: str, path: Path, domain_of: Callable[[str], Domain]) -> tuple[Parameter | None, list[Finding]]:
+    """The parameter ``name`` as written in ``raw``, and everything wrong with it taken alone."""
+    if isinstance(raw, list):
+        return None, [Finding(path, f"several values are written {{choices: [...]}}, got {shown(raw)}")]
+    if raw is None:
+        return None, [Finding(path, "needs a value, {low: ..., high: ...} or {choices: [...]}, got nothing")]
+    if not isinstance(raw, dict):
+        raw = {"value": raw}
+        path_of_value = path
+    else:
+        path_of_value = (*path, "value")
+    raw, findings = _with_conditions_as_lists(raw, path)
+    if "choices" in raw:
+        return _choices(raw, name, path, domain_of, findings)
+    if "value" in raw:
+        return _constant(raw, path, path_of_value, domain_of(name), findings)
+    if raw.keys() & {"low", "high", "type", "log", "step"}:
+        return _range(raw, name, path, domain_of(name), findings)
+    close = [key for key in raw if nearest(key, ["choices", "value", "low", "high"]).startswith("did")]
+    hint = f" (unknown key {shown(close[0])}; {nearest(close[0], ['choices', 'value', 'low', 'high'])})" if close else ""
+    return None, [*findings, Finding(path, f"needs low and high, choices, or value{hint}")]
+
+
+def _with_conditions_as_lists(raw: dict[str, Any], path: Path) -> tuple[dict[str, Any], list[Finding]]:
+    if "when" not in raw:
+        return raw, []
+    rest = {key: value for key, value in raw.items() if key != "when"}
+    when = raw["when"]
+    if not isinstance(when, dict) or not when:
+        return rest, [Finding((*path, "when"), f"must name a parameter and its value, as in {{loss: focal}}, got {shown(when)}")]
+    conditions: dict[str, tuple[Value, ...]] = {}
+    findings = []
+    for key, wanted in when.items():
+        values = wanted if isinstance(wanted, list) else [wanted]
+        try:
+            conditions[key] = tuple(fitted(value, ANYTHING) for value in values)
+            if not values:
+                raise UnfitError("must name at least one value, got an empty list")
+        except UnfitError as error:
+            findings.append(Finding((*path, "when", key), str(error)))
+            conditions.pop(key, None)
+    return {**rest, "when": conditions}, findings
+
+
+def _constant(
+    raw: dict[str, Any], path: Path, path_of_value: Path, domain: Domain, findings: list[Finding]
+) -> tuple[Parameter | None, list[Finding]]:
+    try:
+        raw = {**raw, "value": fitted(raw["value"], domain)}
+    except UnfitError as error:
+        return None, [*findings, Finding(path_of_value, str(error))]
+    constant, more = validated(Constant, raw, path)
+    return constant, findings + more
+
+
+def _range(raw: dict[str, Any], name: str, path: Path, domain: Domain, findings: list[Finding]) -> tuple[Parameter | None, list[Finding]]:
+    written = raw.get("type", "float")
+    if written not in ("float", "int"):
+        message = f"must be 'float' or 'int', got {shown(written)}; text and truth values are written {{choices: [...]}}"
+        return None, [*findings, Finding((*path, "type"), message)]
+    if domain.kind in ("text", "bool"):
+        return None, [*findings, Finding(path, f"takes {'text' if domain.kind == 'text' else 'true or false'}; write {{choices: [...]}}")]
+    if domain.kind == "int" and written == "float":
+        at = (*path, "type") if "type" in raw else path
+        return None, [*findings, Finding(path, f"{name} is a whole number: add type: int", at)]
+    if domain.kind == "float" and written == "int":
+        return None, [*findings, Finding((*path, "type"), f"{name} is a real number: write type: float, and step: 1 for whole ones")]
+    found, more = validated(IntRange if written == "int" else FloatRange, raw, path)
+    findings = findings + more
+    if isinstance(found, FloatRange | IntRange):
+        findings += _range_findings(found, name, path, domain)
+    return (found if not findings else None), findings
+
+
+def _range_findings(found: FloatRange | IntRange, name: str, path: Path, domain: Domain) -> list[Finding]:
+    low, high, step = found.low, found.high, found.step
+    if low == high:
+        return [Finding(path, f"low and high are both {shown(low)}; write the constant plainly, {name}: {shown(low)}", (*path, "low"))]
+    if low > high:
+        return [Finding(path, f"low must be < high, got low {shown(low)} and high {shown(high)}", (*path, "low"))]
+    findings = []
+    is_step_given = step is not None if isinstance(found, FloatRange) else step != 1
+    lowest_log = "> 0" if isinstance(found, FloatRange) else ">= 1"
+    if found.log and low <= 0:
+        findings.append(Finding(path, f"low must be {lowest_log} when log is true, got {shown(low)}", (*path, "low")))
+    else:
+        try:
+            _check_limits(low, domain, "low")
+        except UnfitError as error:
+            findings.append(Finding(path, str(error), (*path, "low")))
+    try:
+        _check_limits(high, domain, "high")
+    except UnfitError as error:
+        findings.append(Finding(path, str(error), (*path, "high")))
+    if found.log and is_step_given:
+        findings.append(Finding(path, f"step cannot be combined with log: true, got step {shown(step)}", (*path, "step")))
+    elif step is not None and (Fraction(str(high)) - Fraction(str(low))) % Fraction(str(step)):
+        message = f"step must divide high - low, got step {shown(step)} between {shown(low)} and {shown(high)}"
+        findings.append(Finding(path, message, (*path, "step")))
+    if not math.isfinite(high - low):
+        findings.append(Finding(path, f"high - low must be finite, got low {shown(low)} and high {shown(high)}", (*path, "high")))
+    return findings
+
+
+def _choices(
+    raw: dict[str, Any], name: str, path: Path, domain_of: Callable[[str], Domain], findings: list[Finding]
+) -> tuple[Parameter | None, list[Finding]]:
+    entries = raw["choices"]
+    if not isinstance(entries, list) or not entries:
+        got = "an empty list" if entries == [] else shown(entries)
+        return None, [*findings, Finding((*path, "choices"), f"must be a list of at least one value, got {got}")]
+    choices: list[ArmChoice | Value] = []
+    for index, entry in enumerate(entries):
+        here = (*path, "choices", index)
+        if isinstance(entry, dict):
+            arm, more = _arm_choice(entry, name, here, domain_of)
+            findings = findings + more
+            choices += [arm] if arm else []
+            continue
+        try:
+            value = fitted(entry, domain_of(name))
+        except UnfitError as error:
+            findings = [*findings, Finding(here, str(error))]
+            continue
+        if any(isinstance(value, bool) == isinstance(other, bool) and value == other for other in choices):
+            findings = [*findings, Finding(here, f"duplicate choice {shown(entry)}")]
+        else:
+            choices.append(value)
+    plain = [choice for choice in choices if not isinstance(choice, ArmChoice)]
+    families = {"text" if isinstance(value, str) else "true or false" if isinstance(value, bool) else "numbers" for value in plain}
+    if len(families) > 1:
+        findings = [*findings, Finding((*path, "choices"), f"must be all of one kind, got {' and '.join(sorted(families))}")]
+    elif any(isinstance(value, float) for value in plain):
+        choices = [float(choice) if isinstance(choice, int) else choice for choice in choices]
+    if not choices:
+        return None, findings
+    found, more = validated(Choices, {**raw, "choices": tuple(choices)}, path)
+    return found, findings + more
+
+
+def _arm_choice(entry: dict[str, Any], name: str, path: Path, domain_of: Callable[[str], Domain]) -> tuple[ArmChoice | None, list[Finding]]:
+    findings: list[Finding] = []
+    settings: dict[str, Parameter] = {}
+    for key, raw in entry.items():
+        if key == "name":
+            continue
+        if isinstance(raw, dict) and raw.keys() & {"choices", "when"}:
+            findings.append(Finding((*path, key), "an arm's own setting is a constant or a range, without choices or when"))
+            continue
+        setting, more = parse_parameter(raw, key, (*path, key), domain_of)
+        findings += more
+        if setting is not None:
+            settings[key] = setting
+    if name not in entry:
+        findings.append(Finding(path, f"an arm among the choices of {name} must set {name}"))
+    elif name in settings and not isinstance(settings[name], Constant):
+        findings.append(Finding((*path, name), "must be one value, for it is what the arm is"))
+    arm, more = validated(ArmChoice, {**({"name": entry["name"]} if "name" in entry else {}), "settings": settings}, path)
+    findings += more
+    return (arm if not findings else None), findings

@@ -1,0 +1,94 @@
+"""A space as it will be run: every section complete, every rule met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.records import TrainingSettings, Value
+
+from .arms import Arm, Definition, define, list_arms
+from .grids import iterate_grid, n_points
+from .schema import Choices, Compare, Constant, Dataset, FloatRange, IntRange, Parameter, Resources, Search, Section, SweepName, Training
+
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generators take
+ColumnType: TypeAlias = Literal["string", "int64", "float64", "bool"]
+
+DEFAULT_CONSTANTS: Mapping[str, Value] = {"batch_size": 128, "momentum": 0.9, "weight_decay": 0.0, "step_size": 1, "step_gamma": 1.0}
+"""Training parameters on which a file is silent. A factor of 1 at every epoch is a constant learning rate."""
+
+
+class Space(Section):
+    """What ``parse_space`` and ``load_space`` return; they alone check the rules between sections."""
+
+    name: SweepName
+    dataset: Dataset
+    training: Training
+    parameters: dict[str, Constant | FloatRange | IntRange | Choices]
+    compare: Compare
+    search: Search
+    resources: Resources
+    seed: Seed = 1
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms in the file's order."""
+        return list_arms(self.parameters, self.compare.arms)
+
+    def definitions(self, arm: Arm) -> tuple[Definition, ...]:
+        """Every parameter that trials of ``arm`` can have, in an order in which their conditions can be decided."""
+        return define(self.parameters, training_constants(self.training), arm)
+
+    def training_settings(self) -> TrainingSettings:
+        """What all trials of the sweep share."""
+        validation = self.dataset.validation
+        return TrainingSettings(
+            model=self.training.model,
+            epochs=self.training.epochs,
+            reduction=self.training.reduction,
+            augment=self.training.augment,
+            validation=None if validation == "test" else validation,
+            evaluate_on="test" if validation == "test" else "validation",
+        )
+
+    def parameter_types(self) -> dict[str, ColumnType]:
+        """The type of the ``param_*`` column of every parameter that any arm can have, in the order of their first appearance."""
+        types: dict[str, set[ColumnType]] = {}
+        for arm in self.arms:
+            for definition in self.definitions(arm):
+                types.setdefault(definition.name, set()).update(_column_types(definition.name, definition.parameter))
+        return {name: found.pop() if len(found) == 1 else "float64" for name, found in types.items()}
+
+    def planned_trials(self, arm: Arm) -> int:
+        """How many trials the search phase gives ``arm``: its budget, 1 if nothing is free, no more than its grid has points."""
+        definitions = self.definitions(arm)
+        if not any(definition.is_free for definition in definitions):
+            return 1
+        budget = self.compare.trials_per_arm
+        if self.search.sampler.name != "grid":
+            return budget
+        return sum(1 for _ in islice(iterate_grid(definitions, n_points(self.search.sampler)), budget))
+
+
+def training_constants(training: Training) -> dict[str, Value]:
+    """The training parameters that are constant, by name."""
+    values: dict[str, Any] = {name: getattr(training, name) for name in TRAINING_PARAMETERS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _column_types(name: str, parameter: Parameter) -> set[ColumnType]:
+    if name in TRAINING_PARAMETERS:
+        return {"int64" if TRAINING_PARAMETERS[name].type is int else "float64"}
+    if isinstance(parameter, FloatRange | IntRange):
+        return {"float64" if isinstance(parameter, FloatRange) else "int64"}
+    values = [parameter.value] if isinstance(parameter, Constant) else parameter.choices
+    return {column_type(value) for value in values if isinstance(value, bool | int | float | str)}
+
+
+def column_type(value: Value) -> ColumnType:
+    """How a value is stored."""
+    return "bool" if isinstance(value, bool) else "int64" if isinstance(value, int) else "float64" if isinstance(value, float) else "string"

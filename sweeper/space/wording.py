@@ -1,0 +1,105 @@
+"""How a problem is worded: the value as the file has it, the nearest valid name, pydantic's findings in plain words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+Path = tuple[str | int, ...]
+"""Where a value stands in a space file: keys and list positions from the top."""
+
+SHOWN_CHARACTERS = 60
+
+
+def printable(text: str) -> str:
+    """``text`` with everything a terminal could act on (control characters, line breaks, bidi marks) escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
+
+
+def shown(value: object) -> str:
+    """``value`` as a message shows it: text in quotes and cut to 60 characters, the rest as YAML writes it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"'{_cut(printable(value))}'"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    try:
+        return _cut(str(value))
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "an integer of thousands of digits"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def listed(names: Iterable[object]) -> str:
+    """``'a', 'b' and 'c'``, values shown as in :func:`shown`."""
+    *head, last = map(shown, names)
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """``did you mean 'x'?`` for a slip of the pen, else ``known: a, b, c``."""
+    names = [str(entry) for entry in known]
+    close = difflib.get_close_matches(str(name)[:200], names, n=1)
+    return f"did you mean '{printable(close[0])}'?" if close else f"known: {', '.join(map(printable, names))}"
+
+
+def dotted(path: Path) -> str:
+    """``parameters.loss.choices[1].gamma``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_cut(printable(part))}" for part in path)
+    return text.removeprefix(".")
+
+
+def rule(message: str) -> PydanticCustomError:
+    """An error for pydantic validators to raise whose text reaches the user as it is."""
+    return PydanticCustomError("rule", "{message}", {"message": message})
+
+
+COMPARISONS = {
+    "greater_than": (">", "gt"),
+    "greater_than_equal": (">=", "ge"),
+    "less_than": ("<", "lt"),
+    "less_than_equal": ("<=", "le"),
+}
+EXPECTED = {
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "dict": "a mapping of keys to values",
+    "model": "a mapping of keys to values",
+    "list": "a list",
+    "tuple": "a list",
+    "finite": "a finite number",
+}
+
+
+def reworded(error: ErrorDetails, known_keys: Iterable[str]) -> str:
+    """The message for one of pydantic's findings; ``known_keys``: those of the mapping it was found in."""
+    kind, value = error["type"], error["input"]
+    context: Mapping[str, Any] = error.get("ctx", {})
+    if kind == "rule":
+        return str(context["message"])
+    if kind == "extra_forbidden":
+        return f"unknown key; {nearest(error['loc'][-1], known_keys)}"
+    if kind == "missing":
+        return "is missing"
+    if kind in COMPARISONS:
+        sign, bound = COMPARISONS[kind]
+        return f"must be {sign} {context[bound]}, got {shown(value)}"
+    if kind == "literal_error":
+        return f"must be {context['expected']}, got {shown(value)}"
+    if kind == "int_from_float" or kind.startswith("int_parsing"):
+        return f"must be an integer, got {shown(value)}"
+    expected = EXPECTED.get(kind.partition("_")[0])
+    return f"must be {expected}, got {shown(value)}" if expected else f"{error['msg']}, got {shown(value)}"
