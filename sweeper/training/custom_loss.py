@@ -84,7 +84,7 @@ class CustomLoss:
         Raises :class:`TrainingError` for anything but a scalar or one loss per image, and whatever the loss raises.
         """
         rule = "it must return a tensor, either a scalar or one loss per image"
-        value = self._function(logits, labels, **self._arguments)
+        value = self._function(logits, labels.clone(), **self._arguments)  # a copy, since other members read the same labels
         if not isinstance(value, Tensor):
             raise TrainingError(f"loss {self._path!r} returned a {type(value).__name__}; {rule}")
         if value.shape not in {torch.Size([]), torch.Size([1]), labels.shape}:
@@ -96,7 +96,7 @@ class CustomLoss:
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch cls"]]:
         """Loss of a batch and its gradient; raises :class:`TrainingError` where autograd cannot follow it down to the logits."""
         with torch.enable_grad():
-            leaf = logits.detach().requires_grad_()
+            leaf = logits.detach().clone().requires_grad_()
             value = self(leaf, labels)
             gradient = torch.autograd.grad(value, leaf, allow_unused=True)[0] if value.requires_grad else None
         if gradient is None:
@@ -106,4 +106,4 @@ class CustomLoss:
     def mean_over(self, logits: Float[Tensor, "image cls"], labels: Int[Tensor, " image"], batch_size: int) -> Float[Tensor, ""]:
         """Mean over all images, seen in batches of ``batch_size`` as in training."""
         batches = zip(torch.split(logits, batch_size), torch.split(labels, batch_size), strict=True)
-        return torch.stack([self(part, part_labels) * len(part) for part, part_labels in batches]).sum() / len(logits)
+        return torch.stack([self(part.clone(), part_labels) * len(part) for part, part_labels in batches]).sum() / len(logits)

@@ -14,12 +14,13 @@ N_BINS = 15
 def score(logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Float[Tensor, "member 4"]:
     """Accuracy, NLL in nats, Brier score (0 to 2) and expected calibration error of each member, in float64.
 
-    A member with NaN logits has NaN figures but for its accuracy, and no influence on the others.
+    An image whose logits are not all finite is a miss, and makes the other figures of its member NaN; no other member's.
     """
-    log_p = F.log_softmax(logits.double(), -1)
+    finite = logits.isfinite().all(-1, keepdim=True)
+    log_p = F.log_softmax(logits.double().where(finite, torch.nan), -1)
     p = log_p.exp()
     confidence, predicted = p.max(-1)
-    is_right = (predicted == labels).double()
+    is_right = ((predicted == labels) & finite.squeeze(-1)).double()
     nll = -log_p.gather(-1, labels[..., None]).squeeze(-1)
     brier = (p - F.one_hot(labels, logits.shape[-1])).square().sum(-1)
     bins = (torch.ceil(confidence.nan_to_num() * N_BINS) - 1).clamp(0, N_BINS - 1).long()

@@ -1,0 +1,125 @@
+"""One trial trained the way a PyTorch tutorial would: nn.Module, optim.SGD, StepLR, image by image. The engine's oracle."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sweeper.training.augment import draw_epoch
+from sweeper.training.data import split
+
+
+class PlainConvNet(nn.Module):
+    """The notebook's network, its linear layers sized by the images."""
+
+    def __init__(self, height, width, n_classes):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3)
+        self.conv2 = nn.Conv2d(4, 8, 3)
+        height, width = ((((side - 2) // 2) - 2) // 2 for side in (height, width))
+        self.fc1 = nn.Linear(8 * height * width, 32)
+        self.fc2 = nn.Linear(32, n_classes)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+
+def plain_loss(parameters, logits, labels, reduction):
+    """The loss of one trial, written from its formula with PyTorch's own pieces."""
+    name = parameters["loss"]
+    n_classes = logits.shape[1]
+    onehot = F.one_hot(labels, n_classes).float()
+    p = logits.softmax(1)
+    nll = F.cross_entropy(logits, labels, reduction="none")
+    p_true = p.gather(1, labels[:, None])[:, 0]
+    per_image = {
+        "l1": lambda: F.l1_loss(logits, onehot, reduction="none").sum(1),
+        "cross_entropy": lambda: nll,
+        "focal": lambda: (1 - p_true) ** parameters["gamma"] * nll,
+        "mae": lambda: F.l1_loss(p, onehot, reduction="none").sum(1),
+        "mse": lambda: F.mse_loss(p, onehot, reduction="none").sum(1),
+        "label_smoothing": lambda: F.cross_entropy(logits, labels, reduction="none", label_smoothing=parameters["smoothing"]),
+        "generalized_cross_entropy": lambda: (1 - p_true ** parameters["q"]) / parameters["q"],
+        "poly1": lambda: nll + parameters["epsilon"] * (1 - p_true),
+    }[name]()
+    elementwise = name in {"l1", "focal", "mae", "mse"}
+    return per_image.mean() / (n_classes if elementwise and reduction == "elements" else 1)
+
+
+def normalised(dataset, image):
+    """ToTensor and Normalize of one image."""
+    mean, std = (torch.tensor(figures)[:, None, None] for figures in (dataset.mean, dataset.std))
+    return (torch.from_numpy(image.copy()).permute(2, 0, 1).float().div(255) - mean) / std
+
+
+def augmented(image, offset, flip):
+    """One image cropped out of its black border, and mirrored or not."""
+    height, width = image.shape[:2]
+    bordered = np.pad(image, ((4, 4), (4, 4), (0, 0)))
+    top, left = offset
+    cropped = bordered[top : top + height, left : left + width]
+    return cropped[:, ::-1] if flip else cropped
+
+
+class PlainTrial:
+    """A trial on its own, epoch by epoch."""
+
+    def __init__(self, dataset, settings, config):
+        self.dataset, self.settings, self.config = dataset, settings, config
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self.net = PlainConvNet(*dataset.train_images.shape[1:3], len(dataset.classes))
+        parameters = config.parameters
+        self.optimizer = torch.optim.SGD(
+            self.net.parameters(), parameters["learning_rate"], momentum=parameters["momentum"], weight_decay=parameters["weight_decay"]
+        )
+        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, parameters["step_size"], parameters["step_gamma"])
+        everything = np.arange(len(dataset.train_labels))
+        self.train_index, self.validation_index = (
+            (everything, None) if settings.validation is None else split(dataset.train_labels, settings.validation, config.seed)
+        )
+        self.epoch = 0
+
+    def train_epoch(self):
+        """Train loss, train accuracy, own loss on the evaluation split, learning rate."""
+        self.epoch += 1
+        draws = draw_epoch(self.config.seed, self.epoch, len(self.train_index))
+        size = self.config.parameters["batch_size"]
+        loss_sum = n_right = 0.0
+        for start in range(0, len(self.train_index), size):
+            images, labels = [], []
+            for position in range(start, min(start + size, len(self.train_index))):
+                index = self.train_index[draws.order[position]]
+                image = self.dataset.train_images[index]
+                if self.settings.augment:
+                    image = augmented(image, draws.offsets[position].tolist(), bool(draws.flips[position]))
+                images.append(normalised(self.dataset, image))
+                labels.append(int(self.dataset.train_labels[index]))
+            labels = torch.tensor(labels)
+            self.optimizer.zero_grad()
+            logits = self.net(torch.stack(images))
+            loss = plain_loss(self.config.parameters, logits, labels, self.settings.reduction)
+            loss.backward()
+            self.optimizer.step()
+            loss_sum += loss.item() * len(labels)
+            n_right += (logits.argmax(1) == labels).sum().item()
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        self.schedule.step()
+        logits, labels = self.predict(self.settings.evaluate_on)
+        val_loss = plain_loss(self.config.parameters, logits, labels, self.settings.reduction).item()
+        return loss_sum / len(self.train_index), n_right / len(self.train_index), val_loss, learning_rate
+
+    @torch.no_grad()
+    def predict(self, on):
+        """Logits and labels of a split, in file order."""
+        if on == "test":
+            images, labels = self.dataset.test_images, self.dataset.test_labels
+        else:
+            images, labels = self.dataset.train_images[self.validation_index], self.dataset.train_labels[self.validation_index]
+        return self.net(torch.stack([normalised(self.dataset, image) for image in images])), torch.from_numpy(labels.copy())
+
+    def weights(self):
+        """Weights by name, as arrays."""
+        return {name: tensor.detach().numpy() for name, tensor in self.net.named_parameters()}

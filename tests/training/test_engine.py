@@ -1,0 +1,307 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from plain_pytorch import PlainTrial
+from toy_trials import config, random_dataset, settings, varied_configs
+
+from sweeper import metrics
+from sweeper.errors import TrainingError
+from sweeper.records import EpochMetrics
+from sweeper.training.engine import MemberFailure, Pack
+
+MINE = "losses_of_a_user"
+
+
+def assert_same_curve(found, expected_train_loss, expected_train_accuracy, expected_val_loss, expected_learning_rate):
+    assert found.train_loss == pytest.approx(expected_train_loss, rel=1e-4)
+    assert found.train_accuracy == pytest.approx(expected_train_accuracy, abs=0.006)  # one image in 200 on an edge
+    assert found.val_loss == pytest.approx(expected_val_loss, rel=1e-4)
+    assert found.learning_rate == pytest.approx(expected_learning_rate, rel=1e-12)
+
+
+def assert_same_weights(state, plain, atol=2e-5):
+    for name, expected in plain.weights().items():
+        np.testing.assert_allclose(state[f"weights/{name}"], expected, atol=atol, err_msg=name)
+
+
+def states(pack):
+    return {trial_id: pack.state(trial_id) for trial_id in pack.live}
+
+
+def assert_equal_states(found, expected):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("n_members", [1, 2, 7, 32])
+def test_a_packed_member_learns_what_it_would_learn_alone(dataset, n_members):
+    configs = varied_configs(n_members)
+    pack = Pack(dataset, settings(), configs)
+    plain = [PlainTrial(dataset, settings(), member) for member in configs]
+    for epoch in (1, 2):
+        result = pack.train_epoch()
+        assert list(result) == list(pack.live) == [member.trial_id for member in configs]
+        for member, alone in zip(configs, plain, strict=True):
+            assert result[member.trial_id].epoch == epoch
+            assert_same_curve(result[member.trial_id], *alone.train_epoch())
+    for member, alone in zip(configs, plain, strict=True):
+        assert_same_weights(pack.state(member.trial_id), alone)
+
+
+@pytest.mark.parametrize("n_members", [1, 9])
+def test_the_notebooks_way_trains_on_everything_and_measures_on_test(dataset, n_members):
+    way = settings(reduction="elements", validation=None, evaluate_on="test")
+    configs = varied_configs(n_members)
+    pack = Pack(dataset, way, configs)
+    result = pack.train_epoch()
+    for member in configs:
+        alone = PlainTrial(dataset, way, member)
+        assert_same_curve(result[member.trial_id], *alone.train_epoch())
+        assert_same_weights(pack.state(member.trial_id), alone)
+
+
+def test_members_with_other_seeds_and_batch_sizes_keep_their_own_batches(dataset):
+    configs = varied_configs(8, seeds=(1, 2, 3), batch_sizes=(64, 33, 250))
+    pack = Pack(dataset, settings(), configs)
+    pack.train_epoch()
+    result = pack.train_epoch()
+    for member in configs:
+        alone = PlainTrial(dataset, settings(), member)
+        alone.train_epoch()
+        assert_same_curve(result[member.trial_id], *alone.train_epoch())
+        assert_same_weights(pack.state(member.trial_id), alone)
+
+
+def test_a_pack_without_augmentation_learns_on_the_images_as_they_are(dataset):
+    pack = Pack(dataset, settings(augment=False), varied_configs(2))
+    result = pack.train_epoch()
+    for member in varied_configs(2):
+        assert_same_curve(result[member.trial_id], *PlainTrial(dataset, settings(augment=False), member).train_epoch())
+
+
+@pytest.mark.parametrize(("height", "width", "n_classes"), [(10, 10, 2), (28, 37, 3), (64, 48, 12)])
+def test_other_image_sizes_and_class_counts_resize_the_linear_layers(height, width, n_classes):
+    data = random_dataset(60, 24, height, width, n_classes)
+    configs = varied_configs(3)
+    way = settings(validation=12)
+    pack = Pack(data, way, configs)
+    result = pack.train_epoch()
+    for member in configs:
+        alone = PlainTrial(data, way, member)
+        assert_same_curve(result[member.trial_id], *alone.train_epoch())
+        assert_same_weights(pack.state(member.trial_id), alone)
+
+
+def test_members_that_leave_and_come_do_not_disturb_the_others(dataset):
+    first, newcomer = varied_configs(4), config(9, loss="mse")
+    pack = Pack(dataset, settings(), first)
+    pack.train_epoch()
+    pack.remove([first[1].trial_id, "no-such-trial"])
+    pack.add([newcomer])
+    assert pack.live == ("arm-0", "arm-2", "arm-3", "arm-9")
+    result = pack.train_epoch()
+    assert {trial_id: figures.epoch for trial_id, figures in result.items()} == {"arm-0": 2, "arm-2": 2, "arm-3": 2, "arm-9": 1}
+    for member in (first[0], first[2], first[3]):
+        alone = PlainTrial(dataset, settings(), member)
+        alone.train_epoch()
+        assert_same_curve(result[member.trial_id], *alone.train_epoch())
+    assert_same_curve(result["arm-9"], *PlainTrial(dataset, settings(), newcomer).train_epoch())
+
+
+def test_a_pack_continues_bit_for_bit_from_its_states(dataset):
+    configs = varied_configs(5, seeds=(1, 2), batch_sizes=(64, 50))
+    pack = Pack(dataset, settings(), configs)
+    pack.train_epoch()
+    saved = states(pack)
+    resumed = Pack(dataset, settings(), configs)
+    for trial_id, state in saved.items():
+        resumed.restore(trial_id, state)
+        assert_equal_states(resumed.state(trial_id), state)
+    torch.manual_seed(99)  # no random state outside the trial matters
+    expected, found = pack.train_epoch(), resumed.train_epoch()
+    for trial_id in expected:
+        assert_equal_states(resumed.state(trial_id), pack.state(trial_id))
+        assert expected[trial_id].train_loss == found[trial_id].train_loss
+        assert expected[trial_id].val_nll == found[trial_id].val_nll
+        assert found[trial_id].epoch == 2
+
+
+def test_a_saved_state_does_not_change_while_its_member_learns_on(dataset):
+    pack = Pack(dataset, settings(), [config(0)])
+    before = pack.state("arm-0")
+    kept = {name: array.copy() for name, array in before.items()}
+    pack.train_epoch()
+    assert_equal_states(before, kept)
+    pack.restore("arm-0", before)
+    pack.train_epoch()
+    assert_equal_states(before, kept)
+
+
+def test_a_checkpoint_of_another_model_is_refused_by_name(dataset):
+    pack = Pack(dataset, settings(), [config(0)])
+    state = pack.state("arm-0")
+    state["weights/fc2.bias"] = np.zeros(7, np.float32)
+    del state["velocity/conv1.bias"]
+    with pytest.raises(TrainingError, match=r"checkpoint of trial arm-0 .*: velocity/conv1.bias, weights/fc2.bias"):
+        pack.restore("arm-0", state)
+
+
+@pytest.mark.parametrize("n_members", [2, 9, 20])
+def test_a_diverging_member_changes_no_bit_of_the_others(dataset, n_members):
+    healthy = varied_configs(n_members)
+    sick = [config(n_members, learning_rate=0.01), config(n_members + 1, loss="l1", seed=2)]
+    burst = [config(n_members, learning_rate=1e38), config(n_members + 1, loss="l1", seed=2, learning_rate=1e38)]
+    calm, wild = Pack(dataset, settings(), healthy + sick), Pack(dataset, settings(), healthy + burst)
+    for _ in range(2):
+        expected, found = calm.train_epoch(), wild.train_epoch()
+    for member in healthy:
+        assert_equal_states(wild.state(member.trial_id), calm.state(member.trial_id))
+        assert found[member.trial_id].val_brier == expected[member.trial_id].val_brier
+    diverged = found[f"arm-{n_members}"]
+    assert isinstance(diverged, EpochMetrics)
+    assert math.isnan(diverged.train_loss)
+    assert math.isnan(diverged.val_loss)
+    assert math.isnan(diverged.val_nll)
+    assert math.isnan(diverged.val_ece)
+    assert diverged.val_accuracy == 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "parameters", "error"),
+    [
+        ("no_such_module:Loss", {}, "ModuleNotFoundError: No module named 'no_such_module'"),
+        (f"{MINE}:Nothing", {}, "has no such name; a loss is given as package.module:Name"),
+        (f"{MINE}:CONSTANT", {}, "holds a int under it, neither class nor function"),
+        (f"{MINE}:NotCallable", {}, "cannot be called with (logits, labels)"),
+        (f"{MINE}:Focal", {}, "needs gamma; add it to the parameters of the space"),
+        (f"{MINE}:Counting", {"fails_at": 3}, "RuntimeError: out of calls"),
+        (f"{MINE}:FailsInEvaluation", {}, "RuntimeError: no gradient, no loss"),
+        (f"{MINE}:a_number", {}, "returned a float; it must return a tensor, either a scalar or one loss per image"),
+        (f"{MINE}:per_class", {}, "returned shape [10] for 64 images"),
+        (f"{MINE}:detached", {}, "does not depend on the logits"),
+        (f"{MINE}:scribbles", {}, "modified by an inplace operation"),
+        (f"{MINE}:elsewhere", {}, "does not depend on the logits"),
+    ],
+)
+def test_a_loss_of_the_users_own_that_fails_ends_its_trial_alone(dataset, loss, parameters, error):
+    others = varied_configs(3)
+    pack = Pack(dataset, settings(), [*others, config(7, loss=loss, **parameters)])
+    beside = Pack(dataset, settings(), [*others, config(7, loss=f"{MINE}:smoothed")])
+    result = pack.train_epoch()
+    beside.train_epoch()
+    failure = result["arm-7"]
+    assert isinstance(failure, MemberFailure)
+    assert error in failure.error
+    assert "\n" not in failure.error
+    assert "Traceback (most recent call last)" in failure.traceback
+    assert pack.live == ("arm-0", "arm-1", "arm-2")
+    for trial_id in pack.live:
+        assert_equal_states(pack.state(trial_id), beside.state(trial_id))
+    assert list(pack.train_epoch()) == ["arm-0", "arm-1", "arm-2"]
+
+
+def test_losses_of_the_users_own_train_like_the_built_in_ones(dataset):
+    pack = Pack(
+        dataset,
+        settings(),
+        [
+            config(0, loss="focal", gamma=1.5),
+            config(1, loss=f"{MINE}:Focal", gamma=1.5),
+            config(2, loss="label_smoothing", smoothing=0.3),
+            config(3, loss=f"{MINE}:smoothed", smoothing=0.3),
+            config(4),
+            config(5, loss="torch.nn:CrossEntropyLoss"),
+            config(6, loss=f"{MINE}:with_any", gamma=3.0),
+        ],
+    )
+    pack.train_epoch()
+    result = pack.train_epoch()
+    for built_in, own in (("arm-0", "arm-1"), ("arm-2", "arm-3"), ("arm-4", "arm-5"), ("arm-4", "arm-6")):
+        assert result[own].train_loss == pytest.approx(result[built_in].train_loss, rel=1e-5)
+        assert result[own].val_loss == pytest.approx(result[built_in].val_loss, rel=1e-5)
+        assert result[own].val_nll == pytest.approx(result[built_in].val_nll, rel=1e-5)
+
+
+def test_predictions_carry_the_images_of_their_split_in_file_order(dataset):
+    pack = Pack(dataset, settings(), varied_configs(3, seeds=(1, 2)))
+    result = pack.train_epoch()
+    for member in varied_configs(3, seeds=(1, 2)):
+        plain = PlainTrial(dataset, settings(), member)
+        plain.train_epoch()
+        for on in ("validation", "test"):
+            found = pack.predict(member.trial_id, on)
+            logits, labels = plain.predict(on)
+            expected_images = plain.validation_index if on == "validation" else np.arange(70)
+            np.testing.assert_array_equal(found.images, expected_images)
+            np.testing.assert_array_equal(found.labels, labels)
+            np.testing.assert_allclose(found.logits, logits, atol=1e-4)
+            assert found.logits.dtype == np.float32
+        found, row = pack.predict(member.trial_id, "validation"), result[member.trial_id]
+        assert row.val_accuracy == metrics.accuracy(found.logits, found.labels)
+        assert row.val_nll == pytest.approx(metrics.nll(found.logits, found.labels), abs=1e-5)
+        assert row.val_brier == pytest.approx(metrics.brier(found.logits, found.labels), abs=1e-5)
+        assert row.val_loss == pytest.approx(pack.loss(member.trial_id, "validation"), rel=1e-5)
+
+
+def test_asking_for_a_validation_split_that_is_not_held_out_is_refused(dataset):
+    pack = Pack(dataset, settings(validation=None, evaluate_on="test"), [config(0)])
+    with pytest.raises(TrainingError, match="holds no validation images"):
+        pack.predict("arm-0", "validation")
+
+
+def test_the_loss_on_test_is_the_trials_own_and_says_why_it_cannot_be_had(dataset):
+    pack = Pack(dataset, settings(), [config(0, loss="l1"), config(1, loss=f"{MINE}:FailsInEvaluation")])
+    plain = PlainTrial(dataset, settings(), config(0, loss="l1"))
+    logits, labels = plain.predict("test")
+    expected = (logits - torch.nn.functional.one_hot(labels, 10)).abs().sum(1).mean().item()
+    assert pack.loss("arm-0", "test") == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(TrainingError, match="no gradient, no loss"):
+        pack.loss("arm-1", "test")
+
+
+def test_unknown_models_losses_and_doubled_trials_are_refused(dataset):
+    with pytest.raises(TrainingError, match="unknown model 'resnet'; known are convnet"):
+        Pack(dataset, settings(model="resnet"), [])
+    with pytest.raises(TrainingError, match="unknown loss 'focall'; known are l1, cross_entropy, focal"):
+        Pack(dataset, settings(), [config(0, loss="focall")])
+    pack = Pack(dataset, settings(), [config(0)])
+    with pytest.raises(TrainingError, match="trial arm-0 is already in the pack"):
+        pack.add([config(0)])
+
+
+def test_an_empty_pack_has_nothing_to_report(dataset):
+    pack = Pack(dataset, settings(), [])
+    assert pack.live == ()
+    assert pack.train_epoch() == {}
+
+
+def test_training_neither_reads_nor_moves_the_global_random_state(dataset):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = Pack(dataset, settings(), [config(0)]).train_epoch()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    second = Pack(dataset, settings(), [config(0)]).train_epoch()
+    assert first["arm-0"].val_loss == second["arm-0"].val_loss
+
+
+def test_each_member_is_charged_its_share_of_the_packs_seconds(dataset):
+    result = Pack(dataset, settings(), varied_configs(4)).train_epoch()
+    seconds = {figures.epoch_seconds for figures in result.values()}
+    assert len(seconds) == 1
+    assert seconds.pop() > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
+def test_a_packed_member_learns_on_the_gpu_what_it_learns_on_the_cpu(dataset, seeds):
+    configs = varied_configs(9, seeds=seeds, batch_sizes=(64, 50))
+    on_cpu, on_gpu = Pack(dataset, settings(), configs), Pack(dataset, settings(), configs, "cuda")
+    for _ in range(2):
+        expected, found = on_cpu.train_epoch(), on_gpu.train_epoch()
+    for trial_id, figures in expected.items():
+        assert_same_curve(found[trial_id], figures.train_loss, figures.train_accuracy, figures.val_loss, figures.learning_rate)
