@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 def mixed_seed(*parts: int | str) -> int:
     """A seed in [0, 2**32) that depends on every part and on their order, the same on every machine."""
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part & 0xFFFFFFFF for part in parts]
-    return int(np.random.SeedSequence(words).generate_state(1)[0])
+    return int(np.random.SeedSequence([len(words), *words]).generate_state(1)[0])
 
 
 class PerTrialSampler(BaseSampler):

@@ -97,7 +97,7 @@ def _execute(space: Space, folder: SweepFolder, dataset: Dataset, address: str |
             resources = pack_resources(space.resources.cpus_per_trial, space.resources.gpus_per_trial)
             size = space.resources.pack if isinstance(space.resources.pack, int) else 1
             observer.started(folder, space, resources.n_packs)
-            context = TrialContext(folder, settings, threads_for(resources.cpus))
+            context = TrialContext(folder, settings, threads_for(resources.cpus), "cuda" if resources.gpus else "cpu")
             run_packs(coordinator, context, dataset, PackPlan(size, resources), scratch)
             recorder.close()
         except BaseException:

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ class SweepFolder:
             n_images, n_classes = part.logits.shape
             identity = (self.id, config.arm, str(config.phase), config.trial_id, config.number, config.seed, part.split)
             constants = [pa.repeat(pa.scalar(value), n_images) for value in identity]
-            logits = np.clip(part.logits, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
+            logits = stored_precision(part).logits.astype(np.float16)
             columns = [*constants, pa.array(part.images), pa.array(part.labels), *(pa.array(logits[:, cls]) for cls in range(n_classes))]
             names = [*(column.name for column in PREDICTION_COLUMNS), *(f"logit_{cls}" for cls in range(n_classes))]
             tables.append(pa.Table.from_arrays(columns, names=names))
@@ -218,6 +218,12 @@ def find_sweeps(uri: str) -> list[SweepFolder]:
     if not sweeps:
         raise StoreError(f"{uri}: no sweep in this folder (a sweep's folder holds sweep.yaml); {hint}")
     return sorted(sweeps, key=lambda sweep: (str(sweep.read_provenance().get("started_at", "")), sweep.id))
+
+
+def stored_precision(predictions: Predictions) -> Predictions:
+    """The same predictions with logits as a file holds them: rounded to float16 and clipped to its range."""
+    rounded = np.clip(predictions.logits, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16).astype(np.float32)
+    return replace(predictions, logits=rounded)
 
 
 def _checkpoint_name(trial_id: str) -> str:

@@ -39,8 +39,8 @@ class PackResources:
 def ray_session(address: str | None) -> Iterator[None]:
     """A connection to Ray for the length of the block: to the cluster at ``address`` or in ``RAY_ADDRESS``, else to a Ray of its own.
 
-    A Ray of its own asks every client for a token. The token lives in the environment of this process and its children, so that nothing
-    is written into the user's home.
+    A Ray of its own asks every client for a token (Ray's default for a local start). Ours lives in the environment of this process and its
+    children, where Ray would write one into the user's home, readable by all.
 
     Raises:
         ClusterError: if there is no cluster at the address, or Ray cannot start.
@@ -48,7 +48,6 @@ def ray_session(address: str | None) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS") or None
     try:
         if address is None:
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             ray.init(
                 address="local",

@@ -5,7 +5,6 @@ The process and the data on its device outlive a trial: Tune reuses the actor, a
 
 from __future__ import annotations
 
-import os
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from ray import tune
 
 from sweeper import metrics
 from sweeper.records import EpochMetrics, Phase, TestMetrics, TrainingSettings, TrialConfig
-from sweeper.store import Checkpoint, SweepFolder
+from sweeper.store import Checkpoint, SweepFolder, stored_precision
 from sweeper.training.data import Dataset
 from sweeper.training.engine import MemberFailure, Pack
 from sweeper.tune.messages import REPORT_KEY, Failure, PackReport, members_from_json
@@ -23,11 +22,12 @@ from sweeper.tune.messages import REPORT_KEY, Failure, PackReport, members_from_
 
 @dataclass(frozen=True, slots=True)
 class TrialContext:
-    """What all packs of a sweep share. ``threads``: cores that one pack may use on the CPU."""
+    """What all packs of a sweep share. ``threads``: cores that one pack may use on the CPU; ``device``: ``cpu`` or ``cuda``."""
 
     folder: SweepFolder
     settings: TrainingSettings
     threads: int
+    device: str
 
 
 class PackTrainable(tune.Trainable):
@@ -37,8 +37,7 @@ class PackTrainable(tune.Trainable):
         """Take a device, move the data there, take in the first members."""
         torch.set_num_threads(context.threads)
         self._context = context
-        self._device = "cuda" if torch.cuda.is_available() and os.environ.get("CUDA_VISIBLE_DEVICES") != "" else "cpu"
-        self._pack = Pack(dataset, context.settings, [], self._device)
+        self._pack = Pack(dataset, context.settings, [], context.device)
         self._history: dict[str, list[EpochMetrics]] = {}
         self._configs: dict[str, TrialConfig] = {}
         self._unreported: set[str] = set()
@@ -116,11 +115,14 @@ class PackTrainable(tune.Trainable):
         self._context.folder.write_checkpoint(Checkpoint(arrays, tuple(self._history[trial_id]), self._configs[trial_id]))
 
     def _test(self, trial_id: str) -> TestMetrics | None:
-        """Figures on the test split: read once, after the last epoch of a confirm trial, or of any trial where every epoch reads it."""
+        """Figures on the test split: read once, after the last epoch of a confirm trial, or of any trial where every epoch reads it.
+
+        They are computed from the logits as they are stored, so that anyone can compute the same figures from the files.
+        """
         config, settings = self._configs[trial_id], self._context.settings
         if config.phase is not Phase.CONFIRM and settings.evaluate_on != "test":
             return None
-        test = self._pack.predict(trial_id, "test")
+        test = stored_precision(self._pack.predict(trial_id, "test"))
         figures = {
             "test_loss": self._pack.loss(trial_id, "test"),
             "test_accuracy": metrics.accuracy(test.logits, test.labels),
@@ -130,7 +132,7 @@ class PackTrainable(tune.Trainable):
         }
         predictions = [test]
         if settings.validation:
-            validation = self._pack.predict(trial_id, "validation")
+            validation = stored_precision(self._pack.predict(trial_id, "validation"))
             predictions.insert(0, validation)
             temperature = metrics.fit_temperature(validation.logits, validation.labels)
             scaled = test.logits / temperature
@@ -151,4 +153,4 @@ class PackTrainable(tune.Trainable):
         torch.cuda.empty_cache()
 
     def _device_name(self) -> str:
-        return torch.cuda.get_device_name() if self._device == "cuda" else "cpu"
+        return torch.cuda.get_device_name() if self._context.device == "cuda" else "cpu"

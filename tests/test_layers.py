@@ -1,0 +1,79 @@
+"""Data flows one way: each module imports only from layers below its own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "sweeper"
+
+LAYERS = [
+    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue"},
+    {
+        "sweeper.space",
+        "sweeper.store",
+        "sweeper.metrics",
+        "sweeper.journal",
+        "sweeper.sampling",
+        "sweeper.provenance",
+        "sweeper.training",
+    },
+    {"sweeper.training.engine", "sweeper.study"},
+    {"sweeper.tune"},
+    {"sweeper.sweep", "sweeper.report", "sweeper.progress"},
+    {"sweeper.cli"},
+    {"sweeper.__main__"},
+]
+
+FOREIGN = {
+    "torch": {"sweeper.training", "sweeper.tune", "sweeper.provenance"},
+    "ray": {"sweeper.tune"},
+    "optuna": {"sweeper.space", "sweeper.study", "sweeper.sampling", "sweeper.journal"},
+    "click": {"sweeper.cli"},
+}
+"""Packages that only some rooms may use."""
+
+
+def _modules() -> list[str]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+
+
+def _imports(module: str) -> set[str]:
+    path = PACKAGE.parent / Path(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    package = module if path.is_dir() else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            source = ".".join(filter(None, [base, node.module]))
+            known = set(_modules())
+            found |= {f"{source}.{alias.name}" if f"{source}.{alias.name}" in known else source for alias in node.names}
+    return found
+
+
+def _room(module: str) -> tuple[str, int]:
+    """The longest entry of the table that the module lies in, and its layer."""
+    rooms = [(room, layer) for layer, names in enumerate(LAYERS) for room in names if module == room or module.startswith(f"{room}.")]
+    return max(rooms, key=lambda entry: len(entry[0]))
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_a_module_has_a_layer_and_imports_only_from_below_or_from_beside_itself(module):
+    room, layer = _room(module)
+    assert room != "sweeper" or module == "sweeper", f"{module} stands in no layer"
+    for imported in _imports(module):
+        if imported.split(".")[0] == "sweeper":
+            _, other_layer = _room(imported)
+            same_room = imported.split(".")[:2] == module.split(".")[:2]
+            assert other_layer < layer or (same_room and other_layer == layer), f"{module} ({layer}) imports {imported} ({other_layer})"
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_a_foreign_package_is_used_only_in_its_rooms(module):
+    for imported in _imports(module):
+        rooms = FOREIGN.get(imported.split(".")[0])
+        assert rooms is None or any(module == room or module.startswith(f"{room}.") for room in rooms), f"{module} imports {imported}"
