@@ -25,7 +25,7 @@ def _selection(space: Space) -> Iterator[str]:
     if space.dataset.validation == "test":
         yield "dataset.validation is test: every epoch is measured on the test split, so the best figures are chosen on it and too good"
     if space.search.metric == "val_loss":
-        yield "search.metric val_loss is each trial's own loss: where its parameters are tuned, those that shrink the loss win; prefer val_nll"
+        yield "search.metric val_loss is each trial's own loss: parameters that shrink it win; prefer val_nll"
 
 
 def _fairness(space: Space) -> Iterator[str]:

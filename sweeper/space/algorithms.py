@@ -68,7 +68,7 @@ def option_types(algorithm: type) -> dict[str, set[str]]:
 
 
 def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | None, list[Finding]]:
-    """A sampler or pruner (``role``) as written in ``raw``, every option set, and what is wrong with it."""
+    """A sampler or pruner (``role``) as written in ``raw``, every sound option set, and what is wrong with it; ``None`` without a name."""
     known: Mapping[str, type] = SAMPLERS if role == "sampler" else PRUNERS
     options = {"name": raw} if isinstance(raw, str) else raw
     if not isinstance(options, dict) or "name" not in options:
@@ -80,14 +80,14 @@ def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | Non
         return None, [Finding(at, f"unknown {role} {shown(name)}; {nearest(name, known)}")]
     types = option_types(known[name]) | ({"points": {"int"}} if name == "grid" else {})
     given: dict[str, Value] = {}
-    findings = []
+    findings: list[Finding] = []
+    inner: list[Finding] = []
     wrapped: Algorithm | None = None
     for key, value in options.items():
         if key == "name":
             continue
         if key == "wrapped" and name == "patient":
-            wrapped, more = parse_algorithm(value, role, (*path, key))
-            findings += more
+            wrapped, inner = parse_algorithm(value, role, (*path, key))
         elif message := _option_problem(key, value, name, role, types):
             findings.append(Finding((*path, key), message))
         else:
@@ -95,7 +95,7 @@ def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | Non
     algorithm = Algorithm(name=name, options={**_defaults(known[name], types), **given}, wrapped=wrapped)
     if not findings and name != "grid":
         findings += _construction_problems(known[name], algorithm, given, path)
-    return (algorithm if not findings else None), findings
+    return algorithm, [*findings, *inner]
 
 
 def _option_problem(key: str, value: object, name: str, role: str, types: Mapping[str, set[str]]) -> str | None:
@@ -137,7 +137,7 @@ def _construction_problems(algorithm: type, parsed: Algorithm, given: Mapping[st
             algorithm(**arguments)
         except (ValueError, TypeError) as error:
             guilty = [name for name in given if name in str(error)]
-            return [Finding((*path, *guilty[:1]), _sentence(error))]
+            return [Finding((*path, *guilty[:1]), f"refused by Optuna: {_sentence(error)}")]
     old = [name for name in given for warning in caught if DEPRECATED in str(warning.message) and f"`{name}`" in str(warning.message)]
     return [Finding((*path, name), "is deprecated by Optuna and has no effect for long; leave it out") for name in old]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sweeper.records import Value
 
 from .loss_signatures import LossSignature, loss_signature
-from .parameters import TRAINING_DOMAINS
+from .parameters import TRAINING_DOMAINS, is_among
 from .schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
 
 
@@ -37,11 +37,6 @@ class Definition:
     def is_active(self, drawn: Mapping[str, Value]) -> bool:
         """Whether the parameter exists beside those already drawn."""
         return all(name in drawn and is_among(drawn[name], wanted) for name, wanted in self.when.items())
-
-
-def is_among(value: Value, wanted: tuple[Value, ...]) -> bool:
-    """Membership in which ``true`` is not 1."""
-    return any(isinstance(value, bool) == isinstance(other, bool) and value == other for other in wanted)
 
 
 def list_arms(parameters: Mapping[str, Parameter], compared: str | None) -> tuple[Arm, ...]:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from sweeper.records import Value
 
 from .arms import Definition
+from .parameters import plain_choices
 from .schema import Algorithm, Choices, Constant, IntRange
 
 LARGEST_GRID = 100_000
@@ -19,7 +20,7 @@ def plain_values(parameter: Constant | Choices) -> tuple[Value, ...]:
     """The values of a parameter that is no range."""
     if isinstance(parameter, Constant):
         return (parameter.value,)
-    return tuple(choice for choice in parameter.choices if isinstance(choice, bool | int | float | str))
+    return plain_choices(parameter.choices)
 
 
 def n_points(sampler: Algorithm) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -10,11 +10,12 @@ from sweeper.catalogue import LOSSES
 from sweeper.errors import Problem, SpaceError
 
 from .algorithms import parse_algorithm
-from .check import Draft, find_problems
+from .check import find_problems
+from .draft import Draft
 from .loss_signatures import Argument, LossError, LossSignature, is_import_path, loss_signature
 from .overrides import apply_overrides
 from .parameters import ANYTHING, TEXT, TRAINING_DOMAINS, Domain, Finding, common_domain, fitted, parse_parameter, validated
-from .schema import Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
+from .schema import Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
 from .space import DEFAULT_CONSTANTS, Seed, Space, training_constants
 from .wording import Path, nearest, printable, shown
 from .yaml_lines import MAX_BYTES, Document, read_yaml
@@ -76,6 +77,7 @@ class _Reader:
         self.allow_custom_code = allow_custom_code
         self.signatures: dict[str, LossSignature] = {}
         self.all_losses_known = True
+        self.positions: dict[str, list[int]] = {}
 
     def space(self) -> Space | None:
         """The space, or ``None`` when the document has problems."""
@@ -89,7 +91,19 @@ class _Reader:
         head, findings = validated(_Head, {key: self.data[key] for key in ("name", "seed") if key in self.data}, ())
         self._report(findings)
         constants = training_constants(training) if training else {}
-        draft = Draft(dataset, training, compare, search, resources, parameters, written, self.signatures, self.all_losses_known, constants)
+        draft = Draft(
+            dataset=dataset,
+            training=training,
+            compare=compare,
+            search=search,
+            resources=resources,
+            parameters=parameters,
+            written=written,
+            signatures=self.signatures,
+            all_losses_known=self.all_losses_known,
+            constants=constants,
+            positions=self.positions,
+        )
         self._report(find_problems(draft))
         if self.document.problems or not (dataset and training and compare and resources and search and head):
             return None
@@ -106,8 +120,10 @@ class _Reader:
             seed=self.data.get("seed", 1),
         )
 
-    def _report(self, findings: Any) -> None:
-        self.document.problems += [self.document.problem(finding.path, finding.message, finding.at) for finding in findings]
+    def _report(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if not self.document.is_refused(finding.path):
+                self.document.problems.append(self.document.problem(finding.path, finding.message, finding.at))
 
     def _unknown_and_missing_keys(self) -> None:
         known = list(Space.model_fields)
@@ -129,21 +145,20 @@ class _Reader:
         if not isinstance(raw, dict):
             return self._section("search", Search)  # type: ignore[no-any-return]  # reports that it is no mapping
         plain = {key: value for key, value in raw.items() if key not in ("sampler", "pruner")}
-        is_sound = True
         for role, default in (("sampler", "tpe"), ("pruner", "median")):
             algorithm, findings = parse_algorithm(raw.get(role, default), role, ("search", role))
             self._report(findings)
             plain |= {role: algorithm} if algorithm else {}
-            is_sound = is_sound and algorithm is not None
         search, findings = validated(Search, plain, ("search",))
         self._report(findings)
-        return search if is_sound else None
+        return search
 
     def _parameters(self) -> tuple[dict[str, Parameter], frozenset[str]]:
         raw = self.data.get("parameters")
         if not isinstance(raw, dict):
             if "parameters" in self.data:
                 self._report([Finding(("parameters",), f"must be a mapping of keys to values, got {shown(raw)}")])
+            self.all_losses_known = False
             return {}, frozenset()
         self._losses(raw)
         if "loss" not in raw:
@@ -154,6 +169,9 @@ class _Reader:
             self._report(findings)
             if parameter is not None:
                 parameters[name] = parameter
+            if isinstance(parameter, Choices):
+                faulty = {finding.path[3] for finding in findings if finding.path[2:3] == ("choices",) and len(finding.path) > 3}
+                self.positions[name] = [index for index in range(len(value["choices"])) if index not in faulty]
         self.all_losses_known = self.all_losses_known and "loss" in parameters
         return self._with_fitted_conditions(parameters), frozenset(raw)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import optuna
 
@@ -35,8 +35,8 @@ def _suggest(trial: optuna.trial.BaseTrial, definition: Definition) -> Value:
         return trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
     if isinstance(parameter, IntRange):
         return trial.suggest_int(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
-    value: Value = trial.suggest_categorical(name, plain_values(parameter))
-    return value
+    # a cast, since Optuna's categories may also be None, which ours never are
+    return cast("Value", trial.suggest_categorical(name, plain_values(parameter)))
 
 
 def grid(space: Space, arm: Arm) -> list[dict[str, Value]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -55,6 +55,16 @@ def common_domain(arguments: list[Argument]) -> Domain:
     return Domain(kind, max(argument.low for argument in arguments), min(argument.high for argument in arguments))
 
 
+def is_among(value: Value, wanted: Iterable[Value]) -> bool:
+    """Membership in which ``true`` is not 1."""
+    return any(isinstance(value, bool) == isinstance(other, bool) and value == other for other in wanted)
+
+
+def plain_choices(choices: Iterable[ArmChoice | Value]) -> tuple[Value, ...]:
+    """The choices that are values, without arms."""
+    return tuple(choice for choice in choices if not isinstance(choice, ArmChoice))
+
+
 class UnfitError(Exception):
     """A value outside its domain; the message is the rule and the value."""
 
@@ -96,12 +106,12 @@ def _check_limits(value: float, domain: Domain, name: str = "") -> None:
 
 
 def validated(model: type[Model], raw: object, path: Path) -> tuple[Model | None, list[Finding]]:
-    """``raw`` as ``model`` with what is wrong with it; the sound rest is still returned if it suffices, so that later rules are checked too."""
+    """``raw`` as ``model`` and what is wrong with it; without the wrong keys if the rest suffices, so that later rules see it."""
     try:
         return model.model_validate(raw), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-    known = [key for key in model.model_fields if key not in {"options", "wrapped"} or model.__name__ != "Algorithm"]
+    known = list(model.model_fields)
     findings = [Finding((*path, *detail["loc"]), reworded(detail, known)) for detail in details]
     if not isinstance(raw, dict):
         return None, findings
@@ -176,13 +186,15 @@ def _range(raw: dict[str, Any], name: str, path: Path, domain: Domain, findings:
         return None, [*findings, Finding(path, f"takes {'text' if domain.kind == 'text' else 'true or false'}; write {{choices: [...]}}")]
     if domain.kind == "int" and written == "float":
         at = (*path, "type") if "type" in raw else path
-        return None, [*findings, Finding(path, f"{name} is a whole number: add type: int", at)]
+        return None, [*findings, Finding(path, "is a whole number: add type: int", at)]
     if domain.kind == "float" and written == "int":
-        return None, [*findings, Finding((*path, "type"), f"{name} is a real number: write type: float, and step: 1 for whole ones")]
-    found, more = validated(IntRange if written == "int" else FloatRange, raw, path)
+        return None, [*findings, Finding((*path, "type"), "is a real number: write type: float, and step: 1 for whole ones")]
+    form: type[IntRange | FloatRange] = IntRange if written == "int" else FloatRange
+    found, more = validated(form, raw, path)
     findings = findings + more
-    if isinstance(found, FloatRange | IntRange):
-        findings += _range_findings(found, name, path, domain)
+    if found is None:
+        return None, findings
+    findings += _range_findings(found, name, path, domain)
     return (found if not findings else None), findings
 
 
@@ -236,11 +248,11 @@ def _choices(
         except UnfitError as error:
             findings = [*findings, Finding(here, str(error))]
             continue
-        if any(isinstance(value, bool) == isinstance(other, bool) and value == other for other in choices):
+        if is_among(value, plain_choices(choices)):
             findings = [*findings, Finding(here, f"duplicate choice {shown(entry)}")]
         else:
             choices.append(value)
-    plain = [choice for choice in choices if not isinstance(choice, ArmChoice)]
+    plain = plain_choices(choices)
     families = {"text" if isinstance(value, str) else "true or false" if isinstance(value, bool) else "numbers" for value in plain}
     if len(families) > 1:
         findings = [*findings, Finding((*path, "choices"), f"must be all of one kind, got {' and '.join(sorted(families))}")]

@@ -66,6 +66,13 @@ def _no_device(name: str) -> str:
     return name
 
 
+ChannelStats: TypeAlias = Annotated[tuple[float, float, float], Field(strict=False), expecting("three numbers, one per channel")]
+PositiveChannelStats: TypeAlias = Annotated[
+    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
+    Field(strict=False),
+    expecting("three numbers above 0, one per channel"),
+]
+
 SweepName: TypeAlias = Annotated[str, AfterValidator(_sweep_name)]
 ArmName: TypeAlias = Annotated[str, AfterValidator(_arm_name)]
 
@@ -77,13 +84,19 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    """Which images. ``validation``: how many are held out of train for pruning and choosing, or ``test``, the notebook's way."""
+    """Which images. ``validation``: how many are held out of train for pruning and choosing, or ``test``, the notebook's way.
+
+    ``image_size``: image folders are resized to it. ``mean``, ``std``: for normalising, per channel, of pixels from 0 to 1.
+    """
 
     name: Annotated[str, one_of(DATASETS, "data set")]
     validation: Annotated[int | Literal["test"], expecting("an integer or 'test'")]
     data_dir: Annotated[str, Field(min_length=1)] | None = None
     train_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     test_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    mean: ChannelStats | None = None
+    std: PositiveChannelStats | None = None
 
     @model_validator(mode="before")
     @classmethod

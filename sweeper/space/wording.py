@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -96,9 +97,12 @@ def reworded(error: ErrorDetails, known_keys: Iterable[str]) -> str:
         return "is missing"
     if kind in COMPARISONS:
         sign, bound = COMPARISONS[kind]
-        return f"must be {sign} {context[bound]}, got {shown(value)}"
+        return f"must be {sign} {context[bound]:g}, got {shown(value)}"
     if kind == "literal_error":
-        return f"must be {context['expected']}, got {shown(value)}"
+        close = difflib.get_close_matches(str(value)[:200], re.findall(r"'(.*?)'", context["expected"]), n=1)
+        return f"must be {context['expected']}, got {shown(value)}" + (f"; did you mean '{close[0]}'?" if close else "")
+    if kind == "string_too_short":
+        return "must not be empty"
     if kind == "int_from_float" or kind.startswith("int_parsing"):
         return f"must be an integer, got {shown(value)}"
     expected = EXPECTED.get(kind.partition("_")[0])

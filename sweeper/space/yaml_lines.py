@@ -17,6 +17,7 @@ from .wording import Path, dotted, shown
 MAX_BYTES = 256 * 1024
 MAX_NODES = 20_000
 MAX_DEPTH = 32
+MERGE = "<<"
 
 CORE = "tag:yaml.org,2002:"
 # The core schema of YAML 1.2: 1e-4 is a number, yes / no / on / off are text, 1:30 is no sexagesimal.
@@ -40,6 +41,11 @@ class Document:
     lines: dict[Path, int] = field(default_factory=dict)
     flags: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    refused: set[Path] = field(default_factory=set)
+
+    def is_refused(self, path: Path) -> bool:
+        """Whether a value at or above ``path`` could not be read and has its problem already, so that more words would mislead."""
+        return any(path[:length] in self.refused for length in range(len(path) + 1))
 
     def problem(self, path: Path, message: str, at: Path | None = None) -> Problem:
         """``message`` about the value at ``path``, at the line of ``at`` or its nearest parent, or under the flag that set it."""
@@ -61,10 +67,11 @@ class _CoreSchemaLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  PyYAML keeps its resolvers on the class
     depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:  # type: ignore[override]  # the stubs know no index
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise _TooDeepError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=self.peek_event().start_mark)
+            start = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _TooDeepError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=start)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -160,7 +167,7 @@ class _Builder:
                 continue
             key: str = key_node.value
             here = (*path, key)
-            if key == "<<":
+            if key == MERGE:
                 self._refuse(key_node, here, "merge keys are not supported; write the keys out")
             elif key in data:
                 first = self.document.lines[here]
@@ -178,6 +185,7 @@ class _Builder:
 
     def _refuse(self, node: yaml.Node, path: Path, message: str) -> None:
         self.document.problems.append(Problem(node.start_mark.line + 1, dotted(path), message))
+        self.document.refused.add(path[:-1] if path[-1:] == (MERGE,) else path)
 
 
 def _integer(text: str) -> int:

@@ -1,0 +1,163 @@
+"""Rules about the compared arms: names fit for files, settings that exist, no two alike, packs and grids that can be made of them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from pydantic import TypeAdapter, ValidationError
+
+from sweeper.records import Value
+
+from .arms import Arm, Definition, define, list_arms, possible_values, value_name
+from .check_conditions import not_of
+from .draft import Draft
+from .grids import LARGEST_GRID, iterate_grid, n_points
+from .parameters import TRAINING_DOMAINS, Finding
+from .schema import ArmChoice, ArmName, Choices, Compare, Constant, FloatRange, IntRange, Search, Training
+from .space import DEFAULT_CONSTANTS, training_constants
+from .wording import Path, listed, nearest, shown
+
+ARM_NAME: TypeAdapter[str] = TypeAdapter(ArmName)
+
+
+def compared_problems(draft: Draft) -> Iterator[Finding]:
+    """``compare.arms`` names choices; arms' names are fit for files and differ; only the compared parameter has arms."""
+    compared = draft.compare.arms if draft.compare else None
+    at: Path = ("compare", "arms")
+    if compared is not None and compared not in draft.written:
+        yield Finding(at, f"no parameter is called {shown(compared)}; {nearest(compared, sorted(draft.written))}")
+    elif compared is not None and isinstance(draft.parameters.get(compared), FloatRange | IntRange):
+        yield Finding(at, f"{compared} is a range; arms need {{choices: [...]}}")
+    elif compared in draft.parameters and draft.parameters[compared].when:
+        yield Finding(at, f"{compared} exists under a condition only; every arm needs it")
+    for name, parameter in draft.parameters.items():
+        if not isinstance(parameter, Choices):
+            continue
+        if name == compared:
+            yield from _arm_names(draft, parameter, name)
+            continue
+        for index, choice in enumerate(parameter.choices):
+            if isinstance(choice, ArmChoice):
+                message = f"a choice with settings is an arm, which needs compare: {{arms: {name}}}"
+                yield Finding(draft.choice_path(name, index), message)
+
+
+def _arm_names(draft: Draft, parameter: Choices, compared: str) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for index, choice in enumerate(parameter.choices):
+        name = choice.name if isinstance(choice, ArmChoice) else value_name(choice)
+        at: Path = (*draft.choice_path(compared, index), *(["name"] if isinstance(choice, ArmChoice) else []))
+        try:
+            ARM_NAME.validate_python(name)
+        except ValidationError as error:
+            yield Finding(at, f"{error.errors()[0]['ctx']['message']}; write {{name: ..., {compared}: ...}} for a name of your choice")
+        folded = unicodedata.normalize("NFKC", name).casefold()
+        if folded in seen:
+            same = "the same name" if seen[folded] == name else f"a name that some file systems cannot tell from {shown(seen[folded])}"
+            yield Finding(at, f"two arms have {same}, got {shown(name)}")
+        for other in (folded.removesuffix("-confirm"), f"{folded}-confirm"):
+            if other != folded and other in seen:
+                yield Finding(at, f"trials of arms {listed([seen[other], name])} would have the same names; choose another")
+        seen.setdefault(folded, name)
+
+
+def arm_problems(draft: Draft, training: Training, compare: Compare) -> Iterator[Finding]:
+    """What is wrong with the arms as wholes. Everything in ``draft`` must be sound by itself."""
+    constants = {**DEFAULT_CONSTANTS, **training_constants(training)}
+    constants = {name: value for name, value in constants.items() if name not in draft.parameters}
+    arms = list_arms(draft.parameters, compare.arms)
+    findings = [finding for index, arm in enumerate(arms) for finding in _settings(draft, arm, _arm_path(draft, compare, index))]
+    definitions = {arm.name: define(draft.parameters, constants, arm) for arm in arms}
+    findings += _unequal_defaults(draft, definitions, compare)
+    if not findings:
+        findings += _alike(draft, definitions, compare)
+    yield from findings
+    if compare.reference is not None:
+        for name in compare.reference.test_accuracy:
+            if name not in definitions:
+                yield Finding(("compare", "reference", "test_accuracy", name), f"no arm has this name; {nearest(name, definitions)}")
+    if draft.resources is not None and draft.resources.pack != 1:
+        yield from _one_batch_size(definitions)
+    if draft.search is not None and draft.search.sampler.name == "grid" and not findings:
+        yield from _grids(draft.search, definitions)
+
+
+def _arm_path(draft: Draft, compare: Compare, index: int) -> Path:
+    if compare.arms is None:
+        return ("parameters",)
+    is_one = isinstance(draft.parameters[compare.arms], Constant)
+    return ("parameters", compare.arms) if is_one else draft.choice_path(compare.arms, index)
+
+
+def _settings(draft: Draft, arm: Arm, path: Path) -> Iterator[Finding]:
+    """Settings of an arm that its loss does not have."""
+    fixed = {**draft.parameters, **{name: Constant(value=value) for name, value in arm.settings.items()}}
+    losses = [str(loss) for loss in possible_values(fixed["loss"], "loss") or ()]
+    for name in (*arm.settings, *arm.ranges):
+        if name == "loss" or name in TRAINING_DOMAINS:
+            continue
+        if any(name in draft.signatures[loss].arguments or draft.signatures[loss].takes_any for loss in losses):
+            continue
+        yield Finding((*path, name), not_of(losses, name, draft.signatures))
+
+
+def _unequal_defaults(draft: Draft, definitions: Mapping[str, tuple[Definition, ...]], compare: Compare) -> Iterator[Finding]:
+    """One study can hold one default of a parameter, so two losses of one arm that differ in it must be told apart in the file."""
+    kinds: dict[str, set[str]] = {}
+    for index, found in enumerate(definitions.values()):
+        losses = next((possible_values(one.parameter, "loss") or () for one in found if one.name == "loss"), ())
+        for definition in found:
+            owners = [draft.signatures[str(loss)].arguments.get(definition.name) for loss in losses]
+            defaults = {repr(argument.default) for argument in owners if argument is not None}
+            if definition.name not in draft.parameters and len(defaults) > 1:
+                message = f"losses of one study have different defaults of '{definition.name}'; write it under parameters"
+                yield Finding(_arm_path(draft, compare, index), message)
+            values = possible_values(definition.parameter, definition.name)
+            kinds.setdefault(definition.name, set()).update(_family(value) for value in (values if values is not None else (0.0,)))
+    for name, families in kinds.items():
+        if len(families) > 1:
+            yield Finding(("parameters", name), f"holds {' in one arm and '.join(sorted(families))} in another; one column cannot")
+
+
+def _family(value: Value) -> str:
+    return "true or false" if isinstance(value, bool) else "text" if isinstance(value, str) else "numbers"
+
+
+def _alike(draft: Draft, definitions: Mapping[str, tuple[Definition, ...]], compare: Compare) -> Iterator[Finding]:
+    seen: list[tuple[str, dict[str, object]]] = []
+    for index, (name, found) in enumerate(definitions.items()):
+        content: dict[str, object] = {
+            definition.name: (definition.parameter.model_dump(exclude={"when"}), definition.when) for definition in found
+        }
+        twin = next((other for other, settings in seen if settings == content), None)
+        if twin is not None:
+            yield Finding(_arm_path(draft, compare, index), f"arm '{name}' has the same settings as arm '{twin}'; two arms must differ")
+        seen.append((name, content))
+
+
+def _one_batch_size(definitions: Mapping[str, tuple[Definition, ...]]) -> Iterator[Finding]:
+    sizes = {value for found in definitions.values() for one in found if one.name == "batch_size" for value in _sizes(one)}
+    if len(sizes) != 1:
+        message = "members of a pack share their batches: pack must be 1 while batch_size differs between trials"
+        yield Finding(("resources", "pack"), message)
+
+
+def _sizes(definition: Definition) -> tuple[Value, ...]:
+    values = possible_values(definition.parameter, definition.name)
+    return values if values is not None else (-1, -2)
+
+
+def _grids(search: Search, definitions: Mapping[str, tuple[Definition, ...]]) -> Iterator[Finding]:
+    points = n_points(search.sampler)
+    for name, found in definitions.items():
+        for definition in found:
+            parameter = definition.parameter
+            if isinstance(parameter, FloatRange) and parameter.step is None and not points:
+                message = f"'{definition.name}' is continuous: give it a step or choices, or write sampler: {{name: grid, points: 5}}"
+                yield Finding(("search", "sampler"), message)
+                return
+        if sum(1 for _ in islice(iterate_grid(found, points), LARGEST_GRID + 1)) > LARGEST_GRID:
+            yield Finding(("search", "sampler"), f"the grid of arm '{name}' has more than {LARGEST_GRID:,} points; use another sampler")
+            return
