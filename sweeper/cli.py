@@ -74,7 +74,7 @@ def _overrides(context: click.Context, settings: Sequence[str]) -> list[str]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sweep")
 def cli() -> None:
-    r"""Which loss trains this network best, once every loss has had its own fair share of tuning?
+    """Which loss trains this network best, once every loss has had its own fair share of tuning?
 
     \b
     sweep run search_spaces/quickstart.yaml     a first sweep, on generated images
@@ -87,7 +87,7 @@ def cli() -> None:
 @_space_flags
 @click.pass_context
 def check(context: click.Context, space: str, settings: Sequence[str]) -> None:
-    r"""Say whether a space file can be run, and everything that is wrong with it.
+    """Say whether a space file can be run, and everything that is wrong with it.
 
     \b
     sweep check search_spaces/focal.yaml
@@ -114,7 +114,7 @@ def check(context: click.Context, space: str, settings: Sequence[str]) -> None:
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
 @click.pass_context
 def run(context: click.Context, space: str, settings: Sequence[str], results: str, address: str | None) -> None:
-    r"""Tune every arm of a space, prune, confirm, and print the comparison.
+    """Tune every arm of a space, prune, confirm, and print the comparison.
 
     \b
     sweep run search_spaces/quickstart.yaml
@@ -142,7 +142,7 @@ def run(context: click.Context, space: str, settings: Sequence[str], results: st
 @click.argument("sweep")
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
 def resume(sweep: str, address: str | None) -> None:
-    r"""Go on with an interrupted sweep.
+    """Go on with an interrupted sweep.
 
     \b
     sweep resume results/focal-20260101-120000
@@ -164,7 +164,7 @@ def resume(sweep: str, address: str | None) -> None:
 @click.option("--metric", default=None, metavar="NAME", help="Metric to compare by; default: the space's search.metric.")
 @click.option("--sweep", default=None, metavar="ID", help="One sweep of a folder that holds several.")
 def report(results: str, format_: str, output: str | None, by: str, metric: str | None, sweep: str | None) -> None:
-    r"""Print the comparison that a sweep found.
+    """Print the comparison that a sweep found.
 
     \b
     sweep report results/

@@ -1,0 +1,82 @@
+"""The command line as a user meets it: real processes, whole output."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def sweep(*arguments, cwd=ROOT, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "sweeper", *arguments], capture_output=True, text=True, cwd=cwd, timeout=120, check=False, **options
+    )
+
+
+def test_help_takes_less_than_half_a_second():
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert sweep("--help").returncode == 0
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("command", ["check", "run", "resume", "report"])
+def test_every_command_explains_itself_with_an_example(command):
+    done = sweep(command, "--help")
+    assert done.returncode == 0
+    assert f"\n  sweep {command} " in done.stdout
+
+
+@pytest.mark.parametrize("space", ["quickstart", "focal", "notebook"])
+def test_the_shipped_spaces_pass_the_check(space):
+    done = sweep("check", f"search_spaces/{space}.yaml")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"search_spaces/{space}.yaml: ok: ")
+
+
+def test_a_broken_space_is_refused_with_every_mistake_and_no_traceback(tmp_path):
+    space = tmp_path / "mine.yaml"
+    space.write_text("name: mine\ndataset: {name: cifar}\ntraining: {epochs: 0}\nparameters: {loss: focal}\n")
+    done = sweep("check", str(space))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"{space}: 4 problems\n  line 2   dataset.name: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_flag_is_short_for_a_field_and_named_in_the_refusal():
+    done = sweep("check", "search_spaces/focal.yaml", "--epochs", "0", "--pack", "x")
+    assert done.returncode == 2
+    assert "--set training.epochs=0: must be >= 1, got 0" in done.stderr
+    assert "--set resources.pack=x: must be an integer >= 1 or 'auto', got 'x'" in done.stderr
+
+
+def test_flags_reach_the_plan():
+    done = sweep("check", "search_spaces/focal.yaml", "--trials-per-arm", "5", "--epochs", "7", "--seeds", "3")
+    assert done.stdout == (
+        "search_spaces/focal.yaml: ok: 3 arms (l1, cross_entropy, focal), 15 search trials of 7 epochs, 3 confirm seeds each\n"
+    )
+
+
+def test_a_report_of_a_folder_without_sweeps_says_what_to_do(tmp_path):
+    done = sweep("report", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"{tmp_path}: no sweep in this folder (a sweep's folder holds sweep.yaml); run one: sweep run search_spaces/quickstart.yaml\n"
+    )
+
+
+def test_data_that_is_not_there_is_refused_before_anything_is_created(tmp_path):
+    results = tmp_path / "results"
+    done = sweep(
+        "run", "search_spaces/focal.yaml", "--dataset", "parquet", "--data-dir", str(tmp_path / "absent"), "--results", str(results)
+    )
+    assert done.returncode == 2
+    assert str(tmp_path / "absent") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not results.exists()
