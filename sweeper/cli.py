@@ -127,13 +127,18 @@ def run(context: click.Context, space: str, settings: Sequence[str], results: st
         checked = load_space(space, _overrides(context, settings))
         for warning in check_warnings(checked):
             click.echo(f"warning: {warning}", err=True)
-        from sweeper.progress import LineProgress
+        from sweeper.progress import LineProgress, SpacedLines
         from sweeper.provenance import command_line
         from sweeper.sweep import start_sweep
 
         _finish(
             lambda: start_sweep(
-                checked, results=results, address=address, command=command_line(), observer=LineProgress(_say), data_notice=_say
+                checked,
+                results=results,
+                address=address,
+                command=command_line(),
+                observer=LineProgress(_say),
+                data_notice=SpacedLines(_say),
             )
         )
 
@@ -148,12 +153,12 @@ def resume(sweep: str, address: str | None) -> None:
     sweep resume results/focal-20260101-120000
     """
     with _explained():
-        from sweeper.progress import LineProgress
+        from sweeper.progress import LineProgress, SpacedLines
         from sweeper.store import find_sweeps
         from sweeper.sweep import resume_sweep
 
         folder = find_sweeps(sweep)[-1]
-        _finish(lambda: resume_sweep(folder, address=address, observer=LineProgress(_say), data_notice=_say))
+        _finish(lambda: resume_sweep(folder, address=address, observer=LineProgress(_say), data_notice=SpacedLines(_say)))
 
 
 @cli.command()

@@ -13,6 +13,20 @@ from sweeper.store import SweepFolder
 SECONDS_BETWEEN_LINES = 5.0
 
 
+class SpacedLines:
+    """Passes on a line only when the last one is some seconds old: news of a load that may be quick or slow."""
+
+    def __init__(self, write: Callable[[str], None], seconds: float = 2.0) -> None:
+        self._write = write
+        self._seconds = seconds
+        self._told = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        if time.monotonic() - self._told >= self._seconds:
+            self._write(line)
+            self._told = time.monotonic()
+
+
 class LineProgress:
     """Counts what happens and writes a line now and then; the first failure is told at once."""
 
