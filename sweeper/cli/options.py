@@ -1,0 +1,90 @@
+"""What commands share: flags that stand for fields of a space file, and mistakes told without a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from sweeper.errors import SweeperError
+
+
+class Refusal(click.ClickException):
+    """A mistake told without a traceback."""
+
+    def __init__(self, error: SweeperError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click declares it on the class and reads it from the instance
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.format_message(), file=file or sys.stderr)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns a :class:`SweeperError` in the block into the program's exit."""
+    try:
+        yield
+    except SweeperError as error:
+        raise Refusal(error) from None
+
+
+def say(line: str) -> None:
+    """Write a line to stderr: news, which no pipe should take for the result."""
+    click.echo(line, err=True)
+
+
+def _overriding(key: str, *flags: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A flag that is short for ``--set key=VALUE``; its values are collected in the order of the command line."""
+
+    def collect(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # noqa: ARG001
+        if value is not None:
+            context.ensure_object(dict).setdefault("overrides", []).append((key, value))
+
+    return click.option(*flags, callback=collect, expose_value=False, **options)
+
+
+_TEXT_KEYS = frozenset({"dataset.name", "dataset.data_dir", "name"})
+
+_SPACE_FLAGS = (
+    _overriding(
+        "compare.trials_per_arm", "--trials-per-arm", "--num-samples", type=int, metavar="N", help="Trials that each arm's search may use."
+    ),
+    _overriding("training.epochs", "--epochs", type=int, metavar="N", help="Epochs of a trial that is not pruned."),
+    _overriding("compare.seeds", "--seeds", type=int, metavar="N", help="Fresh seeds on which each arm's best is confirmed; 0 skips."),
+    _overriding("dataset.name", "--dataset", metavar="NAME", help="cifar10, parquet, imagefolder or synthetic."),
+    _overriding("dataset.data_dir", "--data-dir", metavar="PATH", help="Folder of the data set's files."),
+    _overriding("resources.gpus_per_trial", "--gpus-per-trial", metavar="X|auto", help="GPUs of a trial; fractions share one."),
+    _overriding("resources.cpus_per_trial", "--cpus-per-trial", type=float, metavar="X", help="CPU cores of a trial."),
+    _overriding("resources.pack", "--pack", metavar="K|auto", help="Trials that one device trains together as one fused model."),
+    _overriding("seed", "--seed", type=int, metavar="N", help="Seed of samplers, splits, weights and batches."),
+    _overriding("name", "--name", metavar="NAME", help="Name of the sweep; its id is this name and the time."),
+)
+
+
+def space_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with a flag for every field of a space that is often changed, and ``--set`` for the others."""
+    command = click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any field of the space file, e.g. training.momentum=0.8."
+    )(command)
+    for flag in reversed(_SPACE_FLAGS):
+        command = flag(command)
+    return command
+
+
+def overrides_of(context: click.Context, settings: Sequence[str]) -> list[str]:
+    """What the flags of :func:`space_flags` ask for, as ``key=value``, ``--set`` last; a folder called ``1e5`` stays text."""
+    from sweeper.space import as_override
+    from sweeper.space.yaml_lines import read_yaml
+
+    flags: list[tuple[str, Any]] = context.ensure_object(dict).get("overrides", [])
+    return [
+        *(
+            as_override(key, value) if key in _TEXT_KEYS and read_yaml(str(value)).data != value else f"{key}={value}"
+            for key, value in flags
+        ),
+        *settings,
+    ]

@@ -1,0 +1,36 @@
+"""The command ``report``."""
+
+from __future__ import annotations
+
+import click
+
+from sweeper.cli.options import explained
+
+
+@click.command()
+@click.argument("results", default="results")
+@click.option("--format", "format_", default="table", show_default=True, help="table, markdown, csv, json, latex or html.")
+@click.option("--output", default=None, metavar="PATH", help="Write there instead of to the terminal.")
+@click.option("--by", default="arm", show_default=True, metavar="NAME", help="arm, or any parameter: loss, gamma, learning_rate, ...")
+@click.option("--metric", default=None, metavar="NAME", help="Metric to compare by; default: the space's search.metric.")
+@click.option("--sweep", default=None, metavar="ID", help="One sweep of a folder that holds several.")
+def report(results: str, format_: str, output: str | None, by: str, metric: str | None, sweep: str | None) -> None:
+    """Print the comparison that a sweep found.
+
+    \b
+    sweep report results/
+    sweep report results/ --format markdown --output comparison.md
+    """
+    with explained():
+        from sweeper.report import report as make_report
+
+        text = make_report(results, format=format_, by=by, metric=metric, sweep=sweep)
+        if output is None:
+            click.echo(text.rstrip("\n"))
+        else:
+            from pathlib import Path
+
+            from sweeper.store import Folder
+
+            path = Path(output)
+            Folder(str(path.parent)).write(path.name, text.encode())
