@@ -115,6 +115,13 @@ def count_classes(place: str, labels: Int64[np.ndarray, " n"]) -> int:
     return highest + 1
 
 
+def check_class_names(place: str, classes: Sequence[str]) -> None:
+    """Raises ``DataError`` unless all names are distinct and printable: they go into files, terminals and pages."""
+    for name in classes:
+        if not name or not name.isprintable() or classes.count(name) > 1:
+            raise DataError(f"{place}: names of classes must be distinct, printable text, got {name!r:.100}; rename it")
+
+
 def check_range(place: str, labels: Int64[np.ndarray, " n"], n_classes: int | None) -> None:
     """Raises ``DataError`` unless all labels are at least 0 and, if given, below ``n_classes``, the number of classes of train."""
     wrong = np.flatnonzero((labels < 0) | (labels >= n_classes) if n_classes is not None else labels < 0)

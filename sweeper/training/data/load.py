@@ -14,7 +14,7 @@ from sweeper.catalogue import DATASETS
 from sweeper.errors import DataError
 
 from . import cifar10, imagefolder, parquet, synthetic
-from .dataset import ChannelStats, Dataset, channel_stats, check_range, count_classes, make_dataset
+from .dataset import ChannelStats, Dataset, channel_stats, check_class_names, check_range, count_classes, make_dataset
 from .folder import data_folder
 
 Progress: TypeAlias = Callable[[str], None]
@@ -71,6 +71,7 @@ def load_dataset(
             train, test, classes = _parquet(folder, image_size, tell)
         else:
             train, test, classes = _imagefolder(folder, image_size, tell)
+        check_class_names(str(folder), classes)
         _check_fit(str(folder), train, test, len(classes))
     found_mean, found_std = channel_stats(train[0])
     if _is_cifar10(train[0], len(classes), found_mean):

@@ -42,7 +42,7 @@ KINDS = (
     Kind("ringed_fine", 0, 0, 4, crossed=False),
 )
 N_KINDS = len(KINDS)
-N_DRAWS = 40  # random numbers an image may use, besides its noise
+N_DRAWS = 32  # random numbers an image may use, besides its noise
 
 SINE = np.rint(127 * np.sin(2 * np.pi * np.arange(256) / 256)).astype(np.int16)
 ACROSS = np.arange(SIDE, dtype=np.int16)[None, None, :]
@@ -56,12 +56,15 @@ def generate(
     tuple[UInt8[np.ndarray, "test h w 3"], Int64[np.ndarray, " test"]],
     tuple[str, ...],
 ]:
-    """``n_train`` + ``n_test`` images of 32×32 pixels in ten classes, made in about 0.3 s.
+    """Train and test images of 32×32 pixels with their labels, and the names of the ten classes; 12,000 images take about 0.4 s.
 
     An image shows the grating of its class at a random place, slant, colour and contrast, over a background of any colour with uneven
-    light and noise, and through it a fainter or stronger grating of another class: where the other one is stronger the class cannot be
-    told, which keeps every network below 100 %. Every ten images in a row hold each class once. The first images of a larger set are
-    those of a smaller one.
+    light and noise, and through it a grating of another class. Where that one is the stronger the class cannot be told, which holds
+    every network below certainty. Every ten images in a row hold each class once. A larger set begins with the images of a smaller one.
+
+    Test accuracy of the ConvNet (cross-entropy, SGD with momentum 0.9, batch 128, crops and flips, 9,000 images of the default set; range
+    over three seeds): learning rate 0.01: 0.55-0.60 after 4 epochs, 0.65-0.68 after 6; 0.03: 0.66-0.70, 0.69-0.75; 0.1: 0.58-0.64,
+    0.60-0.69. Learning rate 0.03, halved every 8 epochs: 0.76 after 30. L1 of the raw outputs stays at 0.10 for 6 epochs, as on CIFAR-10.
 
     Raises:
         DataError: a count is not between 10 and 1,000,000, or the seed is negative.
@@ -107,12 +110,12 @@ def _render(labels: Int64[np.ndarray, " n"], draws: Draws, grain: UInt8[np.ndarr
     """Images of these classes; sixteen bits hold every intermediate value."""
     other = (labels + draws.integers(1, N_KINDS - 1)[:, 0, 0]) % N_KINDS
     own_wave, other_wave = _wave(labels, draws), _wave(other, draws)
-    own_contrast, other_contrast = draws.integers(40, 72), draws.integers(0, 72)
+    own_contrast, other_contrast = draws.integers(44, 76), draws.integers(0, 72)
     light = draws.integers(-2, 2) * (ACROSS - SIDE // 2) + draws.integers(-2, 2) * (DOWN - SIDE // 2)
     pixels = (grain.astype(np.int16) - 128) >> 4
     for channel in range(3):
         own_colour, other_colour = draws.integers(32, 64), draws.integers(32, 64)
-        background = draws.integers(108, 148)
+        background = draws.integers(88, 168)
         pixels[..., channel] += (own_wave * (own_contrast * own_colour >> 6)) >> 7
         pixels[..., channel] += (other_wave * (other_contrast * other_colour >> 6)) >> 7
         pixels[..., channel] += light + background
