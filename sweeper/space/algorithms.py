@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -51,7 +51,11 @@ LOWEST: Mapping[str, int] = {
 }
 """Lowest values of options whose limits Optuna finds out in the middle of a study only."""
 
-DEPRECATED = "deprecated"
+WITHDRAWN = frozenset(
+    {"consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints", "sigma0", "restart_strategy", "inc_popsize"}
+)
+"""Options that Optuna still takes and warns of."""
+
 TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
 WORDS: Mapping[str, str] = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text"}
 
@@ -62,7 +66,7 @@ def option_types(algorithm: type) -> dict[str, set[str]]:
     for parameter in inspect.signature(algorithm).parameters.values():
         annotation = parameter.annotation if isinstance(parameter.annotation, str) else getattr(parameter.annotation, "__name__", "")
         names = {part.strip() for part in annotation.split("|")} - {"None"}
-        if names <= TYPES.keys() and names and parameter.name not in OURS:
+        if names <= TYPES.keys() and names and parameter.name not in OURS | WITHDRAWN:
             types[parameter.name] = names
     return types
 
@@ -79,6 +83,7 @@ def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | Non
         at = path if isinstance(raw, str) else (*path, "name")
         return None, [Finding(at, f"unknown {role} {shown(name)}; {nearest(name, known)}")]
     types = option_types(known[name]) | ({"points": {"int"}} if name == "grid" else {})
+    names = [*types, *(["wrapped"] if name == "patient" else [])]
     given: dict[str, Value] = {}
     findings: list[Finding] = []
     inner: list[Finding] = []
@@ -88,7 +93,7 @@ def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | Non
             continue
         if key == "wrapped" and name == "patient":
             wrapped, inner = parse_algorithm(value, role, (*path, key))
-        elif message := _option_problem(key, value, name, role, types):
+        elif message := _option_problem(key, value, f"{role} '{name}'", types, names):
             findings.append(Finding((*path, key), message))
         else:
             given[key] = float(value) if types[key] == {"float"} else value
@@ -98,12 +103,13 @@ def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | Non
     return algorithm, [*findings, *inner]
 
 
-def _option_problem(key: str, value: object, name: str, role: str, types: Mapping[str, set[str]]) -> str | None:
+def _option_problem(key: str, value: object, whose: str, types: Mapping[str, set[str]], names: Sequence[str]) -> str | None:
     if key == "seed":
         return "is set by the sweep: write seed at the top level"
+    if key in WITHDRAWN:
+        return "is deprecated by Optuna; leave it out"
     if key not in types:
-        hint = f"{nearest(key, types)}" if types else "it has none"
-        return f"{role} '{name}' has no such option; {hint}"
+        return f"{whose} has no such option; {nearest(key, names) if names else 'it has none'}"
     allowed = tuple(kind for type_name in types[key] for kind in TYPES[type_name])
     if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
         return f"must be {' or '.join(sorted(WORDS[type_name] for type_name in types[key]))}, got {shown(value)}"
@@ -131,15 +137,14 @@ def _construction_problems(algorithm: type, parsed: Algorithm, given: Mapping[st
     if missing:
         return [Finding((*path, name), "is missing") for name in missing]
     arguments: dict[str, Any] = {**parsed.options, **({"wrapped_pruner": None} if "wrapped_pruner" in signature else {})}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
             algorithm(**arguments)
         except (ValueError, TypeError) as error:
             guilty = [name for name in given if name in str(error)]
             return [Finding((*path, *guilty[:1]), f"refused by Optuna: {_sentence(error)}")]
-    old = [name for name in given for warning in caught if DEPRECATED in str(warning.message) and f"`{name}`" in str(warning.message)]
-    return [Finding((*path, name), "is deprecated by Optuna and has no effect for long; leave it out") for name in old]
+    return []
 
 
 def _sentence(error: Exception) -> str:

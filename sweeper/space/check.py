@@ -62,14 +62,14 @@ def _training(draft: Draft) -> Iterator[Finding]:
             yield Finding(("training", name), str(error))
         if name in draft.written:
             yield Finding(("parameters", name), f"stands under training too, as {shown(value)}; keep one of the two")
-    given = {*constants, *draft.written, *draft.set_by_every_arm()}
+    given = {*draft.written_training, *draft.written, *draft.set_by_every_arm()}
     if "learning_rate" not in given and draft.written:
         yield Finding(
             ("parameters", "learning_rate"), "is missing: write a range or a constant, for example {low: 1e-4, high: 1.0, log: true}"
         )
     for name, other in (("step_size", "step_gamma"), ("step_gamma", "step_size")):
         if name in given and other not in given:
-            section = "training" if name in constants else "parameters"
+            section = "training" if name in draft.written_training else "parameters"
             yield Finding((section, name), f"does nothing without {other}; write both or neither")
 
 

@@ -26,7 +26,7 @@ def compared_problems(draft: Draft) -> Iterator[Finding]:
     """``compare.arms`` names choices; arms' names are fit for files and differ; only the compared parameter has arms."""
     compared = draft.compare.arms if draft.compare else None
     at: Path = ("compare", "arms")
-    if compared is not None and compared not in draft.written:
+    if compared is not None and draft.written and compared not in draft.written:
         yield Finding(at, f"no parameter is called {shown(compared)}; {nearest(compared, sorted(draft.written))}")
     elif compared is not None and isinstance(draft.parameters.get(compared), FloatRange | IntRange):
         yield Finding(at, f"{compared} is a range; arms need {{choices: [...]}}")

@@ -16,7 +16,8 @@ from .wording import Path
 class Draft:
     """What could be read of a space file; a section is ``None`` where it could not.
 
-    ``written``: the names under ``parameters``, also of those that could not be read. ``signatures``: of the losses that exist.
+    ``written``, ``written_training``: the names under both sections, also of those that could not be read.
+    ``signatures``: of the losses that exist.
     ``positions``: places in the file of the choices that could be read.
     """
 
@@ -30,6 +31,7 @@ class Draft:
     signatures: Mapping[str, LossSignature]
     all_losses_known: bool
     constants: dict[str, Value] = field(default_factory=dict)
+    written_training: frozenset[str] = frozenset()
     positions: Mapping[str, list[int]] = field(default_factory=dict)
 
     def choice_path(self, name: str, index: int) -> Path:

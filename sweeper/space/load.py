@@ -29,7 +29,7 @@ def load_space(path: str | FilePath, overrides: Sequence[str] = (), *, allow_cus
     Raises:
         SpaceError: the file cannot be read, or breaks rules; the message lists all of them with their lines.
     """
-    source = printable(str(path))
+    source = str(path)
     try:
         with FilePath(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -37,14 +37,14 @@ def load_space(path: str | FilePath, overrides: Sequence[str] = (), *, allow_cus
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"is not UTF-8 text: byte 0x{content[error.start]:02x} at position {error.start}; save the file as UTF-8"
-        raise SpaceError(source, [Problem(line, "", message)]) from None
+        raise _refusal(source, [Problem(line, "", message)]) from None
     except FileNotFoundError:
-        raise SpaceError(source, [Problem(None, "", "no such file")]) from None
+        raise _refusal(source, [Problem(None, "", "no such file")]) from None
     except IsADirectoryError:
-        raise SpaceError(source, [Problem(None, "", "is a folder; give a space file in it")]) from None
+        raise _refusal(source, [Problem(None, "", "is a folder; give a space file in it")]) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise SpaceError(source, [Problem(None, "", f"cannot be read: {reason}")]) from None
+        raise _refusal(source, [Problem(None, "", f"cannot be read: {reason}")]) from None
     return parse_space(text, source, overrides, allow_custom_code=allow_custom_code)
 
 
@@ -59,13 +59,18 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = (), *, allow_
         got = "it is empty" if document.data is None else f"got {shown(document.data)}"
         document.problems.append(Problem(None, "", f"a space file is a mapping of keys to values, {got}"))
     if not isinstance(document.data, dict):
-        raise SpaceError(source, document.problems)
+        raise _refusal(source, document.problems)
     apply_overrides(document, overrides)
     reader = _Reader(document, allow_custom_code)
     space = reader.space()
     if document.problems or space is None:
-        raise SpaceError(source, document.problems)
+        raise _refusal(source, document.problems)
     return space
+
+
+def _refusal(source: str, problems: Iterable[Problem]) -> SpaceError:
+    """The error for all problems; whatever of the file or of other libraries is quoted in them, a terminal only prints it."""
+    return SpaceError(printable(source), [Problem(one.line, printable(one.key), printable(one.message)) for one in problems])
 
 
 class _Reader:
@@ -78,6 +83,7 @@ class _Reader:
         self.signatures: dict[str, LossSignature] = {}
         self.all_losses_known = True
         self.positions: dict[str, list[int]] = {}
+        self.told: set[Path] = set()
 
     def space(self) -> Space | None:
         """The space, or ``None`` when the document has problems."""
@@ -91,6 +97,7 @@ class _Reader:
         head, findings = validated(_Head, {key: self.data[key] for key in ("name", "seed") if key in self.data}, ())
         self._report(findings)
         constants = training_constants(training) if training else {}
+        written_training = self.data["training"] if isinstance(self.data.get("training"), dict) else {}
         draft = Draft(
             dataset=dataset,
             training=training,
@@ -102,6 +109,7 @@ class _Reader:
             signatures=self.signatures,
             all_losses_known=self.all_losses_known,
             constants=constants,
+            written_training=frozenset(written_training),
             positions=self.positions,
         )
         self._report(find_problems(draft))
@@ -122,7 +130,9 @@ class _Reader:
 
     def _report(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
-            if not self.document.is_refused(finding.path):
+            is_told = finding.path in self.told and finding.message.startswith("is missing")
+            if not is_told and not self.document.is_refused(finding.path):
+                self.told.add(finding.path)
                 self.document.problems.append(self.document.problem(finding.path, finding.message, finding.at))
 
     def _unknown_and_missing_keys(self) -> None:

@@ -18,7 +18,7 @@ from sweeper.records import Value
 
 from .wording import nearest, shown
 
-IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 Kind: TypeAlias = Literal["float", "int", "text", "bool", "any"]
 
 
@@ -71,13 +71,11 @@ def loss_signature(loss: str) -> LossSignature:
 
 @lru_cache(maxsize=64)
 def _imported_signature(loss: str) -> LossSignature:
-    module_name, _, attributes = loss.partition(":")
+    module_name, _, name = loss.partition(":")
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # a console script, unlike `python -m`, leaves the working folder out
     try:
-        target: object = importlib.import_module(module_name)
-        for attribute in attributes.split("."):
-            target = getattr(target, attribute)
+        target: object = getattr(importlib.import_module(module_name), name)
     except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
         raise LossError(f"cannot import {shown(loss)}: {type(error).__name__}: {_first_line(error)}") from error
     if not callable(target):
@@ -94,8 +92,10 @@ def _imported_signature(loss: str) -> LossSignature:
             continue
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise LossError(f"{shown(loss)} takes {shown(parameter.name)} by position only; a space file gives parameters by name")
-        if parameter.name == "loss" or parameter.name in TRAINING_PARAMETERS:
-            raise LossError(f"{shown(loss)} has a parameter {shown(parameter.name)}, a name the training has already; rename it")
+        if parameter.name in TRAINING_PARAMETERS:
+            continue  # the training gives the loss its own value of it
+        if parameter.name == "loss":
+            raise LossError(f"{shown(loss)} has a parameter 'loss', a name that is taken; rename it")
         arguments[parameter.name] = _argument(parameter)
     return LossSignature(arguments, takes_any=any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters))
 

@@ -17,7 +17,8 @@ from .wording import nearest, rule, shown
 MAX_NAME_LENGTH = 64
 WINDOWS_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 
-DEFAULT_VALIDATION: Mapping[str, int] = {"cifar10": 5000, "parquet": 5000, "synthetic": 1000}
+CIFAR_VALIDATION = 5000
+DEFAULT_VALIDATION: Mapping[str, int] = {"synthetic": 1000}
 SYNTHETIC_IMAGES: Mapping[str, int] = {"train_images": 10_000, "test_images": 2_000}
 
 
@@ -103,7 +104,7 @@ class Dataset(Section):
     def _defaults_of_the_data_set(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not isinstance(name := data.get("name"), str):
             return data
-        defaults: dict[str, Any] = {"validation": DEFAULT_VALIDATION[name]} if name in DEFAULT_VALIDATION else {}
+        defaults: dict[str, Any] = {} if name == "imagefolder" else {"validation": DEFAULT_VALIDATION.get(name, CIFAR_VALIDATION)}
         return {**defaults, **(SYNTHETIC_IMAGES if name == "synthetic" else {}), **data}
 
 

@@ -51,7 +51,12 @@ def listed(names: Iterable[object]) -> str:
 def nearest(name: object, known: Iterable[object]) -> str:
     """``did you mean 'x'?`` for a slip of the pen, else ``known: a, b, c``."""
     names = [str(entry) for entry in known]
-    close = difflib.get_close_matches(str(name)[:200], names, n=1)
+    if not names:
+        return "there are none"
+    written = str(name)[:200]
+    close = difflib.get_close_matches(written, names, n=1)
+    if not close and len(written) >= 3:
+        close = [known_name for known_name in names if known_name.startswith(written) or written.startswith(known_name)]
     return f"did you mean '{printable(close[0])}'?" if close else f"known: {', '.join(map(printable, names))}"
 
 

@@ -87,23 +87,27 @@ def read_yaml(text: str) -> Document:
         return Document(None, problems=[Problem(None, "", f"is larger than {MAX_BYTES // 1024} KiB, which no space file needs")])
     try:
         loader = _CoreSchemaLoader(text)
+    except yaml.reader.ReaderError as error:
+        return _unreadable_character(text, error)
+    try:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return Document(None, problems=[Problem(mark.line + 1 if mark else None, "", _syntax_message(error))])
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        return Document(
-            None, problems=[Problem(line, "", f"is not valid YAML: character U+{ord(text[error.position]):04X} is not allowed")]
-        )
-    except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF" beyond Unicode
-        return Document(None, problems=[Problem(None, "", f"is not valid YAML: {error}")])
+    except (ValueError, OverflowError):  # PyYAML hands "\\UFFFFFFFF" to chr()
+        return Document(None, problems=[Problem(loader.line + 1, "", "is not valid YAML: an escape names no Unicode character")])
     if node is None:
         return Document(None)
     document = Document(None)
     document.lines[()] = node.start_mark.line + 1
     document.data = _Builder(document).build(node, ())
     return document
+
+
+def _unreadable_character(text: str, error: yaml.reader.ReaderError) -> Document:
+    line = text.count("\n", 0, error.position) + 1
+    message = f"is not valid YAML: character U+{ord(text[error.position]):04X} is not allowed"
+    return Document(None, problems=[Problem(line, "", message)])
 
 
 def _syntax_message(error: yaml.MarkedYAMLError) -> str:

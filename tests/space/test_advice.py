@@ -1,0 +1,37 @@
+# ruff: noqa: E501  one case a line
+import pytest
+from spaces import base, space_of
+
+from sweeper.space import check_warnings
+
+ARMS = {"arms": "loss"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({}, []),
+        ({"compare": ARMS}, []),
+        ({"dataset": {"name": "cifar10", "validation": "test"}}, ["dataset.validation is test"]),
+        ({"search": {"metric": "val_loss"}}, ["search.metric val_loss is each trial's own loss"]),
+        ({"search": {"pruner": "wilcoxon"}}, ["pruner wilcoxon takes the steps of a trial for independent samples"]),
+        ({"search": {"pruner": "median"}, "resources": {"pack": "auto"}}, ["pruner median compares with completed trials"]),
+        ({"search": {"pruner": "median"}, "compare": {"trials_per_arm": 4}}, ["sampler tpe draws its first 10", "pruner median waits for 5"]),
+        ({"search": {"pruner": {"name": "threshold", "lower": 0.1, "n_warmup_steps": 9}}}, ["pruner threshold warms up for 9 of 9 epochs"]),
+        ({"search": {"pruner": {"name": "patient", "patience": 9}}}, ["pruner patient waits 9 epochs and there are 9"]),
+        ({"search": {"pruner": {"name": "successive_halving", "min_resource": 9}}}, ["pruner successive_halving decides after epoch 9"]),
+        ({"search": {"sampler": "cmaes"}}, ["sampler cmaes draws conditional parameters and choices at random: 'gamma' and 'loss'"]),
+        ({"search": {"sampler": {"name": "grid", "points": 10}}}, ["the grid of arm 'all' has 110 points and 32 trials are planned"]),
+        ({"compare": {**ARMS, "seeds": 5}}, ["compare.seeds is 5: with 2 arms a paired Wilcoxon test with Holm correction cannot reach 0.05 with fewer than 6"]),
+        ({"compare": {**ARMS, "seeds": 0}}, []),
+        ({"parameters": {"loss": {"choices": ["l1", "focal"]}, "learning_rate": 0.1}, "compare": ARMS}, ["learning_rate is not tuned for arms 'l1' and 'focal'"]),
+        (
+            {"parameters": {"loss": {"choices": ["cross_entropy", "focal"]}, "learning_rate": 0.1}, "compare": ARMS, "training": {"reduction": "elements"}},
+            ["learning_rate is not tuned", "reduction elements divides the gradient"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_valid_space_that_may_not_mean_what_it_says_is_warned_of(sections, expected):
+    found = check_warnings(space_of(base(**{"search": {"pruner": "none"}, **sections})))
+    assert len(found) == len(expected), found
+    assert {wanted for wanted in expected if not any(text.startswith(wanted) for text in found)} == set()
