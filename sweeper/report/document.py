@@ -1,0 +1,52 @@
+"""The parts that a report is made of: headings, sentences, tables and code. Every text format draws the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """``level`` 1 opens a sweep, 2 a section of it."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Running text; ``role`` is verdict, note or warning."""
+
+    text: str
+    role: str = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Text, and the number behind it by which a page can sort; ``None`` where there is none."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table: the first column names the row, all others hold numbers unless their index is in ``text_columns``."""
+
+    name: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    text_columns: frozenset[int] = frozenset({0})
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text to copy as it stands."""
+
+    language: str
+    text: str
+
+
+Block: TypeAlias = Heading | Sentence | Grid | Code
+Document: TypeAlias = tuple[Block, ...]

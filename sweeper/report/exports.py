@@ -1,0 +1,123 @@
+"""A report for other programs: every figure of the summary, unrounded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from .comparison import MEASURES
+from .summary import ArmSummary, ComparedArm, Cost, Group, Report, Summary
+
+
+def as_json(report: Report) -> str:
+    """The fields of :class:`Report` by name, in full precision; ``null`` for what is missing or not a number."""
+    return json.dumps(_finite(asdict(report)), indent=2, allow_nan=False) + "\n"
+
+
+def as_csv(report: Report) -> str:
+    """One row per sweep and arm (per sweep, group and arm with ``--by``), each with the sweep's verdict and its number of warnings."""
+    rows = [row for summary in report.sweeps for row in _rows(summary)]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([{name: _cell(value) for name, value in row.items()} for row in rows])
+    return stream.getvalue()
+
+
+def _rows(summary: Summary) -> list[dict[str, Any]]:
+    head = {
+        "sweep": summary.sweep,
+        "verdict": summary.verdict.kind,
+        "verdict_sentence": summary.verdict.sentence,
+        "metric": summary.metric,
+        "finished_trials": summary.finished_trials,
+        "planned_trials": summary.planned_trials,
+        "warnings": len(summary.warnings),
+        "skipped_files": summary.skipped_files,
+    }
+    if summary.by != "arm":
+        return [head | _group(summary.by, group) for group in summary.groups]
+    compared = {arm.arm: arm for arm in summary.comparison.arms} if summary.comparison else {}
+    published = {figure.arm: figure for figure in summary.reference.figures} if summary.reference else {}
+    rows = []
+    for arm in summary.arms:
+        row = head | _arm(arm) | _compared(compared.get(arm.arm))
+        if summary.reference:
+            figure = published.get(arm.arm)
+            row["published_test_accuracy"] = figure.published if figure else None
+            row["our_test_accuracy"] = figure.ours if figure else None
+            row["difference_to_published"] = figure.difference if figure else None
+        rows.append(row)
+    return rows
+
+
+def _group(by: str, group: Group) -> dict[str, Any]:
+    return {
+        "by": by,
+        "group": group.label,
+        "group_low": group.low,
+        "group_high": group.high,
+        "arm": group.arm,
+        **asdict(group.ends),
+        "best_value": group.best,
+        "best_trial": group.best_trial,
+        "median_value": group.median,
+        "epochs": group.epochs,
+        "train_seconds": group.seconds,
+    }
+
+
+def _arm(arm: ArmSummary) -> dict[str, Any]:
+    best = arm.best
+    return {
+        "arm": arm.arm,
+        **_cost("search", arm.search),
+        **_cost("confirm", arm.confirm),
+        "best_trial": best.trial if best else None,
+        "best_value": best.value if best else None,
+        **({f"best_param_{name}": value for name, value in best.parameters.items()} if best else {}),
+    }
+
+
+def _cost(phase: str, cost: Cost) -> dict[str, Any]:
+    return {
+        f"{phase}_planned": cost.planned,
+        **{f"{phase}_{state}": number for state, number in asdict(cost.ends).items()},
+        f"{phase}_epochs": cost.epochs,
+        f"{phase}_seconds": cost.seconds,
+        f"{phase}_saved": cost.saved,
+    }
+
+
+def _compared(arm: ComparedArm | None) -> dict[str, Any]:
+    if arm is None:
+        return {}
+    row: dict[str, Any] = {"seeds": len(arm.seeds)}
+    for name in MEASURES:
+        found = arm.measures.get(name)
+        for part in ("mean", "sd", "low", "high"):
+            row[f"{name}_{part}"] = getattr(found, part) if found else None
+    gap = arm.difference
+    row |= {f"difference_{part}": getattr(gap, part) if gap else None for part in ("n", "mean", "sd", "low", "high")}
+    row |= {"p_best_wins": arm.p_best_wins, "p_value": arm.p_value, "p_holm": arm.p_holm, "effect_size": arm.effect_size}
+    return row | {f"accuracy_class_{name}": value for name, value in arm.per_class.items()}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,211 @@
+"""A report laid out as a document. Numbers are rounded here, once, so that no two formats can differ in a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from . import numbers
+from .configurations import configurations
+from .document import Block, Cell, Code, Document, Grid, Heading, Sentence
+from .measure import Measure, find_measure
+from .summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
+
+SCORES = (
+    ("NLL", "test_nll"),
+    ("scaled", "test_nll_scaled"),
+    ("Brier", "test_brier"),
+    ("scaled", "test_brier_scaled"),
+    ("ECE %", "test_ece"),
+    ("scaled", "test_ece_scaled"),
+    ("T", "temperature"),
+)
+
+
+def lay_out(report: Report) -> Document:
+    """The whole report; several sweeps are listed first, then follow one after another."""
+    blocks: list[Block] = []
+    if len(report.sweeps) > 1:
+        blocks += [Heading(f"{len(report.sweeps)} sweeps", 1), _sweeps(report.sweeps)]
+    for summary in report.sweeps:
+        blocks += _lay_out_sweep(summary)
+    return tuple(blocks)
+
+
+def _lay_out_sweep(summary: Summary) -> Iterator[Block]:
+    measure = find_measure(summary.metric)
+    yield Heading(summary.sweep, 1)
+    yield Sentence(summary.verdict.sentence, "verdict")
+    yield Sentence(_setting(summary))
+    if summary.comparison is not None:
+        yield from _comparison(summary.comparison)
+    if summary.reference is not None:
+        yield from _reference(summary.reference)
+    if summary.groups:
+        yield Heading(f"Search trials by {summary.by}")
+        yield _groups(summary, measure)
+    yield Heading("Search: the best trial of each arm")
+    yield _search(summary.arms, measure)
+    yield Heading("Where the budget went: search")
+    yield _budget("search", [(arm.arm, arm.search) for arm in summary.arms])
+    if any(arm.confirm.ends.finished or arm.confirm.planned for arm in summary.arms):
+        yield Heading("Where the budget went: confirm")
+        yield _budget("confirm", [(arm.arm, arm.confirm) for arm in summary.arms])
+    if any(arm.best for arm in summary.arms):
+        yield Heading("Best configurations")
+        yield Code("yaml", configurations(summary))
+    if summary.warnings:
+        yield Heading("Warnings")
+        yield from (Sentence(warning, "warning") for warning in summary.warnings)
+
+
+def _setting(summary: Summary) -> str:
+    parts = [summary.dataset or "unknown data set"]
+    if summary.epochs_per_trial is not None:
+        parts.append(f"up to {numbers.plural(summary.epochs_per_trial, 'epoch')} a trial")
+    planned = f" of {summary.planned_trials:,}" if summary.planned_trials is not None else ""
+    parts.append(f"{summary.finished_trials:,}{planned} trials finished")
+    if summary.hardware:
+        parts.append(summary.hardware)
+    if summary.started_at:
+        parts.append(f"started {summary.started_at}")
+    return "; ".join(parts) + "."
+
+
+def _sweeps(summaries: Sequence[Summary]) -> Grid:
+    rows = []
+    for summary in summaries:
+        planned = f"{summary.finished_trials:,} of {numbers.count(summary.planned_trials)}"
+        cells = Cell(summary.sweep), Cell(summary.dataset or numbers.MISSING), Cell(planned, summary.finished_trials)
+        rows.append((*cells, Cell(summary.verdict.kind.replace("_", " ")), Cell(summary.verdict.best or numbers.MISSING)))
+    return Grid("sweeps", ("sweep", "data set", "trials", "verdict", "ahead"), tuple(rows), frozenset({0, 1, 3, 4}))
+
+
+def _comparison(comparison: Comparison) -> Iterator[Block]:
+    measure = find_measure(comparison.measure)
+    counts = sorted({len(arm.seeds) for arm in comparison.arms})
+    seeds = " to ".join(map(str, [counts[0], counts[-1]])) if len(counts) > 1 else str(counts[0])
+    yield Heading(f"Comparison on the test split: {measure.label}, {seeds} fresh seed{'' if seeds == '1' else 's'}")
+    yield _compared(comparison, measure)
+    yield Sentence(comparison.method)
+    if comparison.power and comparison.sd_of_differences is not None:
+        yield Sentence(_power(comparison))
+    yield Heading("On one scale")
+    yield Grid("scores", ("arm", *(heading for heading, _ in SCORES)), tuple(_scores(arm) for arm in comparison.arms))
+    yield Sentence("Means over seeds; scaled: after dividing the logits by the temperature T that is fitted on the validation split.")
+    if any(arm.per_class for arm in comparison.arms):
+        yield Heading("Accuracy per class, %")
+        yield _per_class(comparison.arms)
+
+
+def _compared(comparison: Comparison, measure: Measure) -> Grid:
+    rows = []
+    for arm in comparison.arms:
+        mean = arm.measures[measure.test_column]
+        rows.append(
+            (
+                Cell(arm.arm),
+                Cell(numbers.figure_with_interval(mean, measure), mean.mean),
+                Cell(numbers.difference_with_interval(arm.difference, measure), arm.difference.mean if arm.difference else None),
+                Cell(numbers.probability(arm.p_best_wins), arm.p_best_wins),
+                Cell(numbers.p_value(arm.p_holm), arm.p_holm),
+                Cell(numbers.effect(arm.effect_size), arm.effect_size),
+            )
+        )
+    unit = "points" if measure.is_fraction else "difference"
+    headings = ("arm", f"{measure.stem}{numbers.unit(measure)}", f"to best, {unit}", "P", "p", "d_z")
+    return Grid("comparison", headings, tuple(rows))
+
+
+def _power(comparison: Comparison) -> str:
+    n_seeds = min(len(arm.seeds) for arm in comparison.arms[:2])
+    differences = " / ".join(f"{100 * each.difference:g}" for each in comparison.power)
+    chances = " / ".join(numbers.probability(each.power) for each in comparison.power)
+    spread = 100 * (comparison.sd_of_differences or 0.0)
+    return (
+        f"Power with {n_seeds} seeds whose differences vary by {spread:.2f} points (sd): "
+        f"a true difference of {differences} points is found with probability {chances}."
+    )
+
+
+def _scores(arm: ComparedArm) -> tuple[Cell, ...]:
+    cells = [Cell(arm.arm)]
+    for _, column in SCORES:
+        found = arm.measures.get(column)
+        value = found.mean if found else None
+        shown = numbers.figure(value, find_measure(column)) if column != "temperature" else numbers.probability(value)
+        cells.append(Cell(shown, value))
+    return tuple(cells)
+
+
+def _per_class(arms: Sequence[ComparedArm]) -> Grid:
+    classes = list(dict.fromkeys(name for arm in arms for name in arm.per_class))
+    rows = [
+        (Cell(name), *(Cell(numbers.percent(arm.per_class.get(name)), arm.per_class.get(name)) for arm in arms if arm.per_class))
+        for name in classes
+    ]
+    return Grid("per_class", ("class", *(arm.arm for arm in arms if arm.per_class)), tuple(rows))
+
+
+def _reference(reference: Reference) -> Iterator[Block]:
+    yield Heading("Beside published figures: test accuracy %")
+    rows = [
+        (
+            Cell(each.arm),
+            Cell(numbers.percent(each.ours), each.ours),
+            Cell(numbers.percent(each.published), each.published),
+            Cell(numbers.points(each.difference), each.difference),
+            Cell(numbers.count(each.n), each.n),
+        )
+        for each in reference.figures
+    ]
+    yield Grid("reference", ("arm", "ours", "published", "difference, points", "n"), tuple(rows))
+    yield Sentence(f"Published: {reference.source}. n: trials that ours is the mean of.")
+
+
+def _groups(summary: Summary, measure: Measure) -> Grid:
+    rows = []
+    for group in summary.groups:
+        ends = group.ends
+        rows.append(
+            (
+                Cell(group.label, group.low),
+                Cell(group.arm),
+                Cell(numbers.count(ends.finished), ends.finished),
+                Cell(numbers.count(ends.complete), ends.complete),
+                Cell(numbers.figure(group.best, measure), group.best),
+                Cell(numbers.figure(group.median, measure), group.median),
+                Cell(numbers.count(group.epochs), group.epochs),
+                Cell(numbers.seconds(group.seconds), group.seconds),
+            )
+        )
+    unit = numbers.unit(measure)
+    headings = (summary.by, "arm", "trials", "complete", f"best{unit}", f"median{unit}", "epochs", "seconds")
+    return Grid("groups", headings, tuple(rows), frozenset({0, 1}))
+
+
+def _search(arms: Sequence[ArmSummary], measure: Measure) -> Grid:
+    rows = []
+    for arm in arms:
+        value = arm.best.value if arm.best else None
+        epochs = arm.best.epochs if arm.best else None
+        shown = numbers.figure(value, measure)
+        rows.append(
+            (Cell(arm.arm), Cell(arm.best.trial if arm.best else numbers.MISSING), Cell(shown, value), Cell(numbers.count(epochs), epochs))
+        )
+    return Grid("search", ("arm", "trial", f"validation {measure.stem}{numbers.unit(measure)}", "epochs"), tuple(rows), frozenset({0, 1}))
+
+
+def _budget(name: str, costs: Sequence[tuple[str, Cost]]) -> Grid:
+    headings = ("arm", "planned", "complete", "pruned", "failed", "diverged", "epochs", "seconds", "saved %")
+    return Grid(name + "_cost", headings, tuple(_cost(arm, cost) for arm, cost in costs))
+
+
+def _cost(name: str, cost: Cost) -> tuple[Cell, ...]:
+    ends = cost.ends
+    counts = (cost.planned, ends.complete, ends.pruned, ends.failed, ends.diverged, cost.epochs)
+    return (
+        Cell(name),
+        *(Cell(numbers.count(number), number) for number in counts),
+        Cell(numbers.seconds(cost.seconds), cost.seconds),
+        Cell(numbers.percent(cost.saved), cost.saved),
+    )

@@ -1,0 +1,114 @@
+"""What a sweep's folder holds, read once for a report; whatever cannot be read is told, and the rest still reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.errors import SpaceError, StoreError
+from sweeper.records import Phase, TrialState, Value
+from sweeper.space import Space, parse_space
+from sweeper.space.wording import nearest, printable, shown
+from sweeper.store import SweepFolder, find_sweeps
+
+from .measure import ReportError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredSweep:
+    """One sweep as stored. All text in it is printable: control characters in files never reach a terminal.
+
+    ``space`` is ``None`` where ``sweep.yaml`` cannot be read any more (a loss of the user's that is gone). ``problems``: what could not
+    be read, in sentences; ``skipped_files``: how many files that were.
+    """
+
+    folder: SweepFolder
+    space: Space | None
+    provenance: Mapping[str, Any]
+    trials: pd.DataFrame
+    problems: tuple[str, ...]
+    skipped_files: int
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms in the space's order, then any others that have rows."""
+        planned = [arm.name for arm in self.space.arms] if self.space else []
+        return tuple(dict.fromkeys([*planned, *self.trials["arm"]]))
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that trials can have: the loss, then in the space's order, then any others that have a column."""
+        stored = [name.removeprefix("param_") for name in self.trials.columns if name.startswith("param_")]
+        planned = [name for name in self.space.parameter_types() if name in stored] if self.space else []
+        return tuple(dict.fromkeys([*(name for name in stored if name == "loss"), *planned, *stored]))
+
+    def rows(self, phase: Phase, arm: str | None = None) -> pd.DataFrame:
+        """Finished trials of a phase, of one arm or of all, ordered by number."""
+        rows = self.trials[self.trials["phase"] == str(phase)]
+        return (rows if arm is None else rows[rows["arm"] == arm]).sort_values("number", kind="stable")
+
+    def parameters_of(self, row: Mapping[Any, Any] | pd.Series[Any]) -> dict[str, Value]:
+        """The parameters of one trial in their own types; those that it does not have are left out."""
+        types = self.space.parameter_types() if self.space else {}
+        found: dict[str, Value] = {}
+        for name in self.parameters:
+            value = row[f"param_{name}"]
+            if pd.isna(value):
+                continue
+            whole = types.get(name) == "int64" or (name in TRAINING_PARAMETERS and TRAINING_PARAMETERS[name].type is int)
+            found[name] = int(value) if whole else value.item() if hasattr(value, "item") else value
+        return found
+
+
+def choose_sweeps(uri: str, sweep: str | None) -> list[SweepFolder]:
+    """The sweeps of a results folder, oldest first, or the one whose id is ``sweep``.
+
+    Raises:
+        StoreError: if there is none.
+        ReportError: if none has this id, with the nearest one.
+    """
+    found = find_sweeps(uri)
+    if sweep is None:
+        return found
+    chosen = [folder for folder in found if folder.id == sweep]
+    if not chosen:
+        raise ReportError(f"--sweep: no sweep {shown(sweep)} in {uri}; {nearest(sweep, [folder.id for folder in found])}")
+    return chosen
+
+
+def read_sweep(folder: SweepFolder) -> StoredSweep:
+    """Everything that a report needs but epochs and logits."""
+    problems: list[str] = []
+    space, provenance = None, {}
+    try:
+        space = parse_space(folder.read_space(), f"{folder}/sweep.yaml")
+    except (SpaceError, StoreError) as error:
+        problems.append(f"the space cannot be read, so nothing is known of what was planned: {'; '.join(str(error).splitlines())}")
+    try:
+        provenance = folder.read_provenance()
+    except StoreError as error:
+        problems.append(f"where the sweep ran is not known: {error}")
+    table = folder.read_trials()
+    problems += [str(skipped) for skipped in table.skipped]
+    trials, n_unknown = _known_rows(table.frame)
+    if n_unknown:
+        problems.append(f"{n_unknown} rows of trials/ have a phase or state that this sweeper does not know, and are left out")
+    return StoredSweep(folder, space, provenance, trials, tuple(map(printable, problems)), len(table.skipped))
+
+
+def _known_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    known = (
+        frame["phase"].isin([str(phase) for phase in Phase])
+        & frame["state"].isin([str(state) for state in TrialState])
+        & frame["arm"].notna()
+        & frame["trial"].notna()
+    )
+    rows = frame[known].copy()
+    for name in rows.columns:
+        if not pd.api.types.is_numeric_dtype(rows[name]) and name != "traceback":
+            rows[name] = rows[name].map(lambda value: printable(value) if isinstance(value, str) else value)
+    return rows.reset_index(drop=True), int((~known).sum())

@@ -1,0 +1,119 @@
+"""From the folders of a results URI to one :class:`Report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweeper.records import Phase
+from sweeper.space.wording import printable
+
+from .cautions import cautions
+from .comparison import accuracy_per_class, compare_arms
+from .groups import check_grouping, group_trials
+from .measure import Measure, find_measure
+from .reading import StoredSweep, choose_sweeps, read_sweep
+from .search import summarize_arms
+from .summary import FORMAT_VERSION, ArmSummary, Comparison, PublishedFigure, Reference, Report, Summary
+from .verdict import decide
+
+
+def summarize(uri: str, *, by: str = "arm", metric: str | None = None, sweep: str | None = None) -> Report:
+    """What the sweeps below ``uri`` found; only the one with the id ``sweep`` where that is given.
+
+    Raises:
+        StoreError: if there is no sweep.
+        ReportError: for an unknown grouping, metric or sweep.
+    """
+    measure = find_measure(metric) if metric is not None else None
+    stored = [read_sweep(folder) for folder in choose_sweeps(uri, sweep)]
+    check_grouping(by, tuple(dict.fromkeys(name for each in stored for name in each.parameters)))
+    return Report(FORMAT_VERSION, tuple(summarize_sweep(each, by, measure or default_measure(each)) for each in stored))
+
+
+def default_measure(sweep: StoredSweep) -> Measure:
+    """The measure that the space's search went by."""
+    return find_measure(sweep.space.search.metric if sweep.space else "val_accuracy")
+
+
+def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
+    """One sweep's summary."""
+    space = sweep.space
+    per_class, problems, n_skipped = _per_class(sweep)
+    arms = summarize_arms(sweep, measure)
+    comparison = compare_arms(sweep, measure, per_class)
+    planned = [arm.search.planned for arm in arms] + [arm.confirm.planned for arm in arms]
+    return Summary(
+        sweep=printable(sweep.folder.id),
+        name=space.name if space else None,
+        started_at=_text(sweep.provenance, "started_at"),
+        dataset=space.dataset.name if space else _text(_part(sweep.provenance, "dataset"), "name"),
+        evaluate_on=space.training_settings().evaluate_on if space else None,
+        compared=space.compare.arms if space else None,
+        epochs_per_trial=space.training.epochs if space else None,
+        metric=measure.val_column,
+        planned_trials=sum(number or 0 for number in planned) if space else None,
+        finished_trials=len(sweep.trials),
+        verdict=decide(arms, comparison, measure),
+        comparison=comparison,
+        reference=_reference(sweep, arms, comparison),
+        arms=arms,
+        by=by,
+        groups=group_trials(sweep, by, measure),
+        warnings=(*problems, *cautions(sweep, arms, comparison, measure)),
+        skipped_files=sweep.skipped_files + n_skipped,
+        hardware=_hardware(sweep.provenance),
+        versions=_versions(sweep.provenance),
+    )
+
+
+def _per_class(sweep: StoredSweep) -> tuple[dict[str, dict[str, float]], list[str], int]:
+    if sweep.rows(Phase.CONFIRM).empty:
+        return {}, [], 0
+    table = sweep.folder.read_predictions()
+    classes = _part(sweep.provenance, "dataset").get("classes")
+    recalls = accuracy_per_class(table.frame, classes if isinstance(classes, list) else [])
+    return recalls, [printable(str(skipped)) for skipped in table.skipped], len(table.skipped)
+
+
+def _reference(sweep: StoredSweep, arms: tuple[ArmSummary, ...], comparison: Comparison | None) -> Reference | None:
+    published = sweep.space.compare.reference if sweep.space else None
+    if published is None or sweep.space is None:
+        return None
+    confirmed = {arm.arm: arm.measures.get("test_accuracy") for arm in comparison.arms} if comparison else {}
+    figures = []
+    for name, accuracy in published.test_accuracy.items():
+        ours, n = None, 0
+        estimate, arm = confirmed.get(name), next((arm for arm in arms if arm.arm == name), None)
+        if estimate is not None:
+            ours, n = estimate.mean, estimate.n
+        elif arm is not None and arm.best is not None and sweep.space.dataset.validation == "test":
+            rows = sweep.rows(Phase.SEARCH, name)
+            ours, n = float(rows.loc[rows["trial"] == arm.best.trial, "last_val_accuracy"].iloc[0]), 1
+        figures.append(PublishedFigure(name, ours, n, accuracy, ours - accuracy if ours is not None else None))
+    return Reference(printable(published.source), tuple(figures))
+
+
+def _part(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = content.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _text(content: Mapping[str, Any], key: str) -> str | None:
+    value = content.get(key)
+    return printable(str(value)) if value is not None else None
+
+
+def _hardware(provenance: Mapping[str, Any]) -> str | None:
+    """``2 cores of Intel Xeon, NVIDIA H100``."""
+    hardware = _part(provenance, "hardware")
+    gpus = hardware.get("gpus")
+    names = [f"{hardware['cores']} cores of {hardware['cpu']}"] if {"cores", "cpu"} <= hardware.keys() else []
+    names += [str(gpu) for gpu in gpus] if isinstance(gpus, list) else []
+    return printable(", ".join(names)) or None
+
+
+def _versions(provenance: Mapping[str, Any]) -> dict[str, str]:
+    versions = {name: _text(provenance, name) for name in ("sweeper", "python")}
+    versions |= {name: _text(_part(provenance, "packages"), name) for name in _part(provenance, "packages")}
+    return {printable(name): version for name, version in versions.items() if version is not None}

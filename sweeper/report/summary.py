@@ -1,0 +1,223 @@
+"""What a report says, as plain frozen data: every number that any format prints comes from here, unrounded.
+
+Accuracies, shares and ECE are fractions, times seconds, NLL nats. The docstring of each field says how it is computed from the Parquet
+files, so that other code can recompute it. ``report --format json`` is this, field by field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweeper.records import Value
+
+FORMAT_VERSION = 1
+"""Raised when a field of :class:`Report` changes its meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over ``n`` seeds.
+
+    ``sd`` divides by n - 1. ``low`` to ``high`` is the bootstrap interval of :func:`sweeper.report.statistics.estimate`; both are ``None``
+    for fewer than two seeds.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BestTrial:
+    """The complete search trial with the best ``value`` of its arm (the metric at its last epoch), among equals that of lowest number.
+
+    With another ``--metric`` than the space's, ``last_<metric>`` takes the place of ``value``.
+    """
+
+    trial: str
+    number: int
+    value: float
+    epochs: int
+    parameters: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """How many trials ended in each state."""
+
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    diverged: int = 0
+
+    @property
+    def finished(self) -> int:
+        return self.complete + self.pruned + self.failed + self.diverged
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What trials of one arm and phase took: sums of ``epochs`` and of ``train_seconds``.
+
+    ``saved`` = 1 - epochs / (finished trials x planned epochs of a trial); ``None`` without finished trials or without a space.
+    """
+
+    planned: int | None
+    ends: Ends
+    epochs: int
+    seconds: float
+    saved: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSummary:
+    """One arm: its search, its confirm phase, its best trial (``None`` before any trial is complete)."""
+
+    arm: str
+    search: Cost
+    confirm: Cost
+    best: BestTrial | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Search trials of one arm that have one value of a parameter, or that lie in one interval ``low`` < value <= ``high`` of it.
+
+    The lowest interval includes its ``low``. Edges are quartiles over all search trials of the sweep, each a value that occurs.
+    ``best`` and ``median`` are over complete trials, for a pruned trial has no final value.
+    """
+
+    label: str
+    low: float | None
+    high: float | None
+    arm: str
+    ends: Ends
+    best: float | None
+    best_trial: str | None
+    median: float | None
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedArm:
+    """One arm on the fresh seeds of the confirm phase, complete trials only.
+
+    ``measures``: each ``test_*`` column by name, and ``temperature``. ``per_class``: recall of each class on the test split, from the
+    stored logits, mean over seeds; empty without logits. The other fields set it against the best arm, over the seeds that both have,
+    ``None`` for the best itself: ``difference`` is this arm minus the best; ``p_best_wins`` the share of seeds on which the best is
+    better, ties half; ``p_value`` and ``p_holm`` as in :mod:`sweeper.report.statistics`; ``effect_size`` is Cohen's d_z, the mean
+    difference divided by the standard deviation of the differences, ``None`` where that is zero.
+    """
+
+    arm: str
+    seeds: tuple[int, ...]
+    measures: Mapping[str, Estimate]
+    per_class: Mapping[str, float]
+    difference: Estimate | None
+    p_best_wins: float | None
+    p_value: float | None
+    p_holm: float | None
+    effect_size: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """The chance, about, that the test finds a true difference between two arms whose differences vary by ``sd`` over ``n_seeds`` seeds."""
+
+    difference: float
+    power: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The confirm phase by one measure (a ``test_*`` column), arms from best to worst by their mean.
+
+    ``needed_seeds``: the fewest with which the test can reach 0.05 for this number of arms. ``sd_of_differences``: between the best and
+    the runner-up, what ``power`` rests on.
+    """
+
+    measure: str
+    arms: tuple[ComparedArm, ...]
+    needed_seeds: int
+    sd_of_differences: float | None
+    power: tuple[Power, ...]
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFigure:
+    """Our test accuracy of an arm beside a published one. ``n``: trials that ours is the mean of; ``difference``: ours minus published."""
+
+    arm: str
+    ours: float | None
+    n: int
+    published: float
+    difference: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Published test accuracies beside ours.
+
+    Ours is the mean test accuracy of the confirm seeds; without a confirm phase the accuracy of the arm's best trial at its last epoch,
+    if that was measured on the test split; else there is none.
+    """
+
+    source: str
+    figures: tuple[PublishedFigure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found, in one sentence.
+
+    ``kind``: winner, no_clear_winner, unfinished, unconfirmed, single_arm or nothing. ``best``: the arm ahead; ``rivals`` are not told
+    apart from it.
+    """
+
+    kind: str
+    sentence: str
+    best: str | None = None
+    rivals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One sweep.
+
+    ``compared``: the parameter whose values are the arms. ``by`` and ``groups``: what ``--by`` asked for; no groups when it is the arms
+    themselves.
+    """
+
+    sweep: str
+    name: str | None
+    started_at: str | None
+    dataset: str | None
+    evaluate_on: str | None
+    compared: str | None
+    epochs_per_trial: int | None
+    metric: str
+    planned_trials: int | None
+    finished_trials: int
+    verdict: Verdict
+    comparison: Comparison | None
+    reference: Reference | None
+    arms: tuple[ArmSummary, ...]
+    by: str
+    groups: tuple[Group, ...]
+    warnings: tuple[str, ...]
+    skipped_files: int
+    hardware: str | None
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All sweeps of a results folder, oldest first."""
+
+    format_version: int
+    sweeps: tuple[Summary, ...]
