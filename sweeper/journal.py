@@ -1,75 +1,66 @@
-"""Optuna's journal file with one writer: no lock per record, one flush to the disk per decision, and a torn last line mended.
+"""Optuna's journal file with one writer, which writes a decision as a whole: one append and one flush to the disk for all its records.
 
-Optuna's own backend takes a lock and calls fsync for every record, eleven times for one trial of this project. The driver is the only
-writer (``SweepFolder`` holds a lock on the whole sweep), so records need only the order in which they are written; a crash of the process
-loses nothing that was written, and :meth:`SingleWriterJournal.commit` makes it safe against a power cut too. Readers (optuna-dashboard,
-``sweep status``) use Optuna's own backend on the same file.
+Optuna's own backend takes a lock and calls fsync for every record, eleven times for one trial of this project, and a crash between two
+records leaves half a decision. The driver is the only writer (``SweepFolder`` holds a lock on the whole sweep), so records can wait in
+memory until :meth:`SingleWriterJournal.commit`. Readers (optuna-dashboard, ``sweep status``) use Optuna's own backend on the same file.
 """
 
 from __future__ import annotations
 
 import json
-import os
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 
+from sweeper.append_log import AppendLog
 from sweeper.errors import StoreError
 
 
-class SingleWriterJournal(JournalFileBackend):
-    """A journal that this process alone appends to.
+class SingleWriterJournal(BaseJournalBackend):
+    """A journal that this process alone appends to, for one ``JournalStorage``.
 
     Raises:
-        StoreError: if the file cannot be read or written, with the system's reason.
+        StoreError: if the file cannot be read or written, or holds a line that is no record.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            mend_torn_line(path)
-            super().__init__(str(path))
-            self._file = path.open("ab")
-        except OSError as error:
-            raise StoreError(f"{path}: cannot open the journal of the studies: {error.strerror}") from error
-        self._dirty = False
+        self._log = AppendLog(path, "the journal of the studies")
+        self._replayed = False
+        self._uncommitted: list[bytes] = []
+        self._unread: deque[dict[str, Any]] = deque()
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+        """Records that the storage has not seen: at first those of the file, then those that it appended itself."""
+        if not self._replayed:
+            self._replayed = True
+            for number, line in enumerate(self._log.lines(), start=1):
+                yield self._record(number, line)
+        while self._unread:
+            yield self._unread.popleft()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append records, one line each; visible to readers and safe from a crash of this process when it returns."""
-        try:
-            self._file.write(b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs))
-            self._file.flush()
-        except OSError as error:
-            raise StoreError(f"{self._path}: cannot write the journal of the studies: {error.strerror}") from error
-        self._dirty = True
+        """Take records in; they reach the file with the next :meth:`commit`."""
+        self._uncommitted += [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
+        self._unread.extend(json.loads(line) for line in self._uncommitted[len(self._uncommitted) - len(logs) :])
 
     def commit(self) -> None:
-        """Flush what was appended to the disk, safe from a power cut when it returns."""
-        if self._dirty:
-            try:
-                os.fsync(self._file.fileno())
-            except OSError as error:
-                raise StoreError(f"{self._path}: cannot write the journal of the studies: {error.strerror}") from error
-            self._dirty = False
+        """Write what was appended; visible to readers, safe from a crash and from a power cut when it returns."""
+        lines, self._uncommitted = b"".join(self._uncommitted), []
+        self._log.append(lines)
+        self._log.commit()
 
+    def close(self) -> None:
+        """Close the file without what was not committed."""
+        self._log.close()
 
-def mend_torn_line(path: Path) -> int:
-    """Bytes cut off the end of a file of lines whose last line was torn by a crash; 0 where it is whole or absent."""
-    if not path.exists():
-        return 0
-    with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        end = size
-        while end > 0:
-            start = max(0, end - 65536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end < size:
-            file.truncate(end)
-            os.fsync(file.fileno())
-        return size - end
+    def _record(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+            if isinstance(record["op_code"], int) and isinstance(record["worker_id"], str):
+                return dict(record)
+        except (ValueError, TypeError, KeyError):
+            pass
+        raise StoreError(f"{self._log.path}: line {number} is no record of Optuna's journal: the file is damaged; restore it from a copy")

@@ -2,15 +2,20 @@
 
 Equal budgets: the arm with the fewest trials is asked next, up to its planned number. A trial is pruned by the pruner of its own study
 only. When the search of an arm has ended, its best configuration is enqueued in the study ``<arm>/confirm`` once per fresh seed.
+
+Attributes of a trial: ``trial`` and ``seed``; ``failures``, how often it failed and was tried again; ``error``; ``diverged``, the epoch;
+``retry_of``, the number of the failed trial that it repeats with the same parameters and seed, on top of the budget.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import optuna
@@ -22,9 +27,9 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StudyError
 from sweeper.journal import SingleWriterJournal
-from sweeper.records import MAXIMIZED_METRICS, Phase, TrialConfig, TrialState, Value, study_name
+from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, TrialConfig, TrialState, Value, study_name
 from sweeper.sampling import PerTrialSampler, mixed_seed
-from sweeper.space import Arm, Space, build_pruner, build_sampler, draw, grid
+from sweeper.space import Arm, Space, build_pruner, build_sampler, draw, dump_space, grid
 
 _STATES_KEPT_IN_STUDY = frozenset({"cmaes", "qmc"})
 
@@ -48,10 +53,12 @@ class TrialEnd(NamedTuple):
     value: float | None = None
     error: str | None = None
     diverged_epoch: int | None = None
+    reports: Mapping[int, float] = MappingProxyType({})
+    """Values of the search metric by epoch, for a process that has not reported them itself."""
 
 
 class Studies:
-    """The studies of one sweep. One process owns them; everything that they decided is in the journal when a call returns.
+    """The studies of one sweep. One process owns them; everything that they decided is in the journal after :meth:`commit`.
 
     Raises:
         StoreError: if the journal cannot be read or written.
@@ -60,12 +67,15 @@ class Studies:
 
     def __init__(self, space: Space, journal: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        _check_names(space)
         self._space = space
+        self._path = journal
         self._journal = SingleWriterJournal(journal)
         self._storage = JournalStorage(self._journal)
         self._maximize = space.search.metric in MAXIMIZED_METRICS
         self._live: dict[str, tuple[_ArmStudy, optuna.Trial]] = {}
         self._interrupted: deque[tuple[_ArmStudy, FrozenTrial]] = deque()
+        self._check_space()
         self._searches = [self._open(arm, Phase.SEARCH, space.planned_trials(arm)) for arm in space.arms]
         self._confirms: dict[str, _ArmStudy] = {}
         for search in self._searches:
@@ -85,6 +95,11 @@ class Studies:
     def progress(self) -> Mapping[tuple[str, Phase], int]:
         """Finished trials by arm and phase."""
         return {(entry.arm.name, entry.phase): entry.finished for entry in self._entries}
+
+    @property
+    def n_failed(self) -> int:
+        """Failed trials that no later trial repeats."""
+        return sum(len(_unrepeated_failures(entry.study)) for entry in self._entries)
 
     def take(self) -> TrialConfig | None:
         """What to train next: an interrupted trial first, then a new one of the arm that lags behind; ``None`` if all are out."""
@@ -109,6 +124,8 @@ class Studies:
     def end(self, trial_id: str, end: TrialEnd) -> None:
         """Tell Optuna how a trial ended. A diverged one is PRUNED, with the attribute ``diverged``: samplers ignore failures."""
         entry, trial = self._live.pop(trial_id)
+        for epoch in sorted(end.reports.keys() - trial._cached_frozen_trial.intermediate_values.keys()):
+            trial.report(end.reports[epoch], epoch)
         if end.state is TrialState.DIVERGED:
             trial.set_user_attr("diverged", end.diverged_epoch)
         if end.error is not None:
@@ -124,25 +141,65 @@ class Studies:
         if entry.phase is Phase.SEARCH:
             self._confirm_when_searched(entry)
 
-    def release(self, trial_id: str) -> None:
+    def failures(self, trial_id: str) -> int:
+        """How often a trial has failed so far, in this process or in an earlier one."""
+        return int(self._live[trial_id][1].user_attrs.get("failures", 0))
+
+    def release(self, trial_id: str, *, failed: bool = False) -> None:
         """Put a trial back that lost its process: the next :meth:`take` returns it again, with the same parameters."""
         entry, trial = self._live.pop(trial_id)
+        if failed:
+            trial.set_user_attr("failures", int(trial.user_attrs.get("failures", 0)) + 1)
         self._interrupted.append((entry, entry.study._storage.get_trial(trial._trial_id)))
 
     def settle(self, ends: Mapping[str, TrialEnd]) -> None:
-        """Tell Optuna the ends that were recorded, by trial id, but not told when the last process died."""
+        """Tell Optuna the ends that were recorded, by trial id, but not told when the last process died.
+
+        Raises:
+            StudyError: if rows and studies contradict each other: one of the files was removed or put back from an older copy.
+        """
+        if unknown := sorted(ends.keys() - self._trial_ids(finished=False)):
+            raise StudyError(
+                f"{self._path}: the studies do not know the trial {unknown[0]}{_and_others(unknown)}, which has a row; "
+                "the journal was removed or is an older copy: put it back, or run the space again as a new sweep"
+            )
+        if lost := sorted(self._trial_ids(finished=True) - ends.keys()):
+            raise StudyError(
+                f"{self._path}: the trial {lost[0]}{_and_others(lost)} has ended, but has no row in trials/ nor in the row log; "
+                "a file was removed or is damaged: put it back, or run the space again as a new sweep"
+            )
         interrupted, self._interrupted = self._interrupted, deque()
         for entry, frozen in interrupted:
-            end = ends.get(str(frozen.user_attrs.get("trial")))
-            if end is None:
+            trial_id = _trial_id(entry, frozen)
+            if trial_id not in ends:
                 self._interrupted.append((entry, frozen))
                 continue
-            self._live[frozen.user_attrs["trial"]] = (entry, optuna.Trial(entry.study, frozen._trial_id))
-            self.end(frozen.user_attrs["trial"], end)
+            self._live[trial_id] = (entry, optuna.Trial(entry.study, frozen._trial_id))
+            self.end(trial_id, ends[trial_id])
+        self.commit()
+
+    def retry_failed(self) -> int:
+        """Enqueue every failed trial once more, on top of the budget; returns how many. A failed repetition may be repeated again.
+
+        The confirm phase keeps the configuration that it began with, whatever a repeated search trial finds.
+        """
+        n_retried = 0
+        for entry in self._entries:
+            for frozen in _unrepeated_failures(entry.study):
+                attributes = {"seed": frozen.user_attrs.get("seed", self._space.seed), "retry_of": frozen.number}
+                entry.study.enqueue_trial(dict(frozen.params), user_attrs=attributes)
+                entry.planned += 1
+                n_retried += 1
+        self.commit()
+        return n_retried
 
     def commit(self) -> None:
         """Make everything decided so far safe from a power cut."""
         self._journal.commit()
+
+    def close(self) -> None:
+        """Close the journal, without what was not committed."""
+        self._journal.close()
 
     @property
     def _entries(self) -> list[_ArmStudy]:
@@ -154,13 +211,14 @@ class Studies:
         study = optuna.create_study(
             storage=self._storage,
             study_name=name,
-            direction=StudyDirection.MAXIMIZE if self._maximize else StudyDirection.MINIMIZE,
+            direction=self._direction,
             sampler=self._sampler(arm) if search else optuna.samplers.RandomSampler(seed=0),
             pruner=build_pruner(self._space) if search else optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
         if search and self._space.search.sampler.name == "grid":
             _enqueue(study, [(point, {}) for point in grid(self._space, arm)[:planned]])
+        planned += sum("retry_of" in frozen.user_attrs for frozen in study.get_trials(deepcopy=False))
         entry = _ArmStudy(arm, phase, study, planned)
         for frozen in study.get_trials(deepcopy=False):
             if frozen.state is OptunaState.WAITING:
@@ -172,10 +230,44 @@ class Studies:
                 self._interrupted.append((entry, frozen))
         if entry.asked > planned:
             raise StudyError(
-                f"study {name!r} holds {entry.asked} trials, the space plans {planned}: the journal belongs to another space; "
-                "run the space again as a new sweep"
+                f"{self._path}: study {name!r} holds {entry.asked} trials, the space plans {planned}: the journal belongs to another "
+                "space; run the space again as a new sweep"
             )
         return entry
+
+    def _check_space(self) -> None:
+        """Keep the space in the first study, and refuse a journal that another space began."""
+        text = dump_space(self._space)
+        study = optuna.create_study(
+            storage=self._storage,
+            study_name=study_name(self._space.arms[0].name, Phase.SEARCH),
+            direction=self._direction,
+            load_if_exists=True,
+        )
+        version = study.user_attrs.get("schema_version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise StudyError(f"{self._path}: written with schema version {version}, this sweeper reads version {SCHEMA_VERSION}")
+        began_with = study.user_attrs.get("space")
+        if began_with is None and study.get_trials(deepcopy=False):
+            raise StudyError(f"{self._path}: not a journal of sweeper: its study {study.study_name!r} has trials but no space")
+        if began_with is None:
+            study.set_user_attr("schema_version", SCHEMA_VERSION)
+            study.set_user_attr("space", text)
+        elif began_with != text:
+            raise StudyError(_changed_space(str(self._path.with_name("sweep.yaml")), str(began_with), text))
+
+    @property
+    def _direction(self) -> StudyDirection:
+        return StudyDirection.MAXIMIZE if self._maximize else StudyDirection.MINIMIZE
+
+    def _trial_ids(self, *, finished: bool) -> Collection[str]:
+        """Ids of all trials that were asked, or of those alone that have ended."""
+        return {
+            _trial_id(entry, frozen)
+            for entry in self._entries
+            for frozen in entry.study.get_trials(deepcopy=False)
+            if frozen.state is not OptunaState.WAITING and (frozen.state.is_finished() or not finished)
+        }
 
     def _sampler(self, arm: Arm) -> BaseSampler:
         seed = mixed_seed(self._space.seed, arm.name)
@@ -201,7 +293,10 @@ class Studies:
         if best is None:
             return
         confirm = self._open(search.arm, Phase.CONFIRM, n_seeds)
-        confirm.study.set_user_attr("confirms", best.number)
+        if "confirms" in confirm.study.user_attrs:  # a failed search trial may have been repeated since
+            best = search.study.get_trials(deepcopy=False)[confirm.study.user_attrs["confirms"]]
+        else:
+            confirm.study.set_user_attr("confirms", best.number)
         _enqueue(confirm.study, [(best.params, {"seed": self._space.seed + 1 + index}) for index in range(n_seeds)])
         self._confirms[search.arm.name] = confirm
 
@@ -217,3 +312,31 @@ def _enqueue(study: optuna.Study, points: list[tuple[Mapping[str, Any], Mapping[
     """Enqueue the points that are not in the study yet, in their order; a crash in between leaves the rest for the next call."""
     for parameters, attributes in points[len(study.get_trials(deepcopy=False)) :]:
         study.enqueue_trial(dict(parameters), user_attrs=dict(attributes))
+
+
+def _trial_id(entry: _ArmStudy, frozen: FrozenTrial) -> str:
+    return TrialConfig(entry.arm.name, entry.phase, frozen.number, 0, {}).trial_id
+
+
+def _unrepeated_failures(study: optuna.Study) -> list[FrozenTrial]:
+    trials = study.get_trials(deepcopy=False)
+    repeated = {frozen.user_attrs.get("retry_of") for frozen in trials}
+    return [frozen for frozen in trials if frozen.state is OptunaState.FAIL and frozen.number not in repeated]
+
+
+def _and_others(names: Collection[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+
+
+def _check_names(space: Space) -> None:
+    """Raises ``StudyError`` where a search trial of one arm would have the name of a confirm trial of another."""
+    names = {arm.name for arm in space.arms}
+    for arm in sorted(names):
+        if (other := study_name(arm, Phase.CONFIRM).replace("/", "-")) in names:
+            raise StudyError(f"the arms {arm!r} and {other!r} would have trials of the same name; give {other!r} another name")
+
+
+def _changed_space(path: str, before: str, after: str) -> str:
+    diff = difflib.unified_diff(before.splitlines(), after.splitlines(), "as the sweep began", path, lineterm="", n=1)
+    heading = f"{path}: the space has changed since the sweep began; undo the change, or run it as a new sweep:"
+    return "\n".join([heading, *(f"  {line}" for line in diff)])

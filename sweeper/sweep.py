@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import signal
+import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any
 
 import pandas as pd
 
 from sweeper.errors import StoreError, SweeperError
+from sweeper.interruption import Aborted, Interrupted, farewell, interruptible, say_at_the_end
 from sweeper.provenance import provenance
 from sweeper.records import TrialState
 from sweeper.space import Space, dump_space, parse_space
 from sweeper.store import SweepFolder
 from sweeper.study import Studies, TrialEnd
 from sweeper.training.data import Dataset, load_dataset
-from sweeper.tune.coordinator import Coordinator, Observer
+from sweeper.tune.coordinator import Coordinator, Observer, Undisturbed
 from sweeper.tune.recorder import Recorder
 from sweeper.tune.run import PackPlan, run_packs, threads_for
 from sweeper.tune.session import pack_resources, ray_session
 from sweeper.tune.trainable import TrialContext
 
-
-class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM: like ``KeyboardInterrupt``, no ``except Exception`` on the way may swallow it."""
+__all__ = ["Interrupted", "SweepResult", "SweepStoppedError", "resume_sweep", "start_sweep"]
 
 
 class DataChangedError(SweeperError):
     """A sweep that would go on with other images than it began with."""
 
 
+class SweepStoppedError(SweeperError):
+    """A sweep that something outside its trials stopped (a full disk, a lost cluster). What was trained is saved."""
+
+    exit_code = 1
+
+
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """Where a sweep lies, and how many of its trials failed."""
+    """Where a sweep lies, how many of its trials failed and were not repeated with success, and whether there was nothing to do."""
 
     folder: SweepFolder
     n_failed: int
+    nothing_to_do: bool = False
 
 
 def start_sweep(
@@ -52,77 +57,146 @@ def start_sweep(
         SweeperError: whatever keeps it from running; nothing is spent before data, folder and cluster are known to be there.
         Interrupted: after Ctrl-C or SIGTERM; everything up to that moment is on the disk.
     """
-    dataset = _load(space, data_notice)
-    folder = SweepFolder(f"{results.rstrip('/')}/{_sweep_id(space.name, results)}")
-    folder.create()
-    folder.write_space(dump_space(space))
-    folder.write_provenance(provenance(command, _describe(dataset)))
-    return _execute(space, folder, dataset, address, observer)
+    with _interruptible("interrupted before the sweep began: nothing was written"):
+        dataset = _load(space, data_notice)
+        with ray_session(address):
+            folder = _new_folder(space.name, results)
+            with folder.lock():
+                folder.write_provenance(provenance(command, _describe(dataset)))
+                folder.write_space(dump_space(space))
+                _promise(folder)
+                with _opened(space, folder) as (recorder, studies):
+                    return _execute(space, folder, dataset, recorder, studies, observer)
 
 
-def resume_sweep(folder: SweepFolder, *, address: str | None, observer: Observer, data_notice: Any = None) -> SweepResult:
+def resume_sweep(
+    folder: SweepFolder,
+    *,
+    address: str | None,
+    observer: Observer,
+    data_notice: Any = None,
+    retry_failed: bool = False,
+    allow_custom_code: bool = True,
+) -> SweepResult:
     """Go on with an interrupted sweep: finished trials stay as they are, the others start from their last checkpoint.
 
+    ``retry_failed``: train the failed trials once more, with the same parameters and seeds, on top of the budget.
+
     Raises:
-        SweeperError: as :func:`start_sweep`; also if the data set is not the one that the sweep began with.
+        SweeperError: as :func:`start_sweep`; also if the space or the data set is not the one that the sweep began with.
         Interrupted: as :func:`start_sweep`.
     """
-    space = parse_space(folder.read_space(), f"{folder}/sweep.yaml")
-    dataset = _load(space, data_notice)
-    began_with = folder.read_provenance().get("dataset", {}).get("fingerprint")
-    if began_with not in (None, dataset.fingerprint):
-        raise DataChangedError(
-            f"{folder}: the data set has changed since the sweep began (fingerprint {dataset.fingerprint[:12]}, was {began_with[:12]}); "
-            "restore the files, or run the space as a new sweep"
-        )
-    return _execute(space, folder, dataset, address, observer)
+    with _interruptible(""), folder.lock():
+        _promise(folder)
+        folder.check_version()
+        space = parse_space(folder.read_space(), f"{folder}/sweep.yaml", allow_custom_code=allow_custom_code)
+        with _opened(space, folder) as (recorder, studies):
+            if retry_failed:
+                studies.retry_failed()
+            if studies.finished:
+                _close(folder, recorder)
+                return SweepResult(folder, studies.n_failed, nothing_to_do=True)
+            dataset = _load(space, data_notice)
+            began_with = folder.read_provenance().get("dataset", {}).get("fingerprint")
+            if began_with not in (None, dataset.fingerprint):
+                raise DataChangedError(
+                    f"{folder}: the data set has changed since the sweep began (fingerprint {dataset.fingerprint[:12]}, "
+                    f"was {str(began_with)[:12]}); restore the files, or run the space as a new sweep"
+                )
+            with ray_session(address):
+                return _execute(space, folder, dataset, recorder, studies, observer)
 
 
-def _execute(space: Space, folder: SweepFolder, dataset: Dataset, address: str | None, observer: Observer) -> SweepResult:
-    settings = space.training_settings()
-    with folder.lock(), ray_session(address), _signals_as_exceptions(), tempfile.TemporaryDirectory(prefix="sweeper-") as scratch:
+@contextlib.contextmanager
+def _interruptible(last_words: str) -> Iterator[None]:
+    """Ends a block at a signal, and turns what another thread found wrong into the error that it is."""
+    with interruptible():
+        say_at_the_end(last_words)
         try:
-            recorder = Recorder(folder, space.parameter_types(), space.search.metric)
-            studies = Studies(space, folder.journal)
-            studies.settle(_recorded_ends(recorder))
-            coordinator = Coordinator(
-                studies,
-                recorder,
-                folder,
-                metric=space.search.metric,
-                n_epochs=settings.epochs,
-                max_failures=space.resources.max_failures,
-                observer=observer,
-            )
-            resources = pack_resources(space.resources.cpus_per_trial, space.resources.gpus_per_trial)
-            size = space.resources.pack if isinstance(space.resources.pack, int) else 1
-            observer.started(folder, space, resources.n_packs)
-            context = TrialContext(folder, settings, threads_for(resources.cpus), "cuda" if resources.gpus else "cpu")
+            yield
+        except Aborted as aborted:
+            raise SweepStoppedError(f"{aborted.error}\n{farewell()}") from aborted.error
+
+
+def _promise(folder: SweepFolder) -> None:
+    """From here on, whatever ends the process, this is what the user is told."""
+    say_at_the_end(f"everything is saved; go on with: sweep resume {shlex.quote(str(folder))}")
+
+
+@contextlib.contextmanager
+def _opened(space: Space, folder: SweepFolder) -> Iterator[tuple[Recorder, Studies]]:
+    """Recorder and studies of a sweep, agreeing with each other; whatever ends the block, the files are put in order behind it."""
+    recorder, studies = _open(space, folder)
+    try:
+        yield recorder, studies
+    except BaseException:
+        # memory may be half-way through a change, the files never are: close them, read them again, write what is due
+        recorder.close()
+        studies.close()
+        with contextlib.suppress(SweeperError):
+            recorder, studies = _open(space, folder)
+            recorder.flush()
+            folder.save_logs(now=True)
+        raise
+    finally:
+        recorder.close()
+        studies.close()
+
+
+def _open(space: Space, folder: SweepFolder) -> tuple[Recorder, Studies]:
+    folder.make_folders()
+    folder.tidy()
+    folder.set_damaged_aside()
+    recorder = Recorder(folder, space.parameter_types(), space.search.metric)
+    studies = Studies(space, folder.journal)
+    studies.settle({trial_id: _end(row, recorder, space.search.metric) for trial_id, row in recorder.ends.items()})
+    return recorder, studies
+
+
+def _execute(space: Space, folder: SweepFolder, dataset: Dataset, recorder: Recorder, studies: Studies, observer: Observer) -> SweepResult:
+    settings = space.training_settings()
+    coordinator = Coordinator(
+        studies,
+        recorder,
+        folder,
+        metric=space.search.metric,
+        n_epochs=settings.epochs,
+        max_failures=space.resources.max_failures,
+        observer=Undisturbed(observer),
+    )
+    resources = pack_resources(space.resources.cpus_per_trial, space.resources.gpus_per_trial)
+    size = space.resources.pack if isinstance(space.resources.pack, int) else 1
+    context = TrialContext(folder, settings, threads_for(resources.cpus), "cuda" if resources.gpus else "cpu")
+    try:
+        coordinator.observer.started(folder, space, resources.n_packs)
+        with tempfile.TemporaryDirectory(prefix="sweeper-", ignore_cleanup_errors=True) as scratch:
             run_packs(coordinator, context, dataset, PackPlan(size, resources), scratch)
-            recorder.close()
-        except BaseException:
-            # memory may be half-way through a change; the files never are
-            with contextlib.suppress(SweeperError):
-                Recorder(folder, space.parameter_types(), space.search.metric).close()
-            raise
-    states = folder.read_trials().frame["state"]
-    return SweepResult(folder, int((states == TrialState.FAILED).sum()))
+        _close(folder, recorder)
+    except SweeperError as error:
+        raise SweepStoppedError(f"{error}\n{farewell()}") from error
+    return SweepResult(folder, studies.n_failed)
 
 
-def _recorded_ends(recorder: Recorder) -> dict[str, TrialEnd]:
-    return {
-        trial_id: TrialEnd(
-            TrialState(row["state"]),
-            value=_none_if_missing(row.get("value")),
-            error=_none_if_missing(row.get("error")),
-            diverged_epoch=_none_if_missing(row.get("diverged_epoch")),
-        )
-        for trial_id, row in recorder.ends.items()
-    }
+def _close(folder: SweepFolder, recorder: Recorder) -> None:
+    """Leave a finished sweep as it shall lie: one file per table, no checkpoints."""
+    recorder.flush()
+    folder.compact()
+    folder.delete_checkpoints()
+    folder.save_logs(now=True)
 
 
-def _none_if_missing(value: Any) -> Any:
-    return None if pd.isna(value) else value
+def _end(row: Mapping[str, Any], recorder: Recorder, metric: str) -> TrialEnd:
+    def known(name: str) -> Any:
+        return None if pd.isna(row.get(name)) else row[name]
+
+    diverged_epoch = known("diverged_epoch")
+    return TrialEnd(
+        TrialState(row["state"]),
+        value=known("value"),
+        error=known("error"),
+        diverged_epoch=None if diverged_epoch is None else int(diverged_epoch),
+        reports={epoch: float(getattr(metrics, metric)) for epoch, metrics in recorder.epochs(row["trial"]).items()},
+    )
 
 
 def _load(space: Space, notice: Any) -> Dataset:
@@ -149,28 +223,12 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _sweep_id(name: str, results: str) -> str:
-    """``<name>-<UTC date>-<UTC time>``, with a number behind it where that is taken."""
+def _new_folder(name: str, results: str) -> SweepFolder:
+    """A folder of its own for a new sweep: ``<name>-<UTC date>-<UTC time>``, with a number behind it where that is taken."""
     stamp = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for number in range(1, 100):
-        sweep_id = stamp if number == 1 else f"{stamp}-{number}"
-        if not SweepFolder(f"{results.rstrip('/')}/{sweep_id}").exists():
-            return sweep_id
+        folder = SweepFolder(f"{results.rstrip('/') or '/'}/{stamp if number == 1 else f'{stamp}-{number}'}")
+        if not folder.folder.exists():
+            folder.create()
+            return folder
     raise StoreError(f"{results}: a hundred sweeps named {stamp} began in this second")
-
-
-@contextlib.contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    """Raise :class:`Interrupted` at the first SIGINT or SIGTERM; later ones are ignored while the sweep puts its files in order."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted
-
-    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

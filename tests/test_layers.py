@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
-    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue"},
+    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.append_log", "sweeper.interruption"},
     {
         "sweeper.space",
         "sweeper.store",
@@ -20,7 +20,7 @@ LAYERS = [
     },
     {"sweeper.training.engine", "sweeper.study"},
     {"sweeper.tune"},
-    {"sweeper.sweep", "sweeper.report", "sweeper.progress"},
+    {"sweeper.sweep", "sweeper.report", "sweeper.progress", "sweeper.failures"},
     {"sweeper.cli"},
     {"sweeper.__main__"},
 ]

@@ -75,6 +75,11 @@ def space_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+no_custom_code = click.option(
+    "--no-custom-code", is_flag=True, help="Refuse a space that names a loss of one's own: importing it runs its code."
+)
+
+
 def overrides_of(context: click.Context, settings: Sequence[str]) -> list[str]:
     """What the flags of :func:`space_flags` ask for, as ``key=value``, ``--set`` last; a folder called ``1e5`` stays text."""
     from sweeper.space import as_override
@@ -88,3 +93,9 @@ def overrides_of(context: click.Context, settings: Sequence[str]) -> list[str]:
         ),
         *settings,
     ]
+
+
+def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with ``--quiet`` and ``-v``."""
+    command = click.option("-v", "--verbose", is_flag=True, help="A line for every trial that ends.")(command)
+    return click.option("-q", "--quiet", is_flag=True, help="No progress: only errors, and the report at the end.")(command)

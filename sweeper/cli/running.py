@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
-from sweeper.cli.options import explained, overrides_of, say, space_flags
-
-INTERRUPTED = 130
+from sweeper.cli.options import explained, no_custom_code, overrides_of, say, space_flags
+from sweeper.interruption import EXIT_CODE, Interrupted, farewell, interruptible
 
 
 @click.command()
 @click.argument("space", type=click.Path())
 @space_flags
+@no_custom_code
 @click.pass_context
-def check(context: click.Context, space: str, settings: Sequence[str]) -> None:
+def check(context: click.Context, space: str, settings: Sequence[str], no_custom_code: bool) -> None:
     """Say whether a space file can be run, and everything that is wrong with it.
 
     \b
@@ -26,7 +27,7 @@ def check(context: click.Context, space: str, settings: Sequence[str]) -> None:
     with explained():
         from sweeper.space import check_warnings, load_space
 
-        checked = load_space(space, overrides_of(context, settings))
+        checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
         for warning in check_warnings(checked):
             click.echo(f"warning: {warning}", err=True)
         n_trials = sum(checked.planned_trials(arm) for arm in checked.arms)
@@ -42,8 +43,9 @@ def check(context: click.Context, space: str, settings: Sequence[str]) -> None:
 @space_flags
 @click.option("--results", default="results", show_default=True, metavar="PATH", help="Folder that holds the sweeps.")
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
+@no_custom_code
 @click.pass_context
-def run(context: click.Context, space: str, settings: Sequence[str], results: str, address: str | None) -> None:
+def run(context: click.Context, space: str, settings: Sequence[str], results: str, address: str | None, no_custom_code: bool) -> None:
     """Tune every arm of a space, prune, confirm, and print the comparison.
 
     \b
@@ -51,54 +53,77 @@ def run(context: click.Context, space: str, settings: Sequence[str], results: st
     sweep run search_spaces/focal.yaml --dataset parquet --data-dir data/cifar10
     sweep run search_spaces/focal.yaml --trials-per-arm 6 --epochs 4 --seeds 0
     """
-    with explained():
+    with explained(), _answering_signals():
         from sweeper.space import check_warnings, load_space
 
-        checked = load_space(space, overrides_of(context, settings))
+        checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
         for warning in check_warnings(checked):
             click.echo(f"warning: {warning}", err=True)
-        from sweeper.progress import LineProgress, SpacedLines
         from sweeper.provenance import command_line
         from sweeper.sweep import start_sweep
 
         _finish(
-            lambda: start_sweep(
-                checked,
-                results=results,
-                address=address,
-                command=command_line(),
-                observer=LineProgress(say),
-                data_notice=SpacedLines(say),
-            )
+            lambda watcher: start_sweep(
+                checked, results=results, address=address, command=command_line(), observer=watcher, data_notice=watcher.notice
+            ),
+            quiet=quiet,
+            verbose=verbose,
         )
 
 
 @click.command()
 @click.argument("sweep")
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
-def resume(sweep: str, address: str | None) -> None:
-    """Go on with an interrupted sweep.
+@click.option("--retry-failed", is_flag=True, help="Train the failed trials once more, on top of the budget.")
+@no_custom_code
+def resume(sweep: str, address: str | None, retry_failed: bool, no_custom_code: bool) -> None:
+    """Go on with an interrupted sweep: what has ended stays, the rest starts from its last epoch.
 
     \b
     sweep resume results/focal-20260101-120000
+    sweep resume results/focal-20260101-120000 --retry-failed
     """
-    with explained():
+    with explained(), _answering_signals():
         from sweeper.progress import LineProgress, SpacedLines
         from sweeper.store import find_sweeps
         from sweeper.sweep import resume_sweep
 
         folder = find_sweeps(sweep)[-1]
-        _finish(lambda: resume_sweep(folder, address=address, observer=LineProgress(say), data_notice=SpacedLines(say)))
+        _finish(
+            lambda: resume_sweep(
+                folder,
+                address=address,
+                observer=LineProgress(say),
+                data_notice=SpacedLines(say),
+                retry_failed=retry_failed,
+                allow_custom_code=not no_custom_code,
+            )
+        )
 
 
-def _finish(start: Callable[[], Any]) -> NoReturn:
+@contextmanager
+def _answering_signals() -> Iterator[None]:
+    """Ends the program with 130 at Ctrl-C or SIGTERM, even while its modules are still being loaded."""
+    try:
+        with interruptible():
+            yield
+    except Interrupted:
+        say(f"interrupted; {farewell()}" if farewell() else "interrupted")
+        raise SystemExit(EXIT_CODE) from None
+
+
+def _finish(start: Callable[[Any], Any], *, quiet: bool, verbose: bool) -> NoReturn:
     """Run a sweep to its end, print its report, and leave with the exit code that says how it went."""
+    from sweeper.progress import watching
     from sweeper.report import report as make_report
     from sweeper.sweep import Interrupted
 
     try:
-        result = start()
+        with watching(quiet=quiet, verbose=verbose) as watcher:
+            result = start(watcher)
     except Interrupted:
         raise SystemExit(INTERRUPTED) from None
     click.echo(make_report(str(result.folder)).rstrip("\n"))
+    if not quiet:
+        say(f"\nResults: {result.folder}\nNext:    sweep show {result.folder}")
     raise SystemExit(1 if result.n_failed else 0)

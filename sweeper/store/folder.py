@@ -16,8 +16,10 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs as pafs
 
+from sweeper.append_log import flush_folder
 from sweeper.errors import StoreError
 
+_TEMPORARY = re.compile(r"\..*\.\d+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
 
 
@@ -90,6 +92,19 @@ class Folder:
         with self._explained(name), contextlib.suppress(FileNotFoundError):
             filesystem.delete_file(_join(path, name))
 
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a file another name, at once."""
+        filesystem, path = self._open()
+        with self._explained(name):
+            filesystem.move(_join(path, name), _join(path, new_name))
+
+    def delete_temporaries(self, name: str) -> None:
+        """Delete what writers that were killed half-way left in the folder ``name``. Nobody else may be writing there."""
+        if self.local:
+            for found in self.names(name):
+                if _TEMPORARY.fullmatch(found):
+                    self.delete(_join(name, found))
+
     def make(self, name: str = "") -> None:
         """Create the folder ``name`` where the storage has folders."""
         filesystem, path = self._open()
@@ -112,7 +127,7 @@ def file_name(name: str) -> str:
 
 
 def _join(path: str, name: str) -> str:
-    return f"{path}/{name}" if name else path
+    return f"{path}/{name}" if path and name else path or name
 
 
 def first_line(error: BaseException) -> str:
@@ -124,8 +139,8 @@ def first_line(error: BaseException) -> str:
 
 def _write_atomically(path: Path, content: bytes) -> None:
     aside = path.with_name(f".{path.name[:100]}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    path.parent.mkdir(exist_ok=True)  # its own parent must be there: a folder that somebody deleted must not come back half
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
             file.write(content)
             file.flush()
@@ -135,8 +150,4 @@ def _write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(path.parent)

@@ -19,9 +19,11 @@ import pyarrow as pa
 from sweeper.errors import StoreError
 from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, EpochMetrics, Predictions, TrialConfig
 from sweeper.store.folder import Folder, file_name
-from sweeper.store.tables import StoredTable, merge_files, parquet_bytes, read_table, write_rows
+from sweeper.store.tables import Skipped, StoredTable, TableName, merge_files, parquet_bytes, read_table, set_damaged_aside, write_rows
 
 _FLOAT16_MAX = 65504.0
+_MERGED: tuple[TableName, ...] = ("trials", "epochs")
+_FOLDERS = ("trials", "epochs", "predictions", "checkpoints", "tune")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,32 @@ class SweepFolder:
         return self.folder.exists("sweep.yaml")
 
     def create(self) -> None:
-        """Make the folder.
+        """Make the folder. Without ``sweep.yaml``, which is written last, it is no sweep yet.
 
         Raises:
-            StoreError: if a sweep of this id is already there, or the storage refuses.
+            StoreError: if something of this name is already there, or the storage refuses.
         """
-        if self.exists():
-            raise StoreError(f"{self}: a sweep is already there; continue it with `sweep resume {self}` or give another --name")
-        for name in ("trials", "epochs", "predictions", "checkpoints", "tune"):
+        if self.folder.local:
+            try:
+                Path(self.folder.uri).parent.mkdir(parents=True, exist_ok=True)
+                Path(self.folder.uri).mkdir()
+            except FileExistsError:
+                raise StoreError(f"{self}: already exists; continue it with `sweep resume {self}`, or give another --name") from None
+            except OSError as error:
+                raise StoreError(f"{self}: cannot make this folder: {error.strerror}") from error
+        elif self.exists():
+            raise StoreError(f"{self}: a sweep is already there; continue it with `sweep resume {self}`, or give another --name")
+        self.make_folders()
+
+    def make_folders(self) -> None:
+        """Make the folders within, those that are missing."""
+        for name in _FOLDERS:
             self.folder.make(name)
+
+    def tidy(self) -> None:
+        """Delete what a killed process left half-written. Only the owner of the :meth:`lock` may."""
+        for name in ("", *_FOLDERS):
+            self.folder.delete_temporaries(name)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -81,21 +100,28 @@ class SweepFolder:
         """
         path = self.local_folder / "lock"
         try:
-            with path.open("a+") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    file.seek(0)
-                    owner = file.read(100).strip() or "unknown"
-                    raise StoreError(
-                        f"{self}: another process is running this sweep (process {owner}); wait for it, or end it first"
-                    ) from None
-                file.truncate(0)
-                file.write(f"{os.getpid()} on {socket.gethostname()}\n")
-                file.flush()
-                yield
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
+            raise StoreError(f"{path}: cannot open the lock: {error.strerror}") from error
+        try:
+            self._own(descriptor, path)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _own(self, descriptor: int, path: Path) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
+            raise StoreError(f"{self}: another process is running this sweep (process {owner}); wait for it, or end it first") from None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot lock: {error.strerror}") from error
+
+    def save_logs(self, *, now: bool = False) -> None:
+        """Bring the journal and the row log to where the sweep lies, if they are appended to elsewhere; at most every few seconds."""
 
     def write_space(self, text: str) -> None:
         self.folder.write("sweep.yaml", text.encode())
@@ -106,6 +132,15 @@ class SweepFolder:
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
         content = {"schema_version": SCHEMA_VERSION, **provenance}
         self.folder.write("provenance.json", (json.dumps(content, indent=2) + "\n").encode())
+
+    def check_version(self) -> None:
+        """Raises ``StoreError`` if the sweep was begun with another schema version."""
+        version = self.read_provenance().get("schema_version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"{self}/provenance.json: schema version {version}, this sweeper writes version {SCHEMA_VERSION}; "
+                "resume with the version of sweeper that began it, or run the space as a new sweep"
+            )
 
     def read_provenance(self) -> dict[str, Any]:
         """What the sweep was run with; empty where the file is missing.
@@ -159,10 +194,17 @@ class SweepFolder:
         """Logits of the confirm phase, of one arm or of all: ``records.PREDICTION_COLUMNS`` and ``logit_<class>``."""
         return read_table(self.folder, "predictions", arm)
 
+    def set_damaged_aside(self) -> list[Skipped]:
+        """Rename files of ours in ``trials`` and ``epochs`` that are torn or corrupt, so that they stop hindering others; returns them.
+
+        Their rows come back from the row log. A file that somebody else put there, or of another schema version, stays.
+        """
+        return [damaged for table in _MERGED for damaged in set_damaged_aside(self.folder, table)]
+
     def compact(self) -> None:
         """Merge the files of trials and of epochs into one each."""
-        merge_files(self.folder, "trials")
-        merge_files(self.folder, "epochs")
+        for table in _MERGED:
+            merge_files(self.folder, table)
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep what continues this trial, as plain arrays: reading it back needs no pickle."""
@@ -190,6 +232,11 @@ class SweepFolder:
         except Exception:  # any way in which a foreign or torn file fails to parse means the same: no checkpoint
             return None
         return Checkpoint(arrays, history, config) if ours else None
+
+    def delete_checkpoints(self) -> None:
+        """Delete all checkpoints: no trial is left that could need one."""
+        for name in self.folder.names("checkpoints"):
+            self.folder.delete(f"checkpoints/{name}")
 
     def delete_checkpoint(self, trial_id: str) -> None:
         self.folder.delete(_checkpoint_name(trial_id))

@@ -1,16 +1,17 @@
 """Joins the studies, the packs that Ray Tune runs, and the recorder: the one object behind the searcher and the scheduler.
 
-The order of writes is what makes a crash harmless: a row reaches the log, then Optuna is told, then both are flushed to the disk, and only
-then does the worker hear a decision.
+The order of writes is what makes a crash harmless: rows reach the disk, then Optuna is told of what ended, then the studies reach the disk
+in one piece, and only then does the worker hear a decision.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from sweeper.errors import StoreError
 from sweeper.records import EpochMetrics, TestMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
 from sweeper.store import SweepFolder
@@ -52,6 +53,29 @@ class Observer(Protocol):
         """A trial has ended."""
 
 
+class Undisturbed:
+    """An observer that a sweep outlives: when it cannot write any more (its terminal or pipe is gone), it is told nothing further."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer: Observer | None = observer
+
+    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
+        self._tell(lambda observer: observer.started(folder, space, n_packs))
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        self._tell(lambda observer: observer.epoch(config, metrics))
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        self._tell(lambda observer: observer.outcome(outcome))
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        if self._observer is not None:
+            try:
+                what(self._observer)
+            except OSError:
+                self._observer = None
+
+
 class Coordinator:
     """Hands out members to packs, takes their reports, decides, and records every trial's end."""
 
@@ -72,9 +96,8 @@ class Coordinator:
         self._metric = metric
         self._n_epochs = n_epochs
         self._max_failures = max_failures
-        self._observer = observer
+        self.observer = observer
         self._packs: dict[str, dict[str, _Member]] = {}
-        self._attempts: dict[str, int] = {}
         self._alone: set[str] = set()
 
     @property
@@ -107,30 +130,40 @@ class Coordinator:
         return tuple(members)
 
     def report(self, pack_id: str, report: PackReport) -> Decision:
-        """Take a pack's news: record, report to Optuna, prune, end."""
+        """Take a pack's news: record, report to Optuna, prune, end.
+
+        Raises:
+            StoreError: if the driver or the pack cannot write to the sweep's folder.
+        """
+        if report.storage_error is not None:
+            raise StoreError(report.storage_error)
         pack = self._packs[pack_id]
-        left, ended = [], []
-        for trial_id, member in list(pack.items()):
+        seen: list[tuple[TrialConfig, EpochMetrics]] = []
+        ends: list[TrialOutcome] = []
+        for trial_id, member in pack.items():
+            before = len(member.epochs)
             state = self._take_epochs(member, report.epochs.get(trial_id, []))
+            seen += [(member.config, epoch) for epoch in member.epochs[before:]]
             failure = report.failures.get(trial_id)
             if state is not None:
-                self._end(pack_id, member, state, report.device, test=report.tests.get(trial_id))
-                ended.append(trial_id)
-            elif failure is not None and self._fail(pack_id, member, failure, report.device):
-                ended.append(trial_id)
-            if trial_id not in pack:
-                left.append(trial_id)
-        self._commit()
-        for trial_id in ended:
-            self._folder.delete_checkpoint(trial_id)
+                ends.append(self._outcome(pack_id, member, state, report.device, test=report.tests.get(trial_id)))
+            elif failure is not None and (outcome := self._failed(pack_id, member, failure, report.device)):
+                ends.append(outcome)
+        left = [outcome.config.trial_id for outcome in ends]
+        left += [trial_id for trial_id in report.failures if trial_id in pack and trial_id not in left]
+        self._leave(pack_id, left, ends)
+        for config, epoch in seen:
+            self.observer.epoch(config, epoch)
+        self._tell(ends)
         return Decision(remove=tuple(left), add=(), empty=not pack)
 
-    def lost(self, pack_id: str, error: str, traceback: str) -> None:
-        """Take back the members of a pack whose process died: each is tried again, up to ``max_failures`` times."""
-        for member in list(self._packs.get(pack_id, {}).values()):
-            self._fail(pack_id, member, Failure(error, traceback), device=None)
+    def lost(self, pack_id: str, failure: Failure) -> None:
+        """Take back the members of a pack whose process died: each is tried again alone, up to ``max_failures`` times."""
+        members = list(self._packs.get(pack_id, {}).values())
+        ends = [outcome for member in members if (outcome := self._failed(pack_id, member, failure, device=None))]
+        self._leave(pack_id, [member.config.trial_id for member in members], ends)
         self._packs.pop(pack_id, None)
-        self._commit()
+        self._tell(ends)
 
     def closed(self, pack_id: str) -> None:
         """Forget a pack that Tune has ended; members it still had go back to be trained again."""
@@ -138,18 +171,15 @@ class Coordinator:
             self._studies.release(trial_id)
 
     def _join(self, pack_id: str, config: TrialConfig) -> None:
-        attempts = self._attempts.get(config.trial_id, 0) + 1
-        self._attempts[config.trial_id] = attempts
-        self._packs[pack_id][config.trial_id] = _Member(config, attempts)
+        self._packs[pack_id][config.trial_id] = _Member(config, 1 + self._studies.failures(config.trial_id))
 
     def _take_epochs(self, member: _Member, epochs: Sequence[EpochMetrics]) -> TrialState | None:
         """Record the epochs that are new; returns the state in which the trial has ended with them, if it has."""
-        for epoch in epochs:
-            if member.epochs and epoch.epoch <= member.epochs[-1].epoch:
+        for reported in epochs:
+            if member.epochs and reported.epoch <= member.epochs[-1].epoch:
                 continue
-            self._recorder.epoch(member.config, epoch)
+            epoch = self._recorder.epoch(member.config, reported)
             member.epochs.append(epoch)
-            self._observer.epoch(member.config, epoch)
             prune = self._studies.report(member.config.trial_id, epoch.epoch, float(getattr(epoch, self._metric)))
             if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.val_loss)):
                 return TrialState.DIVERGED
@@ -159,7 +189,7 @@ class Coordinator:
                 return TrialState.COMPLETE
         return None
 
-    def _end(
+    def _outcome(
         self,
         pack_id: str,
         member: _Member,
@@ -167,9 +197,8 @@ class Coordinator:
         device: str | None,
         test: TestMetrics | None = None,
         failure: Failure | None = None,
-    ) -> None:
-        trial_id = member.config.trial_id
-        outcome = TrialOutcome(
+    ) -> TrialOutcome:
+        return TrialOutcome(
             config=member.config,
             state=state,
             value=float(getattr(member.epochs[-1], self._metric)) if state is TrialState.COMPLETE else None,
@@ -182,25 +211,43 @@ class Coordinator:
             diverged_epoch=member.epochs[-1].epoch if state is TrialState.DIVERGED else None,
             attempts=member.attempts,
         )
-        self._recorder.outcome(outcome)
-        self._studies.end(trial_id, TrialEnd(state, outcome.value, outcome.error, outcome.diverged_epoch))
-        del self._packs[pack_id][trial_id]
-        self._attempts.pop(trial_id, None)
-        self._observer.outcome(outcome)
 
-    def _fail(self, pack_id: str, member: _Member, failure: Failure, device: str | None) -> bool:
-        """Put a failed member back to be trained alone, or end it when its attempts are used up; returns whether it ended."""
-        trial_id = member.config.trial_id
+    def _failed(self, pack_id: str, member: _Member, failure: Failure, device: str | None) -> TrialOutcome | None:
+        """The outcome of a member whose attempts are used up; ``None`` if it is to be trained again, alone."""
         if member.attempts <= self._max_failures:
-            del self._packs[pack_id][trial_id]
-            self._alone.add(trial_id)
-            self._studies.release(trial_id)
-            return False
+            self._alone.add(member.config.trial_id)
+            return None
         if failure.out_of_memory:
-            failure = Failure(f"{failure.error}; {OUT_OF_MEMORY_ADVICE}", failure.traceback, out_of_memory=True)
-        self._end(pack_id, member, TrialState.FAILED, device, failure=failure)
-        return True
+            failure = replace(failure, error=f"{failure.error}; {OUT_OF_MEMORY_ADVICE}")
+        return self._outcome(pack_id, self._as_recorded(member), TrialState.FAILED, device, failure=failure)
 
-    def _commit(self) -> None:
+    def _as_recorded(self, member: _Member) -> _Member:
+        """A member with the epochs of earlier attempts, which a process that died at once did not repeat."""
+        recorded = self._recorder.epochs(member.config.trial_id)
+        return replace(member, epochs=[recorded[epoch] for epoch in sorted(recorded)])
+
+    def _leave(self, pack_id: str, trial_ids: Sequence[str], ends: Sequence[TrialOutcome]) -> None:
+        """Take members out of a pack: those in ``ends`` for good, the others to be trained again. All on the disk when this returns.
+
+        Rows come first: an end that Optuna knows has a row; an end that has a row, and that Optuna was not told of, is told on resume.
+        """
+        for outcome in ends:
+            self._recorder.outcome(outcome)
         self._recorder.commit()
+        ended = {outcome.config.trial_id: outcome for outcome in ends}
+        for trial_id in trial_ids:
+            del self._packs[pack_id][trial_id]
+            if trial_id in ended:
+                end = ended[trial_id]
+                self._studies.end(trial_id, TrialEnd(end.state, end.value, end.error, end.diverged_epoch))
+            else:
+                self._studies.release(trial_id, failed=True)
         self._studies.commit()
+        for trial_id in ended:
+            self._folder.delete_checkpoint(trial_id)
+        self._folder.save_logs()
+        self._recorder.flush_when_due()
+
+    def _tell(self, ends: Sequence[TrialOutcome]) -> None:
+        for outcome in ends:
+            self.observer.outcome(outcome)

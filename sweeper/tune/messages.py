@@ -23,12 +23,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class PackReport:
-    """News of a pack's members by trial id. ``epochs`` may repeat epochs that the driver has seen: after a resume, all since the first."""
+    """News of a pack's members by trial id. ``epochs`` may repeat epochs that the driver has seen: after a resume, all since the first.
+
+    ``storage_error``: the pack could not read or write the sweep's folder, which is no fault of a trial.
+    """
 
     device: str
     epochs: dict[str, list[EpochMetrics]] = field(default_factory=dict)
     tests: dict[str, TestMetrics] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
+    storage_error: str | None = None
 
     def to_json(self) -> str:
         """Text for :meth:`from_json`; numbers that are not finite stay what they are."""
@@ -43,6 +47,7 @@ class PackReport:
             epochs={trial: [EpochMetrics(**epoch) for epoch in epochs] for trial, epochs in content["epochs"].items()},
             tests={trial: TestMetrics(**test) for trial, test in content["tests"].items()},
             failures={trial: Failure(**failure) for trial, failure in content["failures"].items()},
+            storage_error=content["storage_error"],
         )
 
 

@@ -1,119 +1,141 @@
 """Writes rows where nothing can lose them: first to an append-only log, then, every few seconds, to Parquet.
 
-A row is in the log before Optuna is told of it, so the Parquet files of a resumed sweep hold everything that its studies hold. A log line
-that a crash tore is cut off; a row that is already in Parquet is not written twice.
+A row is in the log, and on the disk, before Optuna is told of it, so a resumed sweep has a row for everything that its studies hold. The
+log is kept whole: a Parquet file that is missing or damaged is made up for from it.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
+import pandas as pd
+
+from sweeper.append_log import AppendLog
 from sweeper.errors import StoreError
-from sweeper.journal import mend_torn_line
-from sweeper.records import MAXIMIZED_METRICS, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, study_name
+from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, study_name
 from sweeper.store import SweepFolder
 
 FLUSH_SECONDS = 20.0
 """Longest age of a row that is only in the log while results keep coming."""
 
+_METRIC_NAMES = tuple(field.name for field in fields(EpochMetrics))
+
 
 class Recorder:
-    """Collects the rows of one sweep. One process owns it."""
+    """Collects the rows of one sweep. One process owns it.
+
+    Raises:
+        StoreError: if the log or a table cannot be read or written, or the log holds a line that is no row.
+    """
 
     def __init__(self, folder: SweepFolder, parameter_types: Mapping[str, str], metric: str) -> None:
         self._folder = folder
         self._parameter_types = parameter_types
         self._metric = metric
-        self._epochs: dict[tuple[str, int], dict[str, Any]] = {}
-        self._trials: dict[str, dict[str, Any]] = {}
-        self._earlier_ends: dict[str, Mapping[str, Any]] = {}
-        self._earlier_epochs: set[tuple[str, int]] = set()
+        self._uncommitted: list[bytes] = []
+        self._epoch_rows: list[Mapping[str, Any]] = []
+        self._trial_rows: list[Mapping[str, Any]] = []
+        self._ends: dict[str, Mapping[str, Any]] = {}
+        self._epochs: dict[str, dict[int, EpochMetrics]] = {}
+        self._log = AppendLog(folder.row_log, "the row log")
+        self._recover()
         self._flushed = time.monotonic()
-        try:
-            folder.row_log.parent.mkdir(parents=True, exist_ok=True)
-            mend_torn_line(folder.row_log)
-            self._recover()
-            self._log = folder.row_log.open("ab")
-        except OSError as error:
-            raise StoreError(f"{folder.row_log}: cannot open the row log: {error.strerror}") from error
 
     @property
     def ends(self) -> Mapping[str, Mapping[str, Any]]:
         """Rows of the trials whose end an earlier process recorded, by trial id, wherever they are stored."""
-        return self._earlier_ends
+        return self._ends
 
-    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
-        """Record one epoch of one trial, once; in the log when this returns, on the disk after :meth:`commit`."""
-        key = config.trial_id, metrics.epoch
-        if key in self._earlier_epochs or key in self._epochs:
-            return
-        row = {**self._identity(config), **asdict(metrics)}
-        self._append("epoch", row)
-        self._epochs[key] = row
+    def epochs(self, trial_id: str) -> Mapping[int, EpochMetrics]:
+        """The epochs of a trial that are recorded, by number."""
+        return self._epochs.get(trial_id, {})
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> EpochMetrics:
+        """Record one epoch of one trial; on the disk after :meth:`commit`. Returns what is recorded: of two reports the first stands."""
+        recorded = self._epochs.setdefault(config.trial_id, {})
+        if metrics.epoch not in recorded:
+            recorded[metrics.epoch] = metrics
+            row = {**self._identity(config), **asdict(metrics)}
+            self._epoch_rows.append(row)
+            self._uncommitted.append(_line("epoch", row))
+        return recorded[metrics.epoch]
 
     def outcome(self, outcome: TrialOutcome) -> None:
-        """Record the end of one trial."""
+        """Record the end of one trial; on the disk after :meth:`commit`."""
         row = self._trial_row(outcome)
-        self._append("trial", row)
-        self._trials[outcome.config.trial_id] = row
+        self._trial_rows.append(row)
+        self._uncommitted.append(_line("trial", row))
+        self._epochs.pop(outcome.config.trial_id, None)
 
     def commit(self) -> None:
-        """Make the log safe from a power cut; write Parquet files when the last ones are old enough."""
-        try:
-            os.fsync(self._log.fileno())
-        except OSError as error:
-            raise StoreError(f"{self._folder.row_log}: cannot write the row log: {error.strerror}") from error
+        """Make the rows safe from a crash and from a power cut."""
+        lines, self._uncommitted = b"".join(self._uncommitted), []
+        self._log.append(lines)
+        self._log.commit()
+
+    def flush_when_due(self) -> None:
+        """Write Parquet files when the last ones are old enough."""
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write all rows that are only in the log to Parquet, then empty the log."""
-        self._folder.write_epochs(list(self._epochs.values()))
-        self._folder.write_trials(list(self._trials.values()), self._parameter_types)
-        self._epochs.clear()
-        self._trials.clear()
-        self._log.truncate(0)
+        """Write all rows that are only in the log to Parquet."""
+        self.commit()
+        self._folder.write_epochs(self._epoch_rows)
+        self._epoch_rows = []
+        self._folder.write_trials(self._trial_rows, self._parameter_types)
+        self._trial_rows = []
         self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Flush, merge the files of each table into one, and close the log."""
-        self.flush()
-        self._folder.compact()
+        """Close the log, without what was not committed."""
         self._log.close()
 
-    def _append(self, kind: str, row: Mapping[str, Any]) -> None:
-        try:
-            self._log.write(json.dumps({"kind": kind, "row": row}).encode() + b"\n")
-            self._log.flush()
-        except OSError as error:
-            raise StoreError(f"{self._folder.row_log}: cannot write the row log: {error.strerror}") from error
-
     def _recover(self) -> None:
-        """Take up what an earlier process left: rows in Parquet, and rows in the log that did not get there."""
-        for number, line in enumerate(self._log_lines(), start=1):
+        """Take up what earlier processes left: rows in Parquet, and rows in the log that did not get there."""
+        trials, epochs = self._folder.read_trials().frame, self._folder.read_epochs().frame
+        self._ends = {str(row["trial"]): row for row in _rows(trials)}
+        stored = set(zip(epochs["trial"], epochs["epoch"], strict=True))
+        unfinished = epochs[~epochs["trial"].isin(self._ends.keys())]
+        for row in _rows(unfinished):
+            self._epochs.setdefault(str(row["trial"]), {})[int(row["epoch"])] = _metrics(row)
+        empty = True
+        for kind, row in self._logged():
+            empty = False
+            if kind == "epoch" and (row["trial"], row["epoch"]) not in stored:
+                stored.add((row["trial"], row["epoch"]))
+                self._epoch_rows.append(row)
+                self._epochs.setdefault(row["trial"], {})[row["epoch"]] = _metrics(row)
+            elif kind == "trial" and row["trial"] not in self._ends:
+                self._ends[row["trial"]] = row
+                self._trial_rows.append(row)
+        if empty:
+            self._uncommitted.append(_line("header", {"schema_version": SCHEMA_VERSION}))
+
+    def _logged(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for number, line in enumerate(self._log.lines(), start=1):
             try:
                 entry = json.loads(line)
-                kind, row = entry["kind"], entry["row"]
+                kind, row = entry["kind"], dict(entry["row"])
+                version = row["schema_version"] if kind == "header" else SCHEMA_VERSION
+                if version != SCHEMA_VERSION:
+                    raise StoreError(f"{self._log.path}: schema version {version}, this sweeper reads version {SCHEMA_VERSION}")
+                if kind not in {"header", "epoch", "trial"}:
+                    raise ValueError(f"unknown kind {kind!r}")
                 if kind == "epoch":
-                    self._epochs[row["trial"], row["epoch"]] = row
-                else:
-                    self._trials[row["trial"]] = row
+                    _metrics(row)
+                if kind != "header":
+                    str.strip(row["trial"])
             except (ValueError, KeyError, TypeError) as error:
                 raise StoreError(
-                    f"{self._folder.row_log}: line {number} is damaged ({error}); move the file away to resume without its rows"
+                    f"{self._log.path}: line {number} is damaged ({type(error).__name__}: {error}); restore the file from a copy"
                 ) from error
-        trials, epochs = self._folder.read_trials().frame, self._folder.read_epochs().frame
-        self._earlier_ends = {**{str(row["trial"]): row for row in trials.to_dict("records")}, **self._trials}
-        self._earlier_epochs = set(zip(epochs["trial"], epochs["epoch"], strict=True))
-
-    def _log_lines(self) -> list[bytes]:
-        return self._folder.row_log.read_bytes().splitlines() if self._folder.row_log.exists() else []
+            yield kind, row
 
     def _identity(self, config: TrialConfig) -> dict[str, Any]:
         return {
@@ -162,3 +184,17 @@ def best_epoch(epochs: Sequence[EpochMetrics], metric: str) -> EpochMetrics:
         return worst if math.isnan(value) else value
 
     return pick(epochs, key=rank)
+
+
+def _line(kind: str, row: Mapping[str, Any]) -> bytes:
+    return json.dumps({"kind": kind, "row": row}, separators=(",", ":")).encode() + b"\n"
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _metrics(row: Mapping[str, Any]) -> EpochMetrics:
+    """The epoch in a row. Parquet, through pandas, gives back null for what is not a number."""
+    values: dict[str, Any] = {name: math.nan if pd.isna(row[name]) else row[name] for name in _METRIC_NAMES}
+    return EpochMetrics(**{**values, "epoch": int(row["epoch"])})

@@ -12,6 +12,7 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 
 from sweeper.training.data import Dataset
 from sweeper.tune.coordinator import Coordinator
+from sweeper.tune.escape import Escape
 from sweeper.tune.scheduler import PackScheduler
 from sweeper.tune.searcher import PackSearcher
 from sweeper.tune.session import PackResources
@@ -43,27 +44,29 @@ def run_packs(coordinator: Coordinator, context: TrialContext, dataset: Dataset,
         tune.with_parameters(PackTrainable, context=context, dataset=dataset),
         {"cpu": plan.resources.cpus, "gpu": plan.resources.gpus},
     )
-    searcher = PackSearcher(coordinator, pack_size=plan.size, max_packs=plan.resources.n_packs)
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=TuneConfig(
-            search_alg=searcher,
-            scheduler=PackScheduler(coordinator),
-            num_samples=-1,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
-            trial_name_creator=lambda trial: f"pack-{trial.trial_id}",
-        ),
-        run_config=RunConfig(
-            name="tune",
-            storage_path=scratch,
-            verbose=0,
-            failure_config=FailureConfig(max_failures=0),
-            checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-        ),
-    )
     while not coordinator.finished:
-        tuner.fit()
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=TuneConfig(
+                search_alg=PackSearcher(coordinator, pack_size=plan.size, max_packs=plan.resources.n_packs),
+                scheduler=PackScheduler(coordinator),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+                trial_name_creator=lambda trial: f"pack-{trial.trial_id}",
+            ),
+            run_config=RunConfig(
+                name="tune",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=FailureConfig(max_failures=0),
+                checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        )
+        try:
+            tuner.fit()
+        except Escape as escape:
+            raise escape.error from escape.error.__cause__
 
 
 def threads_for(cpus: float) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sweeper.tune.coordinator import Coordinator
+from sweeper.tune.escape import escaping
+from sweeper.tune.failures import failure_of
 from sweeper.tune.messages import REPORT_KEY, PackReport, members_to_json
 
 
@@ -29,6 +31,7 @@ class PackScheduler(FIFOScheduler):
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
         return True
 
+    @escaping
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         decision = self._coordinator.report(trial.trial_id, PackReport.from_json(result[REPORT_KEY]))
         if decision.empty:
@@ -37,12 +40,10 @@ class PackScheduler(FIFOScheduler):
             _actor(trial).change_members.remote(list(decision.remove), members_to_json(decision.add))
         return str(TrialScheduler.CONTINUE)
 
+    @escaping
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        """A process died: its error is a file that Tune wrote, or nothing."""
-        error = trial.get_error()
-        text = str(error) if error is not None else "the worker process died"
-        first = next((line.strip() for line in text.splitlines() if line.strip()), "the worker process died")
-        self._coordinator.lost(trial.trial_id, f"{type(error).__name__}: {first}" if error is not None else first, text)
+        """A process died, or could not start: Tune keeps what it knows of it as text."""
+        self._coordinator.lost(trial.trial_id, failure_of(str(trial.get_error() or "")))
 
     def debug_string(self) -> str:
         return "Optuna's pruners, one study per arm"

@@ -6,7 +6,9 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from sweeper.errors import StudyError
 from sweeper.tune.coordinator import Coordinator
+from sweeper.tune.escape import escaping
 from sweeper.tune.messages import members_to_json
 
 
@@ -33,6 +35,7 @@ class PackSearcher(Searcher):
         self._max_packs = max_concurrent
         return True
 
+    @escaping
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
         """Configuration of the next pack; ``None`` while all members are out; ``Searcher.FINISHED`` at the end."""
         if self._coordinator.finished:
@@ -40,8 +43,13 @@ class PackSearcher(Searcher):
         if self._coordinator.n_packs >= self._max_packs:
             return None
         members = self._coordinator.start_pack(trial_id, self._pack_size)
-        return {"members": members_to_json(members)} if members else None
+        if members:
+            return {"members": members_to_json(members)}
+        if not self._coordinator.n_packs:
+            raise StudyError("trials are left to be trained, but none can be had: the studies contradict the space")
+        return None
 
+    @escaping
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
         self._coordinator.closed(trial_id)
 

@@ -6,11 +6,13 @@ import contextlib
 import logging
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sweeper.errors import SweeperError
+from sweeper.interruption import abort
 from sweeper.provenance import available_cores
 
 # read when ray is imported: our recorder writes the results, and our progress shows them
@@ -21,9 +23,18 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 
+SECONDS_BETWEEN_LOOKS = 0.2
+"""How often the processes of a Ray of our own are looked at."""
+
 
 class ClusterError(SweeperError):
     """A Ray cluster that cannot be started or joined, or that can never run a trial of this sweep."""
+
+
+class ClusterLostError(ClusterError):
+    """A Ray cluster that ended under a running sweep."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +75,28 @@ def ray_session(address: str | None) -> Iterator[None]:
         where = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
         way_out = "; check the address with `ray status`, and RAY_AUTH_TOKEN if the cluster asks for a token" if address else ""
         raise ClusterError(f"cannot {where}: {reason}{way_out}") from error
+    done = threading.Event()
+    if address is None:
+        threading.Thread(target=_watch, args=(done,), name="sweeper-ray-watch", daemon=True).start()
     try:
         yield
     finally:
+        done.set()
         ray.shutdown()
+
+
+def _watch(done: threading.Event) -> None:
+    """Abort the sweep when a process of our own Ray ends. Its driver would wait for it for a minute, and then exit without a word of ours.
+
+    The table of processes is not public API: another reason why Ray is pinned to a minor version.
+    """
+    node: Any = ray._private.worker._global_node
+    core = {name: node.all_processes[name][0].process for name in ("gcs_server", "raylet")}
+    while not done.wait(SECONDS_BETWEEN_LOOKS):
+        for name, process in core.items():
+            if process.poll() is not None and not done.is_set():
+                abort(ClusterLostError(f"Ray ended under the sweep: its process {name} died (exit status {process.returncode})"))
+                return
 
 
 def pack_resources(cpus: float, gpus: float | Literal["auto"]) -> PackResources:

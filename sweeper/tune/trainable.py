@@ -13,6 +13,7 @@ import torch
 from ray import tune
 
 from sweeper import metrics
+from sweeper.errors import StoreError, TrainingError
 from sweeper.records import EpochMetrics, Phase, TestMetrics, TrainingSettings, TrialConfig
 from sweeper.store import Checkpoint, SweepFolder, stored_precision
 from sweeper.training.data import Dataset
@@ -42,21 +43,29 @@ class PackTrainable(tune.Trainable):
         self._configs: dict[str, TrialConfig] = {}
         self._unreported: set[str] = set()
         self._failures: dict[str, Failure] = {}
-        self._take_in(members_from_json(config["members"]))
+        self._waiting = members_from_json(config["members"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another pack in this process."""
         self._drop(list(self._configs))
-        self._take_in(members_from_json(new_config["members"]))
+        self._waiting = members_from_json(new_config["members"])
         return True
 
     def change_members(self, remove: list[str], add: str) -> None:
         """Called by the scheduler between two epochs."""
         self._drop(remove)
-        self._take_in(members_from_json(add))
+        self._waiting += members_from_json(add)
 
     def step(self) -> dict[str, Any]:
         """One epoch of every member; a member whose checkpoint holds its last epoch is only reported."""
+        try:
+            self._take_in()
+            report = self._epoch()
+        except StoreError as error:
+            report = PackReport(self._device_name(), storage_error=str(error))
+        return {REPORT_KEY: report.to_json()}
+
+    def _epoch(self) -> PackReport:
         finished = [trial_id for trial_id in self._configs if self._is_finished(trial_id)]
         results: dict[str, EpochMetrics | MemberFailure] = {}
         if not finished:  # after a resume, members that have ended are reported first, and leave before the others train on
@@ -66,7 +75,7 @@ class PackTrainable(tune.Trainable):
                 self._fail_all(error)
         for trial_id, result in results.items():
             if isinstance(result, MemberFailure):
-                self._failures[trial_id] = Failure(result.error, result.traceback)
+                self._failures[trial_id] = Failure(result.error, result.traceback, _is_out_of_memory(result.error))
             else:
                 self._history[trial_id].append(result)
                 self._keep(trial_id)
@@ -82,7 +91,7 @@ class PackTrainable(tune.Trainable):
         )
         self._unreported.clear()
         self._failures.clear()
-        return {REPORT_KEY: report.to_json()}
+        return report
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Tune's own checkpoints are not used: members come and go, so each has a checkpoint of its own in the sweep's folder."""
@@ -90,16 +99,23 @@ class PackTrainable(tune.Trainable):
     def load_checkpoint(self, checkpoint: dict[Any, Any] | None) -> None:
         """See :meth:`save_checkpoint`."""
 
-    def _take_in(self, members: list[TrialConfig]) -> None:
-        self._pack.add(members)
-        for config in members:
+    def _take_in(self) -> None:
+        """Take in the members that were given since the last epoch, each from its checkpoint where there is one."""
+        while self._waiting:
+            config = self._waiting[0]
+            checkpoint = self._context.folder.read_checkpoint(config)
+            self._waiting.pop(0)
+            self._pack.add([config])
             self._configs[config.trial_id] = config
             self._history[config.trial_id] = []
-            checkpoint = self._context.folder.read_checkpoint(config)
-            if checkpoint is not None:
+            if checkpoint is None or len(checkpoint.history) != checkpoint.arrays.get("epochs"):
+                continue
+            try:
                 self._pack.restore(config.trial_id, checkpoint.arrays)
-                self._history[config.trial_id] = list(checkpoint.history)
-                self._unreported.add(config.trial_id)
+            except TrainingError:  # a foreign file under its name: the trial starts again
+                continue
+            self._history[config.trial_id] = list(checkpoint.history)
+            self._unreported.add(config.trial_id)
 
     def _drop(self, trial_ids: list[str]) -> None:
         self._pack.remove(trial_ids)
@@ -154,3 +170,8 @@ class PackTrainable(tune.Trainable):
 
     def _device_name(self) -> str:
         return torch.cuda.get_device_name() if self._context.device == "cuda" else "cpu"
+
+
+def _is_out_of_memory(error: str) -> bool:
+    """Whether a member's own loss ran out of memory, which its failure tells in words."""
+    return error.startswith("OutOfMemoryError")

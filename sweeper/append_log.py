@@ -1,0 +1,111 @@
+"""A file of lines that one process appends to: what was appended stays, and what a crash tore is cut off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweeper.errors import StoreError
+
+_BLOCK_BYTES = 65536
+
+
+class AppendLog:
+    """Lines on a local disk. ``what`` names the file in messages: "the row log".
+
+    Raises:
+        StoreError: if the file cannot be read or written, with its name and the system's reason.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self._what = what
+        try:
+            mend_torn_line(path)
+            new = not path.exists()
+            self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._size = os.fstat(self._descriptor).st_size
+            if new:
+                flush_folder(path.parent)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot open {what}: {error.strerror}") from error
+        self._dirty = False
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines that were in the file when this was called, without their ends."""
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    yield line.rstrip(b"\n")
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot read {self._what}: {error.strerror}") from error
+
+    def append(self, lines: bytes) -> None:
+        """Append whole lines, all or none of them; safe from a crash of this process when it returns."""
+        try:
+            written = 0
+            while written < len(lines):
+                written += os.write(self._descriptor, lines[written:])
+        except OSError as error:
+            self._cut_back()
+            raise StoreError(f"{self.path}: cannot write {self._what}: {error.strerror}") from error
+        self._size += len(lines)
+        self._dirty = True
+
+    def commit(self) -> None:
+        """Flush what was appended to the disk; safe from a power cut when it returns.
+
+        Raises:
+            StoreError: also if the file was deleted meanwhile: what is written to it reaches nobody.
+        """
+        try:
+            if os.fstat(self._descriptor).st_nlink == 0:
+                raise StoreError(f"{self.path}: {self._what} was deleted while the sweep was running")
+            if self._dirty:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot write {self._what}: {error.strerror}") from error
+        self._dirty = False
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _cut_back(self) -> None:
+        """Undo half an append, so that no later line is glued to it. Where this fails too, the next process mends the line."""
+        try:
+            os.ftruncate(self._descriptor, self._size)
+        except OSError:
+            self.close()
+
+
+def mend_torn_line(path: Path) -> int:
+    """Bytes cut off the end of a file of lines whose last line was torn by a crash; 0 where it is whole or absent."""
+    if not path.exists():
+        return 0
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        end = size
+        while end > 0:
+            start = max(0, end - _BLOCK_BYTES)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)
+            os.fsync(file.fileno())
+        return size - end
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk, so that a new or renamed file outlives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

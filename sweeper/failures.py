@@ -1,0 +1,29 @@
+"""Why trials failed, cause by cause."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from sweeper.records import TrialState
+
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+MAX_CAUSES = 10
+
+
+def failures_by_cause(trials: pd.DataFrame) -> str:
+    """The failed trials grouped by the first line of their error (numbers apart): how many, what, and the trial to look at."""
+    failed = trials[trials["state"] == TrialState.FAILED]
+    errors = failed["error"].fillna("no error was recorded")
+    groups = failed.assign(error=errors).groupby(errors.str.replace(_NUMBER, "#", regex=True), sort=False)
+    counted = sorted(((len(group), group.iloc[0]) for _, group in groups), key=lambda entry: -entry[0])
+    lines = [f"{len(failed)} trial{'' if len(failed) == 1 else 's'} failed:"]
+    lines += [f"  {count} × {_printable(first['error'])} (for example {first['trial']})" for count, first in counted[:MAX_CAUSES]]
+    if len(counted) > MAX_CAUSES:
+        lines.append(f"  and {len(counted) - MAX_CAUSES} other causes")
+    return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:300]

@@ -1,0 +1,145 @@
+"""Ctrl-C, SIGTERM and lost clusters: the main thread hears of them as an exception, and the process ends within ten seconds.
+
+Everything that a sweep has decided is on the disk at every moment, so a process that cannot put its things in order in time may simply end.
+Signals belong to the process: so does the state of this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from sweeper.errors import SweeperError
+
+GRACE_SECONDS = 8.0
+"""How long the process may take to put its things in order after the first signal."""
+
+EXIT_CODE = 130
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM: like ``KeyboardInterrupt``, no ``except Exception`` on the way may swallow it."""
+
+
+class Aborted(BaseException):
+    """Another thread found that the sweep cannot go on. ``error`` says why."""
+
+    def __init__(self, error: SweeperError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _State:
+    """What the process was told, and what it says when it ends."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.reason: Interrupted | Aborted | None = None
+        self.farewell = ""
+        self.countdown: threading.Timer | None = None
+        self.lock = threading.Lock()
+
+
+_state = _State()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise :class:`Interrupted` in the block at the first SIGINT, SIGTERM or SIGHUP, and :class:`Aborted` when :func:`abort` is called.
+
+    Later signals are ignored while the block puts its things in order. Blocks may be nested. Does nothing outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.getsignal(each) for each in _SIGNALS}
+    if _state.depth == 0:
+        _state.reason, _state.farewell = None, ""
+    _state.depth += 1
+    for each in _SIGNALS:
+        if each is not signal.SIGHUP or before[each] is not signal.SIG_IGN:  # nohup
+            signal.signal(each, _heard)
+    waker = _wake_a_thread() if _state.depth == 1 else contextlib.nullcontext()
+    try:
+        with waker:
+            yield
+    finally:
+        _state.depth -= 1
+        if _state.depth == 0 and _state.countdown is not None:
+            _state.countdown.cancel()
+        for each, handler in before.items():
+            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
+
+
+def raise_if_interrupted() -> None:
+    """Raise again what was raised before, and got lost in a place that swallows every exception (a finalizer, a foreign callback)."""
+    if _state.reason is not None:
+        raise _state.reason
+
+
+def abort(error: SweeperError) -> None:
+    """Raise :class:`Aborted` in the main thread, from any other one; the process ends in time even where the main thread does not hear."""
+    with _state.lock:
+        if _state.reason is None:
+            _state.reason = Aborted(error)
+            _end_in_time(f"{error}\n{_state.farewell}", 1)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def say_at_the_end(text: str) -> None:
+    """Set what the user is told when the process is interrupted from here on."""
+    _state.farewell = text
+
+
+def farewell() -> str:
+    """What the user is to be told of an interruption."""
+    return _state.farewell
+
+
+def _heard(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    if _state.reason is None:
+        _state.reason = Interrupted()
+    raise _state.reason
+
+
+@contextlib.contextmanager
+def _wake_a_thread() -> Iterator[None]:
+    """Have a thread count the seconds from the first signal on: the main thread may be deep in a library and hear nothing for long."""
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    before = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+
+    def wait() -> None:
+        while number := os.read(readable, 1):
+            if number[0] in _SIGNALS and not isinstance(_state.reason, Aborted):
+                _end_in_time(_state.farewell, EXIT_CODE)
+                break
+        os.close(readable)
+
+    threading.Thread(target=wait, name="sweeper-signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writable)
+
+
+def _end_in_time(last_words: str, exit_code: int) -> None:
+    def end() -> None:
+        with contextlib.suppress(Exception):
+            sys.stderr.write(last_words + "\n")
+            sys.stderr.flush()
+        os._exit(exit_code)
+
+    _state.countdown = threading.Timer(GRACE_SECONDS, end)
+    _state.countdown.daemon = True
+    _state.countdown.start()
