@@ -1,7 +1,8 @@
-"""Batches of an epoch as a pure function of (seed, epoch): order, crop offsets and flips, and the images they pick, on the device.
+"""The random choices of an epoch as a pure function of (seed, epoch): order of the images, crop offsets and flips.
 
 Members with the same seed, epoch and batch size read the same stream, so its images are cropped and normalised once for all of them.
-The draws are made on the CPU whatever the device, so that a trial sees the same batches everywhere.
+The draws are made on the CPU whatever the device, so that a trial sees the same batches everywhere, and none depends on an earlier one,
+so that a trial goes on from a checkpoint without any random state.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 PADDING = 4
@@ -36,28 +37,7 @@ def draw_epoch(seed: int, epoch: int, n_images: int) -> Draws:
     return Draws(order, offsets, torch.rand(n_images, generator=generator) < 0.5)
 
 
-def crop_and_flip(
-    images: UInt8[Tensor, "batch height width channel"], offsets: Int[Tensor, "batch 2"], flips: Bool[Tensor, " batch"]
-) -> UInt8[Tensor, "batch height width channel"]:
-    """Each image padded with black, cut at its offset, and mirrored where its flip says so."""
-    n_images, height, width, n_channels = images.shape
-    padded = images.new_zeros(n_images, height + 2 * PADDING, width + 2 * PADDING, n_channels)
-    padded[:, PADDING : PADDING + height, PADDING : PADDING + width] = images
-    rows = offsets[:, :1] + torch.arange(height, device=images.device)
-    columns = torch.arange(width, device=images.device)
-    columns = offsets[:, 1:] + torch.where(flips[:, None], width - 1 - columns, columns)
-    numbers = torch.arange(n_images, device=images.device)
-    return padded[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-class Normalizer:
-    """Bytes to the network's input: (x / 255 - mean) / std per channel, channels first."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
-        means, stds = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
-        self.scale = (1 / (255 * stds)).float().to(device)
-        self.shift = (-means / stds).float().to(device)
-
-    def __call__(self, images: UInt8[Tensor, "*batch height width channel"]) -> Float[Tensor, "*batch channel height width"]:
-        """Normalised images; the memory stays channels-last."""
-        return torch.addcmul(self.shift, images.float(), self.scale).movedim(-1, -3)
+def normalised_levels(mean: Sequence[float], std: Sequence[float]) -> Float[Tensor, "channel 256"]:
+    """What each byte of each channel becomes: (byte / 255 - mean) / std, by torchvision's own operations."""
+    levels = torch.arange(256).float().div(255)
+    return (levels - torch.tensor(mean)[:, None]) / torch.tensor(std)[:, None]

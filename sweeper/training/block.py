@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sweeper.records import TrialConfig
+from sweeper.training.backend import Backend
 from sweeper.training.criterion import Criterion, MemberLoss
 from sweeper.training.custom_loss import MemberFailure
 from sweeper.training.evaluate import score
-from sweeper.training.model import ConvNet, forward
+from sweeper.training.model import ConvNet
 from sweeper.training.optimizer import sgd_step_, step_learning_rate
 from sweeper.training.resident import Batch
 
@@ -48,12 +49,19 @@ class Block:
     ``streams[i]`` is the row of each batch that member i reads.
     """
 
-    def __init__(self, members: Sequence[Member], streams: Sequence[int], net: ConvNet, reduction: Literal["batch", "elements"]) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        streams: Sequence[int],
+        net: ConvNet,
+        backend: Backend,
+        reduction: Literal["batch", "elements"],
+    ) -> None:
         self._members = members
-        self._net = net
         self._weights = torch.stack([member.weights for member in members])
         self._device = self._weights.device
         self._streams = torch.tensor(streams, device=self._device) if len(set(streams)) > 1 else None
+        self._network = backend.network(net, streams)
         self._criterion = Criterion([member.loss for member in members], reduction, net.n_classes, self._device)
 
     def begin(self) -> None:
@@ -68,18 +76,15 @@ class Block:
         self._n_right = torch.zeros(len(self._members), dtype=torch.float64, device=self._device)
         self._n_images = 0
 
+    @torch.no_grad()
     def step(self, batch: Batch) -> None:
         """One optimiser step of every member."""
-        images, labels = batch[0], self._rows(batch[1])
-        tensors = {name: tensor.requires_grad_() for name, tensor in self._net.split(self._weights.detach()).items()}
-        with torch.enable_grad():
-            logits = forward(tensors, images, self._streams)
-        losses, gradient = self._criterion.loss_and_gradient(logits.detach(), labels)
-        pieces = torch.autograd.grad(logits, list(tensors.values()), gradient)
-        flat = torch.cat([piece.flatten(1) for piece in pieces], 1)
-        sgd_step_(self._weights, self._velocity, flat, **self._rates)
+        labels = self._rows(batch.labels)
+        logits = self._network.forward(self._weights, batch.images, labels.shape[1])
+        losses, gradient = self._criterion.loss_and_gradient(logits, labels)
+        sgd_step_(self._weights, self._velocity, self._network.backward(gradient), **self._rates)
         self._loss_sum += losses.double() * labels.shape[1]
-        self._n_right += (logits.detach().argmax(-1) == labels).sum(1)
+        self._n_right += (logits.argmax(-1) == labels).sum(1)
         self._n_images += labels.shape[1]
 
     def finish(self) -> dict[str, Float[Tensor, " 2"]]:
@@ -93,7 +98,7 @@ class Block:
     @torch.no_grad()
     def logits(self, batch: Batch) -> Float[Tensor, "member batch cls"]:
         """Raw logits of every member."""
-        return forward(self._net.split(self._weights), batch[0], self._streams)
+        return self._network.forward(self._weights, batch.images, batch.labels.shape[1])
 
     @torch.no_grad()
     def evaluate(self, logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "stream image"]) -> dict[str, Float[Tensor, " 5"]]:

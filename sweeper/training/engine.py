@@ -21,19 +21,20 @@ from torch import Tensor
 from sweeper.catalogue import MODELS
 from sweeper.errors import TrainingError
 from sweeper.records import EpochMetrics, Predictions, TrainingSettings, TrialConfig
+from sweeper.training.augment import normalised_levels
+from sweeper.training.backend import Backend
 from sweeper.training.block import Block, Member
 from sweeper.training.criterion import MemberLoss
 from sweeper.training.custom_loss import CustomLoss, MemberFailure, is_import_path
 from sweeper.training.data import Dataset
+from sweeper.training.grouped import Grouped
+from sweeper.training.lanes import Lanes
 from sweeper.training.model import ConvNet
 from sweeper.training.resident import ResidentData, Split
 
 __all__ = ["MemberFailure", "Pack"]
 
 Stream = TypeVar("Stream", bound=Hashable)
-
-CPU_CHUNK = 8
-"""Members fused into one call on the CPU: with more the activations leave the cache, and each member takes longer."""
 
 
 class Pack:
@@ -51,7 +52,9 @@ class Pack:
         self._device = torch.device(device)
         height, width = dataset.train_images.shape[1:3]
         self._net = ConvNet(height, width, len(dataset.classes))
-        self._data = ResidentData(dataset, settings, self._device)
+        levels = normalised_levels(dataset.mean, dataset.std)
+        self._backend: Backend = Lanes(levels) if self._device.type == "cpu" else Grouped(levels, self._device)
+        self._data = ResidentData(dataset, settings, self._backend, self._device)
         self._members: dict[str, Member] = {}
         self.add(members)
 
@@ -188,21 +191,21 @@ class Pack:
     ) -> Iterator[tuple[list[Stream], list[Block]]]:
         """Blocks that run side by side on the same batches, and the streams that each batch must hold for them.
 
-        On the CPU a stream is run at a time, and no more members at once than the cache likes; elsewhere all streams of a lane are.
+        A backend that mixes streams runs a whole lane side by side, another one stream at a time.
         """
-        on_cpu = self._device.type == "cpu"
+        mixes, most = self._backend.mixes_streams, self._backend.max_members
         lanes: dict[Hashable, list[Member]] = {}
         for member in sorted(members, key=lambda member: member.loss.name):
-            lanes.setdefault(stream_of(member) if on_cpu else lane_of(member), []).append(member)
+            lanes.setdefault(lane_of(member) if mixes else stream_of(member), []).append(member)
         for lane in lanes.values():
             streams = list(dict.fromkeys(map(stream_of, lane)))
-            n_blocks = math.ceil(len(lane) / CPU_CHUNK) if on_cpu else 1
+            n_blocks = math.ceil(len(lane) / (most or len(lane)))
             parts = [lane[len(lane) * i // n_blocks : len(lane) * (i + 1) // n_blocks] for i in range(n_blocks)]
             yield streams, [self._block(part, [streams.index(stream_of(member)) for member in part]) for part in parts]
 
     def _block(self, members: Sequence[Member], streams: Sequence[int]) -> Block:
         """Members fused into one model; ``streams`` are the rows of the batches that they read."""
-        return Block(members, streams, self._net, self._settings.reduction)
+        return Block(members, streams, self._net, self._backend, self._settings.reduction)
 
     def _split_seed(self, member: Member, split: Split) -> int:
         """The seed that the split depends on: that of the member for validation, any for test."""

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sweeper.errors import TrainingError
@@ -85,26 +84,3 @@ class ConvNet:
         sizes = [math.prod(shape) for shape in self.shapes.values()]
         pieces = torch.split(weights, sizes, dim=1)
         return {name: piece.view(-1, *shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)}
-
-
-def forward(
-    tensors: dict[str, Tensor], images: Float[Tensor, "stream batch channel height width"], stream: Int[Tensor, " member"] | None
-) -> Float[Tensor, "member batch cls"]:
-    """Raw logits of every member on its own stream of images.
-
-    ``stream[i]`` is the row of ``images`` that member i sees; ``None`` when all members share the only row. Then the first convolution
-    of all members is one ordinary convolution with 4K output channels; otherwise it is a grouped one.
-    """
-    n_members = tensors["conv1.weight"].shape[0]
-    if stream is None:
-        x, groups = images[0], 1
-    else:
-        x, groups = images[stream].transpose(0, 1).flatten(1, 2), n_members
-    x = x.contiguous(memory_format=torch.channels_last)
-    x = F.conv2d(x, tensors["conv1.weight"].flatten(0, 1), tensors["conv1.bias"].flatten(), groups=groups)
-    x = F.relu(F.max_pool2d(x, POOL))
-    x = F.conv2d(x, tensors["conv2.weight"].flatten(0, 1), tensors["conv2.bias"].flatten(), groups=n_members)
-    x = F.relu(F.max_pool2d(x, POOL))
-    rows = x.reshape(len(x), n_members, -1).transpose(0, 1)
-    hidden = F.relu(torch.baddbmm(tensors["fc1.bias"][:, None], rows, tensors["fc1.weight"].transpose(1, 2)))
-    return torch.baddbmm(tensors["fc2.bias"][:, None], hidden, tensors["fc2.weight"].transpose(1, 2))

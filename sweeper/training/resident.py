@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from sweeper.errors import TrainingError
 from sweeper.records import TrainingSettings
-from sweeper.training.augment import Normalizer, crop_and_flip, draw_epoch
+from sweeper.training.augment import draw_epoch
+from sweeper.training.backend import Backend
 from sweeper.training.data import Dataset, split
 
 Split: TypeAlias = Literal["validation", "test"]
-
-Batch: TypeAlias = tuple[Float[Tensor, "stream batch channel height width"], Int[Tensor, "stream batch"]]
-"""Normalised images and their labels; row s belongs to stream s."""
 
 EVALUATION_BATCH = {"cpu": 128, "cuda": 1024}
 """Images a stream sends through the network at once when nothing is learnt: what the cache, or the device, likes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images as the backend cut them, good until the next batch is, and their labels; row s belongs to stream s."""
+
+    images: Tensor
+    labels: Int[Tensor, "stream batch"]
+
+
 class ResidentData:
     """Images and labels on the device, moved once, and the validation split of each seed."""
 
-    def __init__(self, dataset: Dataset, settings: TrainingSettings, device: torch.device) -> None:
+    def __init__(self, dataset: Dataset, settings: TrainingSettings, backend: Backend, device: torch.device) -> None:
         self._settings = settings
+        self._backend = backend
         self._device = device
-        self._normalize = Normalizer(dataset.mean, dataset.std, device)
         self._images = {"train": _on(device, dataset.train_images), "test": _on(device, dataset.test_images)}
         self._labels = {"train": _on(device, dataset.train_labels), "test": _on(device, dataset.test_labels)}
         self._train_labels = dataset.train_labels
@@ -40,31 +47,25 @@ class ResidentData:
 
     def training_batches(self, streams: Sequence[tuple[int, int]], batch_size: int) -> Iterator[Batch]:
         """The batches of an epoch for each stream (seed, epoch), side by side; the last one is what is left over."""
-        draws, order = [], []
-        for seed, epoch in streams:
-            kept = self._split(seed)[0]
-            drawn = draw_epoch(seed, epoch, len(kept))
-            draws.append(drawn)
-            order.append(kept[drawn.order.to(self._device)])
-        index = torch.stack(order)
+        splits = [self._split(seed)[0] for seed, _ in streams]
+        draws = [draw_epoch(seed, epoch, len(kept)) for (seed, epoch), kept in zip(streams, splits, strict=True)]
+        index = torch.stack([kept[drawn.order.to(self._device)] for kept, drawn in zip(splits, draws, strict=True)])
         offsets = torch.stack([drawn.offsets for drawn in draws]).to(self._device)
         flips = torch.stack([drawn.flips for drawn in draws]).to(self._device)
         for start in range(0, index.shape[1], batch_size):
-            chosen = index[:, start : start + batch_size]
-            images = self._images["train"][chosen]
-            if self._settings.augment:
-                part = slice(start, start + batch_size)
-                images = crop_and_flip(images.flatten(0, 1), offsets[:, part].flatten(0, 1), flips[:, part].flatten()).view(images.shape)
-            yield self._normalize(images), self._labels["train"][chosen]
+            part = slice(start, start + batch_size)
+            chosen = index[:, part]
+            choices = (offsets[:, part], flips[:, part]) if self._settings.augment else (None, None)
+            yield Batch(self._backend.cut(self._images["train"], chosen, *choices), self._labels["train"][chosen])
 
     def evaluation_batches(self, seeds: Sequence[int], split: Split) -> Iterator[Batch]:
-        """A split in file order, one stream per seed; one stream in all where the split is the same for every seed."""
+        """A split in file order, one stream per seed."""
         index = torch.stack([self.index(seed, split) for seed in seeds])
         source = "train" if split == "validation" else "test"
         step = EVALUATION_BATCH[self._device.type]
         for start in range(0, index.shape[1], step):
             chosen = index[:, start : start + step]
-            yield self._normalize(self._images[source][chosen]), self._labels[source][chosen]
+            yield Batch(self._backend.cut(self._images[source], chosen, None, None), self._labels[source][chosen])
 
     def labels(self, seeds: Sequence[int], split: Split) -> Int[Tensor, "stream image"]:
         """Labels of a split in file order, one row per seed."""

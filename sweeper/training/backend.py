@@ -1,0 +1,50 @@
+"""What trains: how a device holds batches and runs a fused model. :mod:`.lanes` is the CPU's way, :mod:`.grouped` any other device's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from sweeper.training.model import ConvNet
+
+
+class Network(Protocol):
+    """The fused model of some members; it keeps what :meth:`backward` needs of the latest :meth:`forward`."""
+
+    def forward(self, weights: Float[Tensor, "member weight"], images: Tensor, n_images: int) -> Float[Tensor, "member batch cls"]:
+        """Raw logits of every member, without a graph; ``images`` as the backend's ``cut`` made them, ``n_images`` in each stream."""
+        ...
+
+    def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
+        """Gradient of every weight, from that of the logits."""
+        ...
+
+
+class Backend(Protocol):
+    """A way to cut batches out of resident images and to train members on them."""
+
+    max_members: int | None
+    """Members of one block; ``None`` for any number."""
+
+    mixes_streams: bool
+    """Whether members of one block may read different streams."""
+
+    def cut(
+        self,
+        images: UInt8[Tensor, "image height width channel"],
+        chosen: Int[Tensor, "stream batch"],
+        offsets: Int[Tensor, "stream batch 2"] | None,
+        flips: Bool[Tensor, "stream batch"] | None,
+    ) -> Tensor:
+        """The chosen images, cropped and flipped where draws are given, and normalised, for :meth:`Network.forward`.
+
+        Good until the next call, which may use its memory again.
+        """
+        ...
+
+    def network(self, net: ConvNet, streams: Sequence[int]) -> Network:
+        """A fused model with a member for each entry of ``streams``, the row of the batches that it reads."""
+        ...
