@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
-    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.append_log", "sweeper.interruption"},
+    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue"},
+    {"sweeper.append_log", "sweeper.interruption"},
     {
         "sweeper.space",
         "sweeper.store",
