@@ -50,7 +50,8 @@ def read_cifar10(
     from torchvision.datasets import CIFAR10
 
     checksums = dict([*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])])
-    extracted, archive = folder / CIFAR10.base_folder, folder / CIFAR10.filename
+    extracted = folder if folder.name == CIFAR10.base_folder else folder / CIFAR10.base_folder
+    archive = folder / CIFAR10.filename
     if extracted.is_dir():
         files = _read_folder(extracted, checksums)
     else:

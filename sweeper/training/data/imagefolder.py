@@ -21,7 +21,7 @@ def class_folders(folder: Path) -> tuple[str, ...]:
     """The classes of ``folder``: the names of the folders in ``train/``, in the order of their code points; ``test/`` must have the same.
 
     Raises:
-        DataError: ``train/`` or ``test/`` is missing or holds no folder, or their folders differ.
+        DataError: ``train/`` or ``test/`` is missing or holds no folder, their folders differ, or there is but one.
     """
     train, test = (_subfolders(folder, name) for name in ("train", "test"))
     for name, missing in (("test", train - test), ("train", test - train)):
@@ -30,6 +30,8 @@ def class_folders(folder: Path) -> tuple[str, ...]:
                 f"{folder / name}: must have the same class folders as {'train' if name == 'test' else 'test'}/, lacks "
                 f"{', '.join(sorted(missing)[:5])}{' …' if len(missing) > 5 else ''}"
             )
+    if len(train) < 2:
+        raise DataError(f"{folder / 'train'}: must hold at least two class folders, found {', '.join(train)} alone")
     return tuple(sorted(train))
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Int64, UInt8
 from sweeper.catalogue import DATASETS
 from sweeper.errors import DataError
 
-from . import cifar10, imagefolder, parquet, synthetic
+from . import cifar10, imagefolder, images, parquet, synthetic
 from .dataset import ChannelStats, Dataset, channel_stats, check_class_names, check_range, count_classes, make_dataset
 from .folder import data_folder
 
@@ -26,8 +26,6 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2023, 0.1994, 0.2010)
 CIFAR10_MEAN_TOLERANCE = 0.005
-
-MAX_IMAGE_SIZE = 1024
 
 
 def load_dataset(
@@ -102,16 +100,16 @@ def _numbers(n_classes: int) -> tuple[str, ...]:
     return tuple(map(str, range(n_classes)))
 
 
-def _is_cifar10(images: UInt8[np.ndarray, "n h w 3"], n_classes: int, mean: ChannelStats) -> bool:
+def _is_cifar10(pixels: UInt8[np.ndarray, "n h w 3"], n_classes: int, mean: ChannelStats) -> bool:
     near = all(abs(ours - theirs) <= CIFAR10_MEAN_TOLERANCE for ours, theirs in zip(mean, CIFAR10_MEAN, strict=True))
-    return images.shape[1:] == (32, 32, 3) and n_classes == len(CIFAR10_CLASSES) and near
+    return pixels.shape[1:] == (32, 32, 3) and n_classes == len(CIFAR10_CLASSES) and near
 
 
 def _check_fit(place: str, train: Split, test: Split, n_classes: int) -> None:
     """Raises ``DataError`` unless the test images have the size of the training images, and no class of their own."""
     check_range(f"{place}: test", test[1], n_classes)
     if train[0].shape[1:] != test[0].shape[1:]:
-        sizes = [f"{images.shape[2]}×{images.shape[1]}" for images, _ in (train, test)]
+        sizes = [f"{pixels.shape[2]}×{pixels.shape[1]}" for pixels, _ in (train, test)]
         raise DataError(
             f"{place}: train and test images must have one size, got {sizes[0]} and {sizes[1]} pixels; set dataset.image_size (for example "
             "32) to have them resized"
@@ -126,8 +124,8 @@ def _check_options(name: str, data_dir: str | None, synthetic_only: dict[str, in
             raise DataError(f"dataset.{key}: is an option of the synthetic data set alone, got {value} for {name}; leave it out")
     if image_size is not None and name not in {"parquet", "imagefolder"}:
         raise DataError(f"dataset.image_size: is an option of parquet and imagefolder, got {image_size} for {name}; leave it out")
-    if image_size is not None and not 1 <= image_size <= MAX_IMAGE_SIZE:
-        raise DataError(f"dataset.image_size: must lie in 1..{MAX_IMAGE_SIZE}, got {image_size}")
+    if image_size is not None and not 1 <= image_size <= images.MAX_SIDE:
+        raise DataError(f"dataset.image_size: must lie in 1..{images.MAX_SIDE}, got {image_size}")
 
 
 def _check_normalisation(mean: ChannelStats | None, std: ChannelStats | None) -> None:

@@ -23,7 +23,7 @@ from .images import decode_images
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMN = "label"
-SHARD = re.compile(r"-(\d+)-of-(\d+)$")
+SHARD = re.compile(r"-\d+-of-(\d+)(?:-[0-9a-f]+)?$")  # some hubs add a hash
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def _files(folder: Path, name: str) -> Sequence[Path]:
         hint = f"; did you mean --data-dir {folder / inside[0]}?" if inside else ""
         raise DataError(f"{folder}: must hold {name}.parquet or {name}-*.parquet, found {listing(folder)}{hint}")
     for numbered in filter(None, (SHARD.search(path.stem) for path in shards)):
-        if int(numbered[2]) != len(shards):
+        if int(numbered[1]) != len(shards):
             raise DataError(
-                f"{folder}: {name}{numbered[0]}.parquet belongs to {int(numbered[2])} files, found {len(shards)}; "
+                f"{folder}: {name}{numbered[0]}.parquet belongs to {int(numbered[1])} files, found {len(shards)}; "
                 "copy the missing ones, or move the surplus ones away"
             )
     return shards
@@ -124,8 +124,8 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     """What Arrow says of foreign or damaged bytes, which can be an exception of nearly any type."""
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    return DataError(f"{path}: cannot be read as Parquet: {reason}")
+    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+    return DataError(f"{path}: cannot be read as Parquet: {reason}; replace it by a whole file")
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None) -> tuple[str, ...] | None:
