@@ -22,6 +22,7 @@ LAYERS = [
     {"sweeper.training.engine", "sweeper.study"},
     {"sweeper.tune"},
     {"sweeper.sweep", "sweeper.report", "sweeper.progress", "sweeper.failures"},
+    {"sweeper.look", "sweeper.plan", "sweeper.reproduce", "sweeper.api"},
     {"sweeper.cli"},
     {"sweeper.__main__"},
 ]

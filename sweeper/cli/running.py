@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from sweeper.cli.options import explained, no_custom_code, overrides_of, say, space_flags
+from sweeper.cli.options import explained, loudness, no_custom_code, overrides_of, say, space_flags
 from sweeper.interruption import EXIT_CODE, Interrupted, farewell, interruptible
 
 
@@ -44,8 +44,18 @@ def check(context: click.Context, space: str, settings: Sequence[str], no_custom
 @click.option("--results", default="results", show_default=True, metavar="PATH", help="Folder that holds the sweeps.")
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
 @no_custom_code
+@loudness
 @click.pass_context
-def run(context: click.Context, space: str, settings: Sequence[str], results: str, address: str | None, no_custom_code: bool) -> None:
+def run(
+    context: click.Context,
+    space: str,
+    settings: Sequence[str],
+    results: str,
+    address: str | None,
+    no_custom_code: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
     """Tune every arm of a space, prune, confirm, and print the comparison.
 
     \b
@@ -76,7 +86,8 @@ def run(context: click.Context, space: str, settings: Sequence[str], results: st
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
 @click.option("--retry-failed", is_flag=True, help="Train the failed trials once more, on top of the budget.")
 @no_custom_code
-def resume(sweep: str, address: str | None, retry_failed: bool, no_custom_code: bool) -> None:
+@loudness
+def resume(sweep: str, address: str | None, retry_failed: bool, no_custom_code: bool, quiet: bool, verbose: bool) -> None:
     """Go on with an interrupted sweep: what has ended stays, the rest starts from its last epoch.
 
     \b
@@ -84,20 +95,21 @@ def resume(sweep: str, address: str | None, retry_failed: bool, no_custom_code: 
     sweep resume results/focal-20260101-120000 --retry-failed
     """
     with explained(), _answering_signals():
-        from sweeper.progress import LineProgress, SpacedLines
         from sweeper.store import find_sweeps
         from sweeper.sweep import resume_sweep
 
         folder = find_sweeps(sweep)[-1]
         _finish(
-            lambda: resume_sweep(
+            lambda watcher: resume_sweep(
                 folder,
                 address=address,
-                observer=LineProgress(say),
-                data_notice=SpacedLines(say),
+                observer=watcher,
+                data_notice=watcher.notice,
                 retry_failed=retry_failed,
                 allow_custom_code=not no_custom_code,
-            )
+            ),
+            quiet=quiet,
+            verbose=verbose,
         )
 
 
@@ -116,13 +128,9 @@ def _finish(start: Callable[[Any], Any], *, quiet: bool, verbose: bool) -> NoRet
     """Run a sweep to its end, print its report, and leave with the exit code that says how it went."""
     from sweeper.progress import watching
     from sweeper.report import report as make_report
-    from sweeper.sweep import Interrupted
 
-    try:
-        with watching(quiet=quiet, verbose=verbose) as watcher:
-            result = start(watcher)
-    except Interrupted:
-        raise SystemExit(INTERRUPTED) from None
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        result = start(watcher)
     click.echo(make_report(str(result.folder)).rstrip("\n"))
     if not quiet:
         say(f"\nResults: {result.folder}\nNext:    sweep show {result.folder}")

@@ -46,6 +46,12 @@ class Observer(Protocol):
     def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
         """All is ready; ``n_packs`` packs will run side by side."""
 
+    def joined(self, config: TrialConfig) -> None:
+        """A trial has been given to a pack."""
+
+    def returned(self, config: TrialConfig, error: str | None) -> None:
+        """A trial has lost its pack, or failed with ``error``, and will be trained again."""
+
     def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
         """A trial has trained an epoch."""
 
@@ -61,6 +67,12 @@ class Undisturbed:
 
     def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
         self._tell(lambda observer: observer.started(folder, space, n_packs))
+
+    def joined(self, config: TrialConfig) -> None:
+        self._tell(lambda observer: observer.joined(config))
+
+    def returned(self, config: TrialConfig, error: str | None) -> None:
+        self._tell(lambda observer: observer.returned(config, error))
 
     def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
         self._tell(lambda observer: observer.epoch(config, metrics))
@@ -127,6 +139,8 @@ class Coordinator:
             for config in members:
                 self._join(pack_id, config)
             self._studies.commit()
+        for config in members:
+            self.observer.joined(config)
         return tuple(members)
 
     def report(self, pack_id: str, report: PackReport) -> Decision:
@@ -140,6 +154,7 @@ class Coordinator:
         pack = self._packs[pack_id]
         seen: list[tuple[TrialConfig, EpochMetrics]] = []
         ends: list[TrialOutcome] = []
+        again: list[tuple[TrialConfig, str]] = []
         for trial_id, member in pack.items():
             before = len(member.epochs)
             state = self._take_epochs(member, report.epochs.get(trial_id, []))
@@ -149,12 +164,14 @@ class Coordinator:
                 ends.append(self._outcome(pack_id, member, state, report.device, test=report.tests.get(trial_id)))
             elif failure is not None and (outcome := self._failed(pack_id, member, failure, report.device)):
                 ends.append(outcome)
+            elif failure is not None:
+                again.append((member.config, failure.error))
         left = [outcome.config.trial_id for outcome in ends]
         left += [trial_id for trial_id in report.failures if trial_id in pack and trial_id not in left]
         self._leave(pack_id, left, ends)
         for config, epoch in seen:
             self.observer.epoch(config, epoch)
-        self._tell(ends)
+        self._tell(ends, again)
         return Decision(remove=tuple(left), add=(), empty=not pack)
 
     def lost(self, pack_id: str, failure: Failure) -> None:
@@ -163,12 +180,14 @@ class Coordinator:
         ends = [outcome for member in members if (outcome := self._failed(pack_id, member, failure, device=None))]
         self._leave(pack_id, [member.config.trial_id for member in members], ends)
         self._packs.pop(pack_id, None)
-        self._tell(ends)
+        ended = {outcome.config.trial_id for outcome in ends}
+        self._tell(ends, [(member.config, failure.error) for member in members if member.config.trial_id not in ended])
 
     def closed(self, pack_id: str) -> None:
         """Forget a pack that Tune has ended; members it still had go back to be trained again."""
-        for trial_id in self._packs.pop(pack_id, {}):
+        for trial_id, member in self._packs.pop(pack_id, {}).items():
             self._studies.release(trial_id)
+            self.observer.returned(member.config, None)
 
     def _join(self, pack_id: str, config: TrialConfig) -> None:
         self._packs[pack_id][config.trial_id] = _Member(config, 1 + self._studies.failures(config.trial_id))
@@ -248,6 +267,8 @@ class Coordinator:
         self._folder.save_logs()
         self._recorder.flush_when_due()
 
-    def _tell(self, ends: Sequence[TrialOutcome]) -> None:
+    def _tell(self, ends: Sequence[TrialOutcome], again: Sequence[tuple[TrialConfig, str]]) -> None:
         for outcome in ends:
             self.observer.outcome(outcome)
+        for config, error in again:
+            self.observer.returned(config, error)

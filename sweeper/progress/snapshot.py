@@ -1,0 +1,106 @@
+"""How far a sweep is, at one moment, as plain frozen data: what the panel, the lines and ``sweep status`` show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweeper.records import Phase, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The complete search trial with the best value of the metric so far; of equals the lowest number."""
+
+    trial: str
+    value: float
+    parameters: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The trials of one arm in one phase.
+
+    ``epochs``: those that were trained so far, by running trials too; ``epochs_of_ended``: by trials that have ended.
+    """
+
+    arm: str
+    phase: Phase
+    planned: int
+    running: int
+    complete: int
+    pruned: int
+    diverged: int
+    failed: int
+    epochs: int
+    epochs_of_ended: int
+    best: Best | None
+
+    @property
+    def ended(self) -> int:
+        return self.complete + self.pruned + self.diverged + self.failed
+
+    def expected_epochs(self, epochs_per_trial: int) -> float:
+        """Epochs that this part will have taken at its end, if its trials go on to last as long on average as those that have ended.
+
+        Until five have ended, a trial that is pruned soon says little: then each is taken to run to its last epoch.
+        """
+        typical = self.epochs_of_ended / self.ended if self.ended >= 5 else float(epochs_per_trial)
+        return self.epochs_of_ended + (self.planned - self.ended) * typical
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole sweep at one moment; parts in the order of the arms, the search before the confirm phase.
+
+    ``stage``: what it is doing, in words. ``seconds``: since it began, in this process. ``epochs_per_second``: of late; ``None`` where
+    nobody measures. ``first_failure``: the first failed trial and its error.
+    """
+
+    sweep: str
+    stage: str
+    metric: str
+    maximize: bool
+    epochs_per_trial: int
+    parts: tuple[Part, ...]
+    seconds: float
+    epochs_per_second: float | None
+    first_failure: str | None
+
+    @property
+    def best(self) -> Best | None:
+        """The best of all arms, by the metric that all are searched by."""
+        found = [part.best for part in self.parts if part.best is not None]
+        sign = 1.0 if self.maximize else -1.0
+        return max(found, key=lambda best: sign * best.value, default=None)
+
+    @property
+    def phase(self) -> Phase:
+        """The phase in which trials are still to be ended: the search, until all arms are searched."""
+        return Phase.SEARCH if any(part.ended < part.planned for part in self.phase_parts(Phase.SEARCH)) else Phase.CONFIRM
+
+    @property
+    def epochs(self) -> int:
+        return sum(part.epochs for part in self.parts)
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """About how long it still takes; ``None`` while nobody knows."""
+        if not self.epochs_per_second:
+            return None
+        left = sum(max(0.0, part.expected_epochs(self.epochs_per_trial) - part.epochs) for part in self.parts)
+        return left / self.epochs_per_second
+
+    @property
+    def saved(self) -> float | None:
+        """Share of the epochs of ended search trials that pruning made unnecessary, a fraction; ``None`` before any has ended."""
+        parts = self.phase_parts(Phase.SEARCH)
+        whole = sum(part.ended for part in parts) * self.epochs_per_trial
+        return 1 - sum(part.epochs_of_ended for part in parts) / whole if whole else None
+
+    def phase_parts(self, phase: Phase) -> tuple[Part, ...]:
+        return tuple(part for part in self.parts if part.phase is phase)
+
+    def total(self, name: str, phase: Phase | None = None) -> int:
+        """The sum of a count (``planned``, ``ended``, ``running``, …) over the parts of a phase, or of all."""
+        return sum(int(getattr(part, name)) for part in self.parts if phase is None or part.phase is phase)

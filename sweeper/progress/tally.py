@@ -1,0 +1,137 @@
+"""Counts what a running sweep does, so that somebody can be shown how far it is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from sweeper.progress.snapshot import Best, Part, Snapshot
+from sweeper.records import MAXIMIZED_METRICS, EpochMetrics, Phase, TrialConfig, TrialOutcome, TrialState, Value
+from sweeper.space import Arm, Space
+
+RATE_SECONDS = 60.0
+"""Epochs per second are counted over the last minute: a sweep's pace changes with its arms and as trials end."""
+
+
+@dataclass
+class _Counts:
+    planned: int
+    running: dict[str, int] = field(default_factory=dict)
+    ended: Counter[TrialState] = field(default_factory=Counter)
+    epochs_of_ended: int = 0
+    best: Best | None = None
+
+
+class Tally:
+    """Takes a sweep's events in the driver's thread, and gives a :class:`Snapshot` to any."""
+
+    def __init__(self, sweep: str, space: Space) -> None:
+        self._sweep = sweep
+        self._metric = space.search.metric
+        self._sign = 1.0 if self._metric in MAXIMIZED_METRICS else -1.0
+        self._epochs_per_trial = space.training.epochs
+        self.free = {arm.name: free_parameters(space, arm) for arm in space.arms}
+        self._parts: dict[tuple[Phase, str], _Counts] = {}
+        for arm in space.arms:
+            self._parts[Phase.SEARCH, arm.name] = _Counts(space.planned_trials(arm))
+        for arm in space.arms:
+            self._parts[Phase.CONFIRM, arm.name] = _Counts(space.compare.seeds)
+        self._started = time.monotonic()
+        self._epoch_times: deque[float] = deque()
+        self._first_failure: str | None = None
+        self._lock = threading.Lock()
+
+    def found(self, trials: pd.DataFrame) -> None:
+        """Count the trials that ended before this process began."""
+        for row in trials.to_dict("records"):
+            value = None if pd.isna(row["value"]) else float(row["value"])
+            parameters = {str(name).removeprefix("param_"): each for name, each in row.items() if str(name).startswith("param_")}
+            key = Phase(row["phase"]), str(row["arm"])
+            if key in self._parts:
+                self._end(key, str(row["trial"]), TrialState(row["state"]), value, int(row["epochs"]), parameters)
+
+    def joined(self, config: TrialConfig) -> None:
+        """A trial has been given to a device."""
+        with self._lock:
+            self._parts[config.phase, config.arm].running[config.trial_id] = 0
+
+    def returned(self, config: TrialConfig) -> None:
+        """A trial has lost its device, and will be given to another."""
+        with self._lock:
+            self._parts[config.phase, config.arm].running.pop(config.trial_id, None)
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        """A trial has trained an epoch."""
+        with self._lock:
+            self._parts[config.phase, config.arm].running[config.trial_id] = metrics.epoch
+            self._epoch_times.append(time.monotonic())
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        """A trial has ended."""
+        config = outcome.config
+        with self._lock:
+            if outcome.state is TrialState.FAILED and self._first_failure is None:
+                self._first_failure = f"{config.trial_id}: {outcome.error}"
+            key = config.phase, config.arm
+            self._end(key, config.trial_id, outcome.state, outcome.value, len(outcome.epochs), config.parameters)
+
+    def snapshot(self, stage: str) -> Snapshot:
+        """How far the sweep is now."""
+        with self._lock:
+            now = time.monotonic()
+            while self._epoch_times and self._epoch_times[0] < now - RATE_SECONDS:
+                self._epoch_times.popleft()
+            seconds = now - self._started
+            return Snapshot(
+                sweep=self._sweep,
+                stage=stage,
+                metric=self._metric,
+                maximize=self._sign > 0,
+                epochs_per_trial=self._epochs_per_trial,
+                parts=tuple(_part(arm, phase, counts) for (phase, arm), counts in self._parts.items()),
+                seconds=seconds,
+                epochs_per_second=len(self._epoch_times) / max(min(seconds, RATE_SECONDS), 1e-3),
+                first_failure=self._first_failure,
+            )
+
+    def _end(
+        self, key: tuple[Phase, str], trial_id: str, state: TrialState, value: float | None, epochs: int, parameters: Mapping[str, Any]
+    ) -> None:
+        counts = self._parts[key]
+        counts.running.pop(trial_id, None)
+        counts.ended[state] += 1
+        counts.epochs_of_ended += epochs
+        if value is not None and (counts.best is None or self._sign * value > self._sign * counts.best.value):
+            free: dict[str, Value] = {name: parameters[name] for name in self.free[key[1]] if not _is_missing(parameters.get(name))}
+            counts.best = Best(trial_id, value, free)
+
+
+def free_parameters(space: Space, arm: Arm) -> tuple[str, ...]:
+    """Names of the parameters in which two trials of an arm can differ."""
+    return tuple(definition.name for definition in space.definitions(arm) if definition.is_free)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value  # noqa: PLR0124  # a null in a table of floats is not a number
+
+
+def _part(arm: str, phase: Phase, counts: _Counts) -> Part:
+    return Part(
+        arm=arm,
+        phase=phase,
+        planned=counts.planned,
+        running=len(counts.running),
+        complete=counts.ended[TrialState.COMPLETE],
+        pruned=counts.ended[TrialState.PRUNED],
+        diverged=counts.ended[TrialState.DIVERGED],
+        failed=counts.ended[TrialState.FAILED],
+        epochs=counts.epochs_of_ended + sum(counts.running.values()),
+        epochs_of_ended=counts.epochs_of_ended,
+        best=counts.best if phase is Phase.SEARCH else None,
+    )

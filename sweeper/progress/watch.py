@@ -1,0 +1,177 @@
+"""Who watches a sweep: a panel where a person sits at a terminal, timed lines elsewhere, nobody with ``--quiet``."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from sweeper.progress.devices import DeviceUse
+from sweeper.progress.lines import SpacedLines, closing_line, pause_after, progress_line
+from sweeper.progress.panel import SweepPanel
+from sweeper.progress.snapshot import Snapshot
+from sweeper.progress.tally import Tally
+from sweeper.progress.wording import outcome_text
+from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState
+from sweeper.space import Space
+from sweeper.space.wording import printable
+from sweeper.store import SweepFolder, rows_so_far
+
+REFRESHES_PER_SECOND = 4
+
+
+class Watcher:
+    """Counts what happens and tells nobody; the base of those who do. An ``Observer`` of the coordinator."""
+
+    def __init__(self) -> None:
+        self._tally: Tally | None = None
+
+    def notice(self, line: str) -> None:
+        """Something of interest before the sweep has started, such as how far a download is."""
+
+    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:  # noqa: ARG002
+        """Begin to count, from what an earlier process left."""
+        tally = Tally(folder.id, space)
+        tally.found(rows_so_far(folder).trials)
+        self._tally = tally
+
+    def joined(self, config: TrialConfig) -> None:
+        """A trial has been given to a device."""
+        if self._tally:
+            self._tally.joined(config)
+
+    def returned(self, config: TrialConfig, error: str | None) -> None:  # noqa: ARG002
+        """A trial has lost its device, or failed with ``error``, and will be trained again."""
+        if self._tally:
+            self._tally.returned(config)
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        """A trial has trained an epoch."""
+        if self._tally:
+            self._tally.epoch(config, metrics)
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        """A trial has ended."""
+        if self._tally:
+            self._tally.outcome(outcome)
+
+    def snapshot(self) -> Snapshot | None:
+        """How far the sweep is; ``None`` before it has started."""
+        if self._tally is None:
+            return None
+        snapshot = self._tally.snapshot("")
+        return self._tally.snapshot(str(snapshot.phase))
+
+
+class _Telling(Watcher):
+    """What panel and lines have in common: failures at once, and with ``verbose`` every end."""
+
+    def __init__(self, console: Console, verbose: bool) -> None:
+        super().__init__()
+        self._console = console
+        self._verbose = verbose
+        self._failures = 0
+        self._metric = ""
+        self._spaced = SpacedLines(self._print)
+
+    def notice(self, line: str) -> None:
+        self._spaced(line)
+
+    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
+        super().started(folder, space, n_packs)
+        self._metric = space.search.metric
+        arms = ", ".join(printable(arm.name) for arm in space.arms)
+        packs = f"{n_packs} pack{'' if n_packs == 1 else 's'} side by side"
+        self._print(f"sweep {folder.id}: {len(space.arms)} arm{'' if len(space.arms) == 1 else 's'} ({arms}), {packs}, rows in {folder}")
+
+    def returned(self, config: TrialConfig, error: str | None) -> None:
+        super().returned(config, error)
+        if error is not None and (self._verbose or self._failures == 0):
+            self._print(f"{printable(config.trial_id)} failed and is tried again: {printable(error)}")
+            self._failures += 1
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        super().outcome(outcome)
+        if outcome.state is TrialState.FAILED and not self._verbose and self._failures == 0:
+            self._print(f"{printable(outcome.config.trial_id)} failed: {printable(outcome.error or 'for an unknown reason')}")
+        if outcome.state is TrialState.FAILED:
+            self._failures += 1
+        if self._verbose:
+            self._print(outcome_text(outcome, self._metric, self._tally.free[outcome.config.arm] if self._tally else ()))
+
+    def _print(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class Lines(_Telling):
+    """A line when the last one is old enough and something has happened."""
+
+    def __init__(self, console: Console, verbose: bool) -> None:
+        super().__init__(console, verbose)
+        self._told = time.monotonic()
+
+    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
+        super().started(folder, space, n_packs)
+        self._told = time.monotonic()
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        super().epoch(config, metrics)
+        self._tell_when_due()
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        super().outcome(outcome)
+        self._tell_when_due()
+
+    def close(self) -> None:
+        """The last line."""
+        if snapshot := self.snapshot():
+            self._print(closing_line(snapshot))
+
+    def _tell_when_due(self) -> None:
+        snapshot = self.snapshot()
+        if snapshot and time.monotonic() - self._told >= pause_after(snapshot.seconds):
+            self._print(progress_line(snapshot))
+            self._told = time.monotonic()
+
+
+class LivePanel(_Telling):
+    """One panel that is drawn again in its place four times a second, by a thread of its own; lines appear above it."""
+
+    def __init__(self, console: Console, verbose: bool) -> None:
+        super().__init__(console, verbose)
+        self._devices = DeviceUse()
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=REFRESHES_PER_SECOND)
+
+    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
+        super().started(folder, space, n_packs)
+        self._live.start()
+        # rich hides the cursor; a process that is killed could not show it again
+        self._console.show_cursor(True)
+
+    def close(self) -> None:
+        """Draw the panel for the last time, and leave it where it stands."""
+        self._live.stop()
+
+    def _draw(self) -> SweepPanel | Text:
+        snapshot = self.snapshot()
+        return SweepPanel(snapshot, self._devices.text()) if snapshot else Text("")
+
+
+@contextlib.contextmanager
+def watching(*, quiet: bool = False, verbose: bool = False, console: Console | None = None) -> Iterator[Watcher]:
+    """Somebody who watches a sweep for the length of the block, and leaves the terminal as it was however the block ends."""
+    console = console or Console(stderr=True, highlight=False)
+    if quiet:
+        yield Watcher()
+        return
+    person = console.is_terminal and not console.is_dumb_terminal and not console.is_jupyter
+    watcher: LivePanel | Lines = LivePanel(console, verbose) if person else Lines(console, verbose)
+    try:
+        yield watcher
+    finally:
+        with contextlib.suppress(OSError):  # the terminal or pipe is gone
+            watcher.close()
