@@ -96,6 +96,10 @@ def test_labels_that_do_not_number_the_classes_are_refused(labels, message):
     assert refusal(lambda: count_classes("here", np.array(labels))) == message
 
 
+def test_the_catalogue_names_the_data_sets_that_can_be_loaded():
+    assert set(DATASETS) == {"cifar10", "parquet", "imagefolder", "synthetic"}
+
+
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
     known = ", ".join(DATASETS)
     assert refusal(lambda: load_dataset("cifar100")) == f"dataset.name: must be one of {known}, got 'cifar100'"

@@ -26,8 +26,8 @@ TIMEOUT_SECONDS = 15
 MAX_ARCHIVE_BYTES = 2**29  # the archive has 170,498,071 bytes
 BLOCK_BYTES = 2**20
 WAYS_OUT = (
-    "download it elsewhere and pass the folder that holds it as --data-dir DIR, or use --dataset parquet --data-dir DIR with Parquet "
-    "files, or --dataset synthetic, which needs no download"
+    "pass a folder that holds cifar-10-python.tar.gz, fetched elsewhere, as --data-dir DIR, or use --dataset parquet --data-dir DIR with "
+    "Parquet files, or --dataset synthetic, which needs no download"
 )
 
 
