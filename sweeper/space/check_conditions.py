@@ -28,12 +28,23 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
             continue
         findings = list(_condition(draft, name, parameter))
         yield from findings
-        if not findings and draft.all_losses_known and name not in in_cycles:
+        if not draft.all_losses_known:
+            yield from _slip(draft, name)
+        elif not findings and name not in in_cycles:
             yield from _ownership(draft, name, parameter)
     for trail in _trails(draft.parameters):
         yield Finding(("parameters", trail[0], "when"), f"conditions form a cycle: {' -> '.join([*trail, trail[0]])}")
     if draft.all_losses_known:
         yield from _needed_arguments(draft)
+
+
+def _slip(draft: Draft, name: str) -> Iterator[Finding]:
+    """A name one letter off, which can be told even while the losses are not all known."""
+    known = {"loss", *TRAINING_DOMAINS, *(own for entry in LOSSES.values() for own in entry.parameters)}
+    known |= {own for signature in draft.signatures.values() for own in signature.arguments}
+    meant = nearest(name, sorted(known - draft.written))
+    if name not in known and meant.startswith("did you mean"):
+        yield Finding(("parameters", name), f"no parameter has this name; {meant}")
 
 
 def _condition(draft: Draft, name: str, parameter: Parameter) -> Iterator[Finding]:

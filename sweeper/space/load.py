@@ -109,7 +109,7 @@ class _Reader:
             signatures=self.signatures,
             all_losses_known=self.all_losses_known,
             constants=constants,
-            written_training=frozenset(written_training),
+            written_training=frozenset(name for name, value in written_training.items() if value is not None),
             positions=self.positions,
         )
         self._report(find_problems(draft))
@@ -172,6 +172,7 @@ class _Reader:
             return {}, frozenset()
         self._losses(raw)
         if "loss" not in raw:
+            self.all_losses_known = False
             self._report([Finding(("parameters", "loss"), f"is missing: write one of {', '.join(LOSSES)}, or {{choices: [...]}} of them")])
         parameters = {}
         for name, value in raw.items():

@@ -15,7 +15,7 @@ from sweeper.records import Value
 
 from .loss_signatures import Argument, Kind
 from .schema import ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
-from .wording import Path, nearest, reworded, shown
+from .wording import Path, limit, nearest, reworded, shown
 
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST_INTEGER = 2**63 - 1
@@ -98,11 +98,11 @@ def fitted(value: object, domain: Domain) -> Value:
 def _check_limits(value: float, domain: Domain, name: str = "") -> None:
     prefix = f"{name} " if name else ""
     if domain.low_open and value <= domain.low:
-        raise UnfitError(f"{prefix}must be > {domain.low:g}, got {shown(value)}")
+        raise UnfitError(f"{prefix}must be > {limit(domain.low)}, got {shown(value)}")
     if value < domain.low:
-        raise UnfitError(f"{prefix}must be >= {domain.low:g}, got {shown(value)}")
+        raise UnfitError(f"{prefix}must be >= {limit(domain.low)}, got {shown(value)}")
     if value > domain.high:
-        raise UnfitError(f"{prefix}must be <= {domain.high:g}, got {shown(value)}")
+        raise UnfitError(f"{prefix}must be <= {limit(domain.high)}, got {shown(value)}")
 
 
 def validated(model: type[Model], raw: object, path: Path) -> tuple[Model | None, list[Finding]]:
@@ -188,7 +188,7 @@ def _range(raw: dict[str, Any], name: str, path: Path, domain: Domain, findings:
         at = (*path, "type") if "type" in raw else path
         return None, [*findings, Finding(path, "is a whole number: add type: int", at)]
     if domain.kind == "float" and written == "int":
-        return None, [*findings, Finding((*path, "type"), "is a real number: write type: float, and step: 1 for whole ones")]
+        return None, [*findings, Finding((*path, "type"), f"must be float, for {name} is a real number; step: 1 gives whole ones")]
     form: type[IntRange | FloatRange] = IntRange if written == "int" else FloatRange
     found, more = validated(form, raw, path)
     findings = findings + more
@@ -270,13 +270,15 @@ def _arm_choice(entry: dict[str, Any], name: str, path: Path, domain_of: Callabl
     for key, raw in entry.items():
         if key == "name":
             continue
-        if isinstance(raw, dict) and raw.keys() & {"choices", "when"}:
+        if key == "when":
+            findings.append(Finding((*path, key), "an arm has no condition"))
+        elif isinstance(raw, dict) and raw.keys() & {"choices", "when"}:
             findings.append(Finding((*path, key), "an arm's own setting is a constant or a range, without choices or when"))
-            continue
-        setting, more = parse_parameter(raw, key, (*path, key), domain_of)
-        findings += more
-        if setting is not None:
-            settings[key] = setting
+        else:
+            setting, more = parse_parameter(raw, key, (*path, key), domain_of)
+            findings += more
+            if setting is not None:
+                settings[key] = setting
     if name not in entry:
         findings.append(Finding(path, f"an arm among the choices of {name} must set {name}"))
     elif name in settings and not isinstance(settings[name], Constant):

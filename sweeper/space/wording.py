@@ -38,6 +38,11 @@ def shown(value: object) -> str:
         return "an integer of thousands of digits"
 
 
+def limit(bound: float) -> str:
+    """A limit without an exponent where it is a whole number."""
+    return f"{bound:.0f}" if float(bound).is_integer() and abs(bound) < 2**53 else f"{bound:g}"
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
@@ -102,7 +107,7 @@ def reworded(error: ErrorDetails, known_keys: Iterable[str]) -> str:
         return "is missing"
     if kind in COMPARISONS:
         sign, bound = COMPARISONS[kind]
-        return f"must be {sign} {context[bound]:g}, got {shown(value)}"
+        return f"must be {sign} {limit(context[bound])}, got {shown(value)}"
     if kind == "literal_error":
         close = difflib.get_close_matches(str(value)[:200], re.findall(r"'(.*?)'", context["expected"]), n=1)
         return f"must be {context['expected']}, got {shown(value)}" + (f"; did you mean '{close[0]}'?" if close else "")

@@ -51,7 +51,7 @@ def run(space, arm, seed=0, n_trials=8):
     return study, drawn
 
 
-@pytest.mark.parametrize(("sampler", "pruner"), itertools.product(SAMPLERS, PRUNERS))
+@pytest.mark.parametrize(("sampler", "pruner"), list(itertools.product(SAMPLERS, PRUNERS)))
 @pytest.mark.parametrize("arms", [None, "loss"])
 def test_every_sampler_goes_with_every_pruner_without_a_warning(sampler, pruner, arms, capfd):
     search = {"sampler": {"name": sampler, **({"points": 3} if sampler == "grid" else {})}, "pruner": {"name": pruner}}
