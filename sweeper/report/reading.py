@@ -13,7 +13,7 @@ from sweeper.errors import SpaceError, StoreError
 from sweeper.records import Phase, TrialState, Value
 from sweeper.space import Space, parse_space
 from sweeper.space.wording import nearest, printable, shown
-from sweeper.store import SweepFolder, find_sweeps
+from sweeper.store import StoredTable, SweepFolder, find_sweeps
 
 from .measure import ReportError
 
@@ -93,11 +93,16 @@ def read_sweep(folder: SweepFolder) -> StoredSweep:
     except StoreError as error:
         problems.append(f"where the sweep ran is not known: {error}")
     table = folder.read_trials()
-    problems += [str(skipped) for skipped in table.skipped]
+    problems += skipped_files(folder, table)
     trials, n_unknown = _known_rows(table.frame)
     if n_unknown:
         problems.append(f"{n_unknown} rows of trials/ have a phase or state that this sweeper does not know, and are left out")
     return StoredSweep(folder, space, provenance, trials, tuple(map(printable, problems)), len(table.skipped))
+
+
+def skipped_files(folder: SweepFolder, table: StoredTable) -> list[str]:
+    """The files that a table could not be read from, named from the sweep's folder on, with the reason."""
+    return [printable(str(skipped).removeprefix(f"{folder}/")) for skipped in table.skipped]
 
 
 def _known_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:

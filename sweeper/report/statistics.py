@@ -1,7 +1,7 @@
 """How sure a comparison is: intervals, paired tests, power. Every figure is deterministic.
 
-**Interval** of a mean: percentile bootstrap over seeds at 95 %, widened for small n (:func:`interval_level`). With 8 seeds a plain
-percentile interval covers the truth 88 % of the time and BCa 88 %; widened, the percentile interval covers it 93 %.
+**Interval** of a mean: percentile bootstrap over seeds at 95 %, widened for small n (:func:`interval_level`). With 8 seeds
+and normal noise a plain percentile or BCa interval holds the true mean 87 % of the time, this one 94 %.
 
 **Test** of a paired difference: exact permutation by sign flips, statistic the mean difference, two-sided (Fisher 1935; Pitman 1937). Under
 no difference two arms are exchangeable within a seed, so the test holds its level for any noise, whatever the ties and outliers.

@@ -12,7 +12,7 @@ from .cautions import cautions
 from .comparison import accuracy_per_class, compare_arms
 from .groups import check_grouping, group_trials
 from .measure import Measure, find_measure
-from .reading import StoredSweep, choose_sweeps, read_sweep
+from .reading import StoredSweep, choose_sweeps, read_sweep, skipped_files
 from .search import summarize_arms
 from .summary import FORMAT_VERSION, ArmSummary, Comparison, PublishedFigure, Reference, Report, Summary
 from .verdict import decide
@@ -73,7 +73,7 @@ def _per_class(sweep: StoredSweep) -> tuple[dict[str, dict[str, float]], list[st
     table = sweep.folder.read_predictions()
     classes = _part(sweep.provenance, "dataset").get("classes")
     recalls = accuracy_per_class(table.frame, classes if isinstance(classes, list) else [])
-    return recalls, [printable(str(skipped)) for skipped in table.skipped], len(table.skipped)
+    return recalls, skipped_files(sweep.folder, table), len(table.skipped)
 
 
 def _reference(sweep: StoredSweep, arms: tuple[ArmSummary, ...], comparison: Comparison | None) -> Reference | None:

@@ -1,0 +1,125 @@
+"""The statistics against scipy, against formulas written out here, and against chance."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sweeper.report import statistics as ours
+
+FOCAL = np.array([0.580, 0.590, 0.584, 0.579, 0.583, 0.588, 0.581, 0.582])
+ENTROPY = np.array([0.570, 0.571, 0.585, 0.569, 0.573, 0.592, 0.570, 0.574])
+
+
+def p_by_hand(differences):
+    """Every one of the 2^n ways to flip signs, one by one."""
+    observed = abs(math.fsum(differences))
+    flips = list(itertools.product([1, -1], repeat=len(differences)))
+    as_large = [abs(math.fsum(sign * each for sign, each in zip(signs, differences, strict=True))) >= observed - 1e-12 for signs in flips]
+    return sum(as_large) / len(flips)
+
+
+def test_the_permutation_p_counts_sign_flips():
+    differences = FOCAL - ENTROPY
+    assert ours.sign_flip_p(differences) == p_by_hand(differences) == 8 / 256  # no flip, of 1, of 4, of both; and all of them reversed
+
+
+def test_eight_wins_of_eight_give_the_smallest_p_there_is():
+    assert ours.sign_flip_p(np.array([0.01, 0.02, 0.03, 0.01, 0.02, 0.03, 0.04, 0.01])) == 2 / 2**8
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-30, 30).map(lambda points: points / 1000), min_size=2, max_size=8))
+def test_the_permutation_p_is_exact_whatever_ties_and_zeros(differences):
+    expected = 1.0 if not any(differences) else p_by_hand(differences)
+    assert ours.sign_flip_p(np.array(differences)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("differences", [[], [0.1], [0.0, 0.0, 0.0]])
+def test_nothing_to_test_gives_p_one(differences):
+    assert ours.sign_flip_p(np.array(differences)) == 1.0
+
+
+def test_many_seeds_are_flipped_at_random_and_always_alike():
+    differences = np.random.default_rng(3).normal(0.3, 1, 40)
+    p = ours.sign_flip_p(differences)
+    assert p == ours.sign_flip_p(differences)
+    assert p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.02)
+
+
+def test_holm_multiplies_the_smallest_p_most_and_never_falls():
+    assert ours.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert ours.holm([0.5, 0.9]) == [1.0, 1.0]
+    assert ours.holm([]) == []
+
+
+def test_an_interval_is_scipys_percentile_bootstrap_at_the_widened_level():
+    found = ours.estimate(FOCAL)
+    expected = stats.bootstrap(
+        (FOCAL,), np.mean, method="percentile", confidence_level=0.98848, n_resamples=9_999, rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert (found.n, found.mean) == (8, pytest.approx(FOCAL.mean()))
+    assert found.sd == pytest.approx(stats.tstd(FOCAL))
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-5)
+
+
+def test_the_widened_level_makes_a_normal_interval_as_wide_as_a_t_interval():
+    for n in (3, 5, 8, 30):
+        z = stats.norm.isf((1 - ours.interval_level(n)) / 2)
+        assert z / math.sqrt(n) * math.sqrt((n - 1) / n) == pytest.approx(stats.t.isf(0.025, n - 1) / math.sqrt(n), rel=1e-6)
+
+
+def test_one_seed_has_no_interval_and_equal_seeds_have_one_of_no_width():
+    one, equal = ours.estimate(np.array([0.5])), ours.estimate(np.array([0.1, 0.1, 0.1]))
+    assert (one.mean, one.sd, one.low, one.high) == (0.5, None, None, None)
+    assert (equal.sd, equal.low, equal.high) == (0.0, pytest.approx(0.1), pytest.approx(0.1))
+
+
+def test_two_seeds_have_their_range_as_interval():
+    found = ours.estimate(np.array([0.5, 0.7]))
+    assert (found.low, found.high) == (0.5, 0.7)
+
+
+def test_differences_are_over_the_seeds_that_both_arms_have():
+    assert ours.paired_differences({3: 0.5, 1: 0.25, 7: 0.1}, {1: 0.125, 3: 0.25, 9: 0.2}).tolist() == [0.125, 0.25]
+
+
+def test_a_tie_is_half_a_win():
+    assert ours.probability_of_winning(np.array([0.1, 0.0, -0.1, 0.2])) == 0.625
+
+
+def test_the_effect_size_is_the_mean_in_units_of_the_spread():
+    differences = FOCAL - ENTROPY
+    assert ours.cohens_d_z(differences) == pytest.approx(differences.mean() / stats.tstd(differences))
+    assert ours.cohens_d_z(np.array([0.1, 0.1])) is None
+
+
+@pytest.mark.parametrize(("n_arms", "needed"), [(1, 6), (2, 6), (3, 7), (4, 8), (5, 9), (20, 13)])
+def test_the_seeds_needed_grow_with_the_pairs_of_arms(n_arms, needed):
+    assert ours.needed_seeds(n_arms) == needed
+    n_pairs = max(n_arms * (n_arms - 1) // 2, 1)
+    assert n_pairs * 2 / 2**needed <= 0.05 < n_pairs * 2 / 2 ** (needed - 1)
+
+
+def test_power_is_what_simulation_finds():
+    rng = np.random.default_rng(5)
+    found = [ours.sign_flip_p(rng.normal(1.0, 1.0, 8)) <= 0.05 for _ in range(600)]
+    assert np.mean(found) == pytest.approx(ours.power(1.0, 1.0, n_seeds=8, n_arms=2), abs=0.05)
+
+
+def test_power_is_nothing_where_seeds_are_too_few_and_sure_where_nothing_varies():
+    assert ours.power(0.02, 0.001, n_seeds=6, n_arms=3) == 0.0
+    assert ours.power(0.02, 0.0, n_seeds=8, n_arms=3) == 1.0
+    assert ours.power(0.0, 0.0, n_seeds=8, n_arms=3) == 0.0
+
+
+@pytest.mark.parametrize("noise", ["normal", "heavy", "skewed"])
+def test_between_two_equal_arms_a_difference_is_found_in_at_most_one_of_twenty_sweeps(noise):
+    rng = np.random.default_rng(11)
+    draw = {"normal": rng.normal, "heavy": lambda size: rng.standard_t(2, size), "skewed": lambda size: -rng.lognormal(size=size)}[noise]
+    n_found = sum(ours.sign_flip_p(draw(size=8) - draw(size=8)) <= 0.05 for _ in range(800))
+    assert stats.binomtest(n_found, 800, 0.05, alternative="greater").pvalue > 0.01

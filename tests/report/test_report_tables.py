@@ -1,0 +1,347 @@
+"""What people read: whole texts, the same figures in every format, nothing from a file that a terminal or a page would act on."""
+
+import csv
+import io
+import json
+import re
+from itertools import chain, pairwise
+
+import pytest
+import yaml
+from conftest import REFERENCE_SPACE
+from sweeps import SPACE, SweepBuilder, searched
+
+from sweeper.records import Phase, TrialState
+from sweeper.report import report
+from sweeper.report.document import Grid
+from sweeper.report.layout import lay_out
+from sweeper.report.measure import ReportError
+from sweeper.report.summarize import summarize
+from sweeper.space import parse_space
+
+SEARCHED = """\
+focal-20260102-030405
+=====================
+No verdict yet: 0 of 24 confirm trials are finished; in the search focal has the
+best validation accuracy, 58.0 %.
+parquet; up to 4 epochs a trial; 12 of 36 trials finished; 2 cores of Xeon;
+started 2026-01-02T03:04:05+00:00.
+
+Search: the best trial of each arm
+----------------------------------
+arm            trial            validation accuracy %  epochs
+─────────────────────────────────────────────────────────────
+l1             l1-0                              25.0       4
+cross_entropy  cross_entropy-1                   57.4       4
+focal          focal-0                           58.0       4
+
+Where the budget went: search
+-----------------------------
+arm           planned complete pruned failed diverged epochs seconds saved %
+────────────────────────────────────────────────────────────────────────────
+l1                  4        1      2      1        0      7      18    56.2
+cross_entropy       4        2      1      0        1     11      28    31.2
+focal               4        2      2      0        0     11      28    31.2
+
+Where the budget went: confirm
+------------------------------
+arm           planned complete pruned failed diverged epochs seconds saved %
+────────────────────────────────────────────────────────────────────────────
+l1                  8        0      0      0        0      0     0.0       –
+cross_entropy       8        0      0      0        0      0     0.0       –
+focal               8        0      0      0        0      0     0.0       –
+
+Best configurations
+-------------------
+parameters:
+  loss:
+    choices:
+    - name: l1
+      loss: l1
+      learning_rate: 0.9
+      step_size: 5
+      step_gamma: 0.5
+      momentum: 0.9
+      batch_size: 128
+    - name: cross_entropy
+      loss: cross_entropy
+      learning_rate: 0.0123456789
+      step_size: 5
+      step_gamma: 0.5
+      momentum: 0.9
+      batch_size: 128
+    - name: focal
+      loss: focal
+      learning_rate: 0.03
+      step_size: 5
+      step_gamma: 0.5
+      momentum: 0.9
+      batch_size: 128
+      gamma: 0.1
+
+Warnings
+--------
+! l1: 1 search trial failed: 'RuntimeError: no kernel image'
+! cross_entropy: 1 search trial diverged (a loss was no longer finite)
+! l1: the best learning_rate, 0.9, lies at the high bound 1 of its range; widen
+  high to be sure
+! focal: the best gamma, 0.1, lies at the low bound 0 of its range; low is as
+  far as it can go
+"""
+
+COMPARED = """\
+focal-20260102-030405
+=====================
+focal is best: 58.3 % [58.1, 58.7] test accuracy, 1.16 points [0.91, 1.51] above
+cross_entropy (p = 0.023 at most, 8 paired seeds).
+parquet; up to 4 epochs a trial; 36 of 36 trials finished; 2 cores of Xeon;
+started 2026-01-02T03:04:05+00:00.
+
+Comparison on the test split: accuracy, 8 fresh seeds
+-----------------------------------------------------
+arm                   accuracy %          to best, points     P      p     d_z
+──────────────────────────────────────────────────────────────────────────────
+focal          58.3 [58.1, 58.7]                        –     –      –       –
+cross_entropy  57.2 [57.0, 57.3]     -1.16 [-1.51, -0.91]  1.00  0.023   -3.05
+l1             30.1 [29.1, 31.1]  -28.21 [-29.40, -27.17]  1.00  0.023  -20.71
+"""
+
+
+def test_the_table_of_a_search(finished_search):
+    assert report(str(finished_search)) == SEARCHED
+
+
+def test_the_verdict_and_the_comparison_come_first(confirmed):
+    assert report(str(confirmed)).startswith(COMPARED)
+
+
+def test_a_search_without_confirm_says_that_it_carries_no_claim(tmp_path):
+    searched(tmp_path, space=SPACE.replace("seeds: 8", "seeds: 0")).done()
+    text = " ".join(report(str(tmp_path)).split())
+    expected = (
+        "Nothing is confirmed: focal has the best validation accuracy, 58.0 %, in one trial with one seed. That is no basis for a claim."
+    )
+    assert expected in text
+
+
+def test_no_line_is_wider_than_a_terminal(confirmed):
+    assert max(map(len, report(str(confirmed), by="learning_rate").splitlines())) <= 80
+
+
+def grids_of(document):
+    return [block for block in document if isinstance(block, Grid)]
+
+
+def parsed_markdown(text):
+    """Cells of the body rows of every table of a Markdown text."""
+    tables, rows = [], []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            rows.append([cell.strip().replace("\\", "") for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif rows:
+            tables.append(rows[2:])
+            rows = []
+    return tables
+
+
+def parsed_latex(text):
+    tables = re.findall(r"\\midrule\n(.*?)\\bottomrule", text, flags=re.DOTALL)
+    return [
+        [
+            [cell.strip().replace("--", "–").replace("\\", "") for cell in line.strip().removesuffix("\\\\").split(" & ")]
+            for line in body.strip().splitlines()
+        ]
+        for body in tables
+    ]
+
+
+@pytest.mark.parametrize("by", ["arm", "gamma"])
+def test_every_format_for_people_has_the_same_cells(confirmed, by):
+    grids = grids_of(lay_out(summarize(str(confirmed), by=by)))
+    cells = [[[cell.text for cell in row] for row in grid.rows] for grid in grids]
+    assert parsed_markdown(report(str(confirmed), format="markdown", by=by)) == cells
+    assert parsed_latex(report(str(confirmed), format="latex", by=by)) == cells
+    table = report(str(confirmed), by=by).splitlines()
+    for row in chain(*cells):
+        assert any(re.split(r" {1,}", line.strip()) == re.split(r" {1,}", " ".join(row)) for line in table), row
+
+
+def test_the_rounded_figures_are_those_of_json_and_csv(confirmed):
+    found = json.loads(report(str(confirmed), format="json"))["sweeps"][0]
+    rows = {row["arm"]: row for row in csv.DictReader(io.StringIO(report(str(confirmed), format="csv")))}
+    shown = {row[0]: row for row in parsed_markdown(report(str(confirmed), format="markdown"))[0]}
+    assert list(shown) == ["focal", "cross_entropy", "l1"]
+    for arm in found["comparison"]["arms"]:
+        accuracy, gap, row = arm["measures"]["test_accuracy"], arm["difference"], rows[arm["arm"]]
+        cells = shown[arm["arm"]]
+        assert cells[1] == f"{100 * accuracy['mean']:.1f} [{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
+        assert float(row["test_accuracy_mean"]) == accuracy["mean"]
+        assert float(row["test_nll_scaled_high"]) == arm["measures"]["test_nll_scaled"]["high"]
+        if gap is not None:
+            assert cells[2] == f"{100 * gap['mean']:+.2f} [{100 * gap['low']:+.2f}, {100 * gap['high']:+.2f}]"
+            assert cells[3:] == [f"{arm['p_best_wins']:.2f}", f"{arm['p_holm']:.3f}", f"{arm['effect_size']:+.2f}"]
+            assert float(row["difference_low"]) == gap["low"]
+            assert float(row["p_holm"]) == arm["p_holm"]
+    assert rows["focal"]["verdict_sentence"] == found["verdict"]["sentence"]
+
+
+def test_the_best_configurations_can_be_pasted_into_a_space(confirmed):
+    markdown = report(str(confirmed), format="markdown")
+    pasted = re.search(r"```yaml\n(.*?)\n```", markdown, flags=re.DOTALL).group(1)
+    rest = {"name": "again", "dataset": {"name": "synthetic"}, "compare": {"arms": "loss", "trials_per_arm": 1, "seeds": 8}}
+    space = parse_space(yaml.safe_dump(rest) + pasted + "\n", "pasted.yaml")
+    assert [arm.name for arm in space.arms] == ["l1", "cross_entropy", "focal"]
+    assert space.arms[2].settings["gamma"] == 0.1
+    assert space.arms[1].settings["learning_rate"] == 0.0123456789
+
+
+def test_numbers_are_grouped_by_quartiles_and_arms(finished_search):
+    groups = summarize(str(finished_search), by="learning_rate").sweeps[0].groups
+    edges = list(dict.fromkeys((group.low, group.high) for group in groups))
+    assert edges[0][0] == 0.0004
+    assert edges[-1][1] == 0.9
+    assert all(before[1] == after[0] for before, after in pairwise(edges))
+    assert sum(group.ends.finished for group in groups) == 12
+    best = max((group for group in groups if group.best), key=lambda group: group.best)
+    assert (best.arm, best.best, best.best_trial) == ("focal", 0.58, "focal-0")
+
+
+def test_few_values_are_groups_of_their_own_and_trials_without_the_parameter_one_more(finished_search):
+    groups = summarize(str(finished_search), by="gamma").sweeps[0].groups
+    assert [(group.label, group.arm) for group in groups] == [
+        ("0.1", "focal"),
+        ("2", "focal"),
+        ("3", "focal"),
+        ("4.5", "focal"),
+        ("without", "l1"),
+        ("without", "cross_entropy"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"by": "gama"}, "--by: unknown grouping 'gama'; did you mean 'gamma'?"),
+        ({"metric": "val_acuracy"}, "--metric: unknown metric 'val_acuracy'; did you mean 'val_accuracy'?"),
+        ({"format": "htm"}, "--format: unknown format 'htm'; did you mean 'html'?"),
+        ({"sweep": "focal-20260102-03040"}, "did you mean 'focal-20260102-030405'?"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_nearest(finished_search, arguments, message):
+    with pytest.raises(ReportError) as caught:
+        report(str(finished_search), **arguments)
+    assert message in str(caught.value)
+
+
+def test_another_metric_ranks_by_it_and_says_that_it_did_not_choose(confirmed):
+    text = report(str(confirmed), metric="test_nll_scaled")
+    assert "focal is best: 1.317 [1.313, 1.319] test NLL after temperature scaling, 0.012" in text
+    assert "the configurations compared were chosen by val_accuracy, not by val_nll" in text
+
+
+def test_several_sweeps_are_listed_and_one_can_be_chosen(tmp_path):
+    searched(tmp_path, "first").done()
+    SweepBuilder(tmp_path, "second").done()
+    both = report(str(tmp_path))
+    assert both.startswith("2 sweeps\n========\n")
+    assert re.search(r"^first +parquet +12 of 36 +unfinished +focal$", both, flags=re.MULTILINE)
+    assert re.search(r"^second +parquet +0 of 36 +nothing +–$", both, flags=re.MULTILINE)
+    assert report(str(tmp_path), sweep="second") == report(str(tmp_path / "second"))
+
+
+def test_ours_stand_beside_published_figures(tmp_path):
+    builder = SweepBuilder(tmp_path, space=REFERENCE_SPACE)
+    builder.trial("l1", 0, [0.1, 0.1003], learning_rate=0.1)
+    builder.trial("focal_2", 0, [0.3, 0.5758], loss="focal", gamma=2.0, learning_rate=0.1)
+    builder.done()
+    text = report(str(tmp_path))
+    assert re.search(r"^l1 +10\.0 +10\.0 +\+0\.02 +1$", text, flags=re.MULTILINE)
+    assert re.search(r"^cross_entropy +– +55\.0 +– +0$", text, flags=re.MULTILINE)
+    assert re.search(r"^focal_2 +57\.6 +58\.1 +-0\.50 +1$", text, flags=re.MULTILINE)
+    assert "Published: the notebook." in text
+    assert "measured on the test split" in text
+
+
+HOSTILE = '\x1b[31m<script>alert(1)</script>|`*_[x](y)\\end{verbatim}\u202e\r\n"'
+
+
+@pytest.mark.parametrize("format_", ["table", "markdown", "csv", "json", "latex"])
+def test_nothing_from_a_file_acts_on_a_terminal(tmp_path, format_):
+    builder = SweepBuilder(tmp_path, provenance={"started_at": HOSTILE, "hardware": {"cpu": HOSTILE, "cores": 2}})
+    builder.trial("focal", 0, [], state=TrialState.FAILED, error=HOSTILE, gamma=1.0)
+    builder.trial(HOSTILE, 1, [0.5], loss=HOSTILE)
+    builder.confirm(HOSTILE, [0.5, 0.6], loss=HOSTILE)
+    builder.done()
+    text = report(str(tmp_path), format=format_)
+    assert "alert" in text
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+
+
+def test_markdown_holds_no_html_from_a_file(tmp_path):
+    builder = SweepBuilder(tmp_path)
+    builder.trial(HOSTILE, 1, [0.5], loss=HOSTILE)
+    builder.done()
+    outside_code = re.sub(r"```.*?```", "", report(str(tmp_path), format="markdown"), flags=re.DOTALL)
+    assert "&lt;script&gt;" in outside_code
+    assert "<script>" not in outside_code
+
+
+def test_a_torn_file_is_told_in_every_format(finished_search):
+    (finished_search / "focal-20260102-030405" / "trials" / "part-000009-torn.parquet").write_bytes(b"PAR1 torn")
+    for format_ in ("table", "markdown", "latex"):
+        assert "trials/part-000009-torn.parquet: skipped" in report(str(finished_search), format=format_)
+    found = json.loads(report(str(finished_search), format="json"))["sweeps"][0]
+    assert found["skipped_files"] == 1
+    assert "part-000009-torn.parquet: skipped" in found["warnings"][0]
+    assert next(csv.DictReader(io.StringIO(report(str(finished_search), format="csv"))))["skipped_files"] == "1"
+
+
+def test_a_space_that_cannot_be_read_any_more_still_gives_a_report(finished_search):
+    (finished_search / "focal-20260102-030405" / "sweep.yaml").write_text("name: [broken\n")
+    text = report(str(finished_search))
+    assert "the space cannot be read, so nothing is known of what was planned" in text
+    assert "57.4" in text
+    assert "–" in text
+
+
+def test_a_sweep_without_a_row_yet_says_so(tmp_path):
+    SweepBuilder(tmp_path).done()
+    assert "Nothing to say yet: 0 of 12 search trials are finished, and none is complete." in report(str(tmp_path))
+    for format_ in ("markdown", "csv", "json", "latex"):
+        assert report(str(tmp_path), format=format_)
+
+
+def test_a_running_confirm_phase_gives_no_verdict(tmp_path):
+    builder = searched(tmp_path)
+    builder.confirm("focal", [0.58, 0.59], learning_rate=0.03, gamma=0.1)
+    builder.confirm("cross_entropy", [0.55], learning_rate=0.0123456789)
+    builder.done()
+    assert summarize(str(tmp_path)).sweeps[0].verdict.sentence == (
+        "No verdict yet: 3 of 24 confirm trials are finished; so far focal has 58.5 % [58.0, 59.0] test accuracy over 2 seeds."
+    )
+
+
+def test_too_few_seeds_never_make_a_winner(tmp_path):
+    builder = searched(tmp_path, space=SPACE.replace("seeds: 8", "seeds: 3"))
+    builder.confirm("l1", [0.3, 0.31, 0.32], learning_rate=0.9)
+    builder.confirm("cross_entropy", [0.57, 0.571, 0.572], learning_rate=0.0123456789)
+    builder.confirm("focal", [0.68, 0.69, 0.685], learning_rate=0.03, gamma=0.1)
+    builder.done()
+    found = summarize(str(tmp_path)).sweeps[0]
+    assert found.verdict.kind == "no_clear_winner"
+    assert found.verdict.rivals == ("cross_entropy", "l1")
+    assert "3 paired seeds; 7 are needed to tell arms apart" in found.verdict.sentence
+    assert "3 seeds cannot reach p = 0.05 between 3 arms: at least 7 are needed (compare.seeds)" in found.warnings
+
+
+def test_an_arm_that_diverges_on_a_seed_is_not_called_the_winner(tmp_path):
+    builder = searched(tmp_path)
+    builder.confirm("l1", [0.3] * 8, learning_rate=0.9)
+    builder.confirm("cross_entropy", [0.57 + 0.001 * seed for seed in range(8)], learning_rate=0.0123456789)
+    builder.confirm("focal", [0.68 + 0.001 * seed for seed in range(7)], learning_rate=0.03, gamma=0.1)
+    builder.trial("focal", 7, [0.1], state=TrialState.DIVERGED, phase=Phase.CONFIRM, seed=107, learning_rate=0.03, gamma=0.1)
+    builder.done()
+    found = summarize(str(tmp_path)).sweeps[0]
+    assert found.verdict.kind == "no_clear_winner"
+    assert found.verdict.sentence.endswith("is ahead where it trains, but diverged on 1 seed.")
+    assert "focal: 1 confirm trial diverged; its means leave them out and are too good" in found.warnings
