@@ -15,7 +15,7 @@ from sweeper.catalogue import LOSSES
 from sweeper.errors import TrainingError
 from sweeper.records import Value
 from sweeper.training.custom_loss import CustomLoss, MemberFailure, is_import_path
-from sweeper.training.losses import LOSS_FUNCTIONS, LossFunction
+from sweeper.training.losses import LOSS_FUNCTIONS, LossFunction, Outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,10 @@ class _Builtin:
     parameters: Mapping[str, Float[Tensor, " member"]]
     divisor: int
 
-    def __call__(self, logits: Float[Tensor, "all batch cls"], labels: Int[Tensor, "all batch"]) -> Float[Tensor, " member"]:
-        """Mean loss of these members; ``logits`` are already theirs alone."""
-        return self.function(logits, labels[self.rows], **self.parameters).mean(1) / self.divisor
+    def __call__(self, outputs: Outputs) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
+        """Mean loss of these members over the batch, and its gradient with respect to their logits."""
+        losses, gradients = self.function(outputs[self.rows], **self.parameters)
+        return losses.mean(1) / self.divisor, gradients / (losses.shape[1] * self.divisor)
 
 
 class Criterion:
@@ -78,9 +79,7 @@ class Criterion:
 
     def loss(self, logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Float[Tensor, " member"]:
         """Mean loss of each member over the images of a split; NaN where its own loss has failed."""
-        means = logits.new_full(logits.shape[:1], torch.nan)
-        for builtin in self._builtins:
-            means[builtin.rows] = builtin(logits[builtin.rows], labels)
+        means, _ = self._of_builtins(logits, labels)
         for row, (custom, batch_size) in self._customs.items():
             if row not in self.failures:
                 try:
@@ -93,18 +92,24 @@ class Criterion:
         self, logits: Float[Tensor, "member batch cls"], labels: Int[Tensor, "member batch"]
     ) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
         """Mean loss of each member over the batch, and its gradient with respect to the member's logits."""
-        means = logits.new_full(logits.shape[:1], torch.nan)
-        gradients = torch.zeros_like(logits)
-        for builtin in self._builtins:
-            with torch.enable_grad():
-                leaf = logits[builtin.rows].detach().requires_grad_()
-                value = builtin(leaf, labels)
-                (gradients[builtin.rows],) = torch.autograd.grad(value.sum(), leaf)
-            means[builtin.rows] = value.detach()
+        means, gradients = self._of_builtins(logits, labels)
         for row, (custom, _) in self._customs.items():
             if row not in self.failures:
                 try:
                     means[row], gradients[row] = custom.with_gradient(logits[row], labels[row])
                 except Exception as error:  # whatever the user's code raises is this member's failure
                     self.failures[row] = MemberFailure.of(error)
+        return means, gradients
+
+    def _of_builtins(
+        self, logits: Float[Tensor, "member batch cls"], labels: Int[Tensor, "member batch"]
+    ) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
+        """Mean loss and gradient of the members whose losses are the catalogue's; NaN and zero for the others."""
+        outputs = Outputs.of(logits, labels)
+        if len(self._builtins) == 1 and not self._customs:
+            return self._builtins[0](outputs)
+        means = logits.new_full(logits.shape[:1], torch.nan)
+        gradients = torch.zeros_like(logits)
+        for builtin in self._builtins:
+            means[builtin.rows], gradients[builtin.rows] = builtin(outputs)
         return means, gradients

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,11 +40,18 @@ Stream = TypeVar("Stream", bound=Hashable)
 class Pack:
     """K ≥ 1 members on one device, trained an epoch at a time; members may come and go between epochs.
 
+    ``backend``: how, by default ``lanes`` on the CPU and ``grouped``, which runs anywhere, on other devices.
+
     Raises :class:`TrainingError` for an unknown model or loss, for images too small for the model, and for a member already present.
     """
 
     def __init__(
-        self, dataset: Dataset, settings: TrainingSettings, members: Sequence[TrialConfig], device: str | torch.device = "cpu"
+        self,
+        dataset: Dataset,
+        settings: TrainingSettings,
+        members: Sequence[TrialConfig],
+        device: str | torch.device = "cpu",
+        backend: Literal["lanes", "grouped"] | None = None,
     ) -> None:
         if settings.model not in MODELS:
             raise TrainingError(f"unknown model {settings.model!r}; known are {', '.join(MODELS)}")
@@ -53,7 +60,8 @@ class Pack:
         height, width = dataset.train_images.shape[1:3]
         self._net = ConvNet(height, width, len(dataset.classes))
         levels = normalised_levels(dataset.mean, dataset.std)
-        self._backend: Backend = Lanes(levels) if self._device.type == "cpu" else Grouped(levels, self._device)
+        on_lanes = backend == "lanes" if backend else self._device.type == "cpu"
+        self._backend: Backend = Lanes(levels) if on_lanes else Grouped(levels, self._device)
         self._data = ResidentData(dataset, settings, self._backend, self._device)
         self._members: dict[str, Member] = {}
         self.add(members)

@@ -319,22 +319,30 @@ def compile_cut() -> Callable[..., None]:
         out: Floats,
     ) -> None:
         row = width * LANES
+        plane = height * row
         for block in range(start, stop):
             for y in range(height):
-                for lane in range(LANES):
+                for lane in range(LANES):  # row by row, since a row of all lanes fits into the first cache
                     image = block * LANES + lane
-                    at = (block * 3 * height + y) * row + lane
-                    is_there = image < len(index)
-                    source_y = y + corners[image, 0] - PADDING if is_there else -1
-                    for x in range(width):
-                        to = at + x * LANES
-                        source_x = (width - 1 - x if is_there and mirrored[image] else x) + (corners[image, 1] - PADDING if is_there else 0)
-                        if 0 <= source_y < height and 0 <= source_x < width:
-                            source = ((index[image] * height + source_y) * width + source_x) * 3
-                            for channel in range(3):
-                                out[to + channel * height * row] = levels[channel * 256 + pixels[source + channel]]
-                        else:
-                            for channel in range(3):
-                                out[to + channel * height * row] = levels[channel * 256] if is_there else 0
+                    to = (block * 3 * height + y) * row + lane
+                    if image >= len(index):
+                        for _ in range(width):
+                            out[to] = out[to + plane] = out[to + 2 * plane] = 0
+                            to += LANES
+                        continue
+                    step = LANES
+                    if mirrored[image]:
+                        to += row - LANES
+                        step = -LANES
+                    source_y, source_x = y + corners[image, 0] - PADDING, corners[image, 1] - PADDING
+                    source = ((index[image] * height + source_y) * width + source_x) * 3
+                    is_inside = 0 <= source_y < height
+                    for x in range(source_x, source_x + width):
+                        red, green, blue = np.uint8(0), np.uint8(0), np.uint8(0)
+                        if is_inside and 0 <= x < width:
+                            red, green, blue = pixels[source], pixels[source + 1], pixels[source + 2]
+                        out[to], out[to + plane], out[to + 2 * plane] = levels[red], levels[256 + green], levels[512 + blue]
+                        to += step
+                        source += 3
 
     return compiled(cut, "void(i8, i8, i8, i8, u1[::1], i8[::1], i8[:, ::1], b1[::1], f4[::1], f4[::1])")

@@ -1,11 +1,14 @@
-"""The losses of the catalogue with a member axis: loss of every image for every member, each member with its own parameters.
+"""The losses of the catalogue with a member axis: value and gradient of every image for every member, each with its own parameters.
 
-All are written on log-softmax, so that value and gradient stay finite in float32 for logits of ±1e4. Members never mix.
+Gradients are written out, since autograd's bookkeeping costs more than these formulas on a batch of logits. Most losses are a function
+of u = -log p of the true class; their gradient with respect to the logits is their slope in u times softmax - onehot. Written in u,
+value and gradient stay finite in float32 for logits of ±1e4. Members never mix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -14,67 +17,96 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Logits: TypeAlias = Float[Tensor, "member batch cls"]
-Labels: TypeAlias = Int[Tensor, "member batch"]
 ImageLosses: TypeAlias = Float[Tensor, "member batch"]
-LossFunction: TypeAlias = Callable[..., ImageLosses]
-"""``f(logits, labels, **parameters)``, each parameter a tensor [member]."""
+LogitGradient: TypeAlias = Float[Tensor, "member batch cls"]
+Parameter: TypeAlias = Float[Tensor, " member"]
 
 
-def _label_nll(logits: Logits, labels: Labels) -> ImageLosses:
-    """-log p of the true class, in nats."""
-    return -F.log_softmax(logits, -1).gather(-1, labels[..., None]).squeeze(-1)
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Logits of some members with what the losses share: log-softmax, softmax, softmax - onehot, and -log p of the true class (nats)."""
+
+    logits: Float[Tensor, "member batch cls"]
+    labels: Int[Tensor, "member batch"]
+    log_p: Float[Tensor, "member batch cls"]
+    p: Float[Tensor, "member batch cls"]
+    error: Float[Tensor, "member batch cls"]
+    nll: Float[Tensor, "member batch"]
+
+    @classmethod
+    def of(cls, logits: Float[Tensor, "member batch cls"], labels: Int[Tensor, "member batch"]) -> Outputs:
+        """The outputs that these logits are."""
+        log_p = F.log_softmax(logits, -1)
+        p = log_p.exp()
+        at = labels[..., None]
+        error = p.scatter_add(-1, at, torch.full_like(log_p[..., :1], -1.0))
+        return cls(logits, labels, log_p, p, error, -log_p.gather(-1, at).squeeze(-1))
+
+    def __getitem__(self, members: slice) -> Outputs:
+        """The outputs of these members."""
+        return Outputs(*(getattr(self, name)[members] for name in self.__slots__))
 
 
-def l1(logits: Logits, labels: Labels) -> ImageLosses:
+LossFunction: TypeAlias = Callable[..., tuple[ImageLosses, LogitGradient]]
+"""``f(outputs, **parameters)``, each parameter a tensor [member]: loss of each image, and its gradient with respect to its logits."""
+
+
+def l1(outputs: Outputs) -> tuple[ImageLosses, LogitGradient]:
     """|logits - onehot| summed over the classes: raw outputs, as in the notebook's ``nn.L1Loss``."""
-    return (logits - F.one_hot(labels, logits.shape[-1])).abs().sum(-1)
+    distance = outputs.logits - (outputs.p - outputs.error)
+    return distance.abs().sum(-1), distance.sign()
 
 
-def cross_entropy(logits: Logits, labels: Labels) -> ImageLosses:
+def cross_entropy(outputs: Outputs) -> tuple[ImageLosses, LogitGradient]:
     """-log p of the true class, in nats."""
-    return _label_nll(logits, labels)
+    return outputs.nll, outputs.error
 
 
-def focal(logits: Logits, labels: Labels, gamma: Float[Tensor, " member"]) -> ImageLosses:
+def focal(outputs: Outputs, gamma: Parameter) -> tuple[ImageLosses, LogitGradient]:
     """(1 - p)^gamma · -log p (Lin 2017, 1708.02002, eq. 4); gamma 0 is cross-entropy.
 
-    At p = 1 and 0 < gamma < 1 the power's slope is infinite while the loss's is 0: the clamp cuts the power's gradient there.
+    Its slope is w^gamma · (1 + gamma · p · u / w) with w = 1 - p; u / w tends to 1 as p does, where w^(gamma - 1) has no limit.
     """
-    nll = _label_nll(logits, labels)
-    complement = (-torch.expm1(-nll)).clamp_min(torch.finfo(logits.dtype).tiny)
-    return complement ** gamma[:, None] * nll
+    nll, power = outputs.nll, gamma[:, None]
+    p = torch.exp(-nll)
+    complement = -torch.expm1(-nll)
+    weight = complement**power
+    ratio = torch.where(complement > 0, nll / complement, 1.0)
+    return weight * nll, (weight * (1 + power * p * ratio))[..., None] * outputs.error
 
 
-def mae(logits: Logits, labels: Labels) -> ImageLosses:
+def mae(outputs: Outputs) -> tuple[ImageLosses, LogitGradient]:
     """|softmax - onehot| summed over the classes, which is 2 (1 - p) (Ghosh 2017, 1712.09482)."""
-    return -2 * torch.expm1(-_label_nll(logits, labels))
+    return -2 * torch.expm1(-outputs.nll), 2 * torch.exp(-outputs.nll)[..., None] * outputs.error
 
 
-def mse(logits: Logits, labels: Labels) -> ImageLosses:
+def mse(outputs: Outputs) -> tuple[ImageLosses, LogitGradient]:
     """(softmax - onehot)² summed over the classes: the Brier score."""
-    return (F.softmax(logits, -1) - F.one_hot(labels, logits.shape[-1])).square().sum(-1)
+    mean_error = (outputs.error * outputs.p).sum(-1, keepdim=True)
+    return outputs.error.square().sum(-1), 2 * outputs.p * (outputs.error - mean_error)
 
 
-def label_smoothing(logits: Logits, labels: Labels, smoothing: Float[Tensor, " member"]) -> ImageLosses:
+def label_smoothing(outputs: Outputs, smoothing: Parameter) -> tuple[ImageLosses, LogitGradient]:
     """Cross-entropy against (1 - smoothing) · onehot + smoothing / classes (Szegedy 2016, 1512.00567, section 7), in nats."""
-    log_p = F.log_softmax(logits, -1)
     share = smoothing[:, None]
-    return -(1 - share) * log_p.gather(-1, labels[..., None]).squeeze(-1) - share * log_p.mean(-1)
+    loss = (1 - share) * outputs.nll - share * outputs.log_p.mean(-1)
+    onehot = outputs.p - outputs.error
+    return loss, outputs.error + share[..., None] * (onehot - 1 / outputs.logits.shape[-1])
 
 
-def generalized_cross_entropy(logits: Logits, labels: Labels, q: Float[Tensor, " member"]) -> ImageLosses:
+def generalized_cross_entropy(outputs: Outputs, q: Parameter) -> tuple[ImageLosses, LogitGradient]:
     """(1 - p^q) / q (Zhang & Sabuncu 2018, 1805.07836, eq. 6); below q = 1e-30 its limit, cross-entropy."""
-    nll = _label_nll(logits, labels)
-    is_limit = q[:, None] < 1e-30
-    divisor = torch.where(is_limit, 1.0, q[:, None])
-    return torch.where(is_limit, nll, -torch.expm1(-divisor * nll) / divisor)
+    power = q[:, None]
+    is_limit = power < 1e-30
+    loss = torch.where(is_limit, outputs.nll, -torch.expm1(-power * outputs.nll) / torch.where(is_limit, 1.0, power))
+    return loss, torch.exp(-power * outputs.nll)[..., None] * outputs.error
 
 
-def poly1(logits: Logits, labels: Labels, epsilon: Float[Tensor, " member"]) -> ImageLosses:
+def poly1(outputs: Outputs, epsilon: Parameter) -> tuple[ImageLosses, LogitGradient]:
     """-log p + epsilon · (1 - p) (Leng 2022, 2204.12511, eq. 6); epsilon 0 is cross-entropy."""
-    nll = _label_nll(logits, labels)
-    return nll - epsilon[:, None] * torch.expm1(-nll)
+    weight = epsilon[:, None]
+    loss = outputs.nll - weight * torch.expm1(-outputs.nll)
+    return loss, (1 + weight * torch.exp(-outputs.nll))[..., None] * outputs.error
 
 
 LOSS_FUNCTIONS: Mapping[str, LossFunction] = MappingProxyType(

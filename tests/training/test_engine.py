@@ -36,10 +36,15 @@ def assert_equal_states(found, expected):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+@pytest.fixture(params=["lanes", "grouped"])
+def backend(request):
+    return request.param
+
+
 @pytest.mark.parametrize("n_members", [1, 2, 7, 32])
-def test_a_packed_member_learns_what_it_would_learn_alone(dataset, n_members):
+def test_a_packed_member_learns_what_it_would_learn_alone(dataset, n_members, backend):
     configs = varied_configs(n_members)
-    pack = Pack(dataset, settings(), configs)
+    pack = Pack(dataset, settings(), configs, backend=backend)
     plain = [PlainTrial(dataset, settings(), member) for member in configs]
     for epoch in (1, 2):
         result = pack.train_epoch()
@@ -52,10 +57,10 @@ def test_a_packed_member_learns_what_it_would_learn_alone(dataset, n_members):
 
 
 @pytest.mark.parametrize("n_members", [1, 9])
-def test_the_notebooks_way_trains_on_everything_and_measures_on_test(dataset, n_members):
+def test_the_notebooks_way_trains_on_everything_and_measures_on_test(dataset, n_members, backend):
     way = settings(reduction="elements", validation=None, evaluate_on="test")
     configs = varied_configs(n_members)
-    pack = Pack(dataset, way, configs)
+    pack = Pack(dataset, way, configs, backend=backend)
     result = pack.train_epoch()
     for member in configs:
         alone = PlainTrial(dataset, way, member)
@@ -63,9 +68,9 @@ def test_the_notebooks_way_trains_on_everything_and_measures_on_test(dataset, n_
         assert_same_weights(pack.state(member.trial_id), alone)
 
 
-def test_members_with_other_seeds_and_batch_sizes_keep_their_own_batches(dataset):
+def test_members_with_other_seeds_and_batch_sizes_keep_their_own_batches(dataset, backend):
     configs = varied_configs(8, seeds=(1, 2, 3), batch_sizes=(64, 33, 250))
-    pack = Pack(dataset, settings(), configs)
+    pack = Pack(dataset, settings(), configs, backend=backend)
     pack.train_epoch()
     result = pack.train_epoch()
     for member in configs:
@@ -75,19 +80,22 @@ def test_members_with_other_seeds_and_batch_sizes_keep_their_own_batches(dataset
         assert_same_weights(pack.state(member.trial_id), alone)
 
 
-def test_a_pack_without_augmentation_learns_on_the_images_as_they_are(dataset):
-    pack = Pack(dataset, settings(augment=False), varied_configs(2))
+def test_a_pack_without_augmentation_learns_on_the_images_as_they_are(dataset, backend):
+    pack = Pack(dataset, settings(augment=False), varied_configs(2), backend=backend)
     result = pack.train_epoch()
     for member in varied_configs(2):
         assert_same_curve(result[member.trial_id], *PlainTrial(dataset, settings(augment=False), member).train_epoch())
 
 
-@pytest.mark.parametrize(("height", "width", "n_classes"), [(10, 10, 2), (28, 37, 3), (64, 48, 12)])
-def test_other_image_sizes_and_class_counts_resize_the_linear_layers(height, width, n_classes):
+@pytest.mark.parametrize(
+    ("height", "width", "n_classes", "backend"),
+    [(28, 37, 3, "lanes"), (10, 10, 2, "grouped"), (28, 37, 3, "grouped"), (64, 48, 12, "grouped")],
+)
+def test_other_image_sizes_and_class_counts_resize_the_linear_layers(height, width, n_classes, backend):
     data = random_dataset(60, 24, height, width, n_classes)
     configs = varied_configs(3)
     way = settings(validation=12)
-    pack = Pack(data, way, configs)
+    pack = Pack(data, way, configs, backend=backend)
     result = pack.train_epoch()
     for member in configs:
         alone = PlainTrial(data, way, member)
@@ -95,9 +103,9 @@ def test_other_image_sizes_and_class_counts_resize_the_linear_layers(height, wid
         assert_same_weights(pack.state(member.trial_id), alone)
 
 
-def test_members_that_leave_and_come_do_not_disturb_the_others(dataset):
+def test_members_that_leave_and_come_do_not_disturb_the_others(dataset, backend):
     first, newcomer = varied_configs(4), config(9, loss="mse")
-    pack = Pack(dataset, settings(), first)
+    pack = Pack(dataset, settings(), first, backend=backend)
     pack.train_epoch()
     pack.remove([first[1].trial_id, "no-such-trial"])
     pack.add([newcomer])
@@ -150,11 +158,11 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(dataset):
 
 
 @pytest.mark.parametrize("n_members", [2, 9, 20])
-def test_a_diverging_member_changes_no_bit_of_the_others(dataset, n_members):
+def test_a_diverging_member_changes_no_bit_of_the_others(dataset, n_members, backend):
     healthy = varied_configs(n_members)
     sick = [config(n_members, learning_rate=0.01), config(n_members + 1, loss="l1", seed=2)]
     burst = [config(n_members, learning_rate=1e38), config(n_members + 1, loss="l1", seed=2, learning_rate=1e38)]
-    calm, wild = Pack(dataset, settings(), healthy + sick), Pack(dataset, settings(), healthy + burst)
+    calm, wild = (Pack(dataset, settings(), healthy + last, backend=backend) for last in (sick, burst))
     for _ in range(2):
         expected, found = calm.train_epoch(), wild.train_epoch()
     for member in healthy:
