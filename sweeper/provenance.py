@@ -24,7 +24,7 @@ def provenance(command: Sequence[str], dataset: dict[str, Any]) -> dict[str, Any
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(command),
         "sweeper": sweeper.__version__,
-        **_git_state(Path(sweeper.__file__).parent),
+        **git_state(),
         "python": platform.python_version(),
         "packages": package_versions(),
         "hardware": hardware(),
@@ -42,7 +42,7 @@ def hardware() -> dict[str, Any]:
     import torch
 
     return {
-        "cpu": _cpu_model(),
+        "cpu": processor(),
         "cores": available_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else [],
@@ -55,7 +55,8 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _cpu_model() -> str:
+def processor() -> str:
+    """Model name of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(errors="replace").splitlines():
@@ -64,8 +65,9 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _git_state(folder: Path) -> dict[str, Any]:
+def git_state() -> dict[str, Any]:
     """Commit and dirty flag of the checkout that sweeper runs from; both ``None`` where it runs from an installed wheel."""
+    folder = Path(sweeper.__file__).parent
 
     def git(*arguments: str) -> str | None:
         try:

@@ -58,7 +58,7 @@ def start_sweep(
         Interrupted: after Ctrl-C or SIGTERM; everything up to that moment is on the disk.
     """
     with _interruptible("interrupted before the sweep began: nothing was written"):
-        dataset = _load(space, data_notice)
+        dataset = load_data(space, data_notice)
         with ray_session(address):
             folder = _new_folder(space.name, results)
             with folder.lock():
@@ -96,7 +96,7 @@ def resume_sweep(
             if studies.finished:
                 _close(folder, recorder)
                 return SweepResult(folder, studies.n_failed, nothing_to_do=True)
-            dataset = _load(space, data_notice)
+            dataset = load_data(space, data_notice)
             began_with = folder.read_provenance().get("dataset", {}).get("fingerprint")
             if began_with not in (None, dataset.fingerprint):
                 raise DataChangedError(
@@ -199,7 +199,12 @@ def _end(row: Mapping[str, Any], recorder: Recorder, metric: str) -> TrialEnd:
     )
 
 
-def _load(space: Space, notice: Any) -> Dataset:
+def load_data(space: Space, notice: Any) -> Dataset:
+    """The data set that a space names; ``notice`` is told in words how far a download is.
+
+    Raises:
+        DataError: if it cannot be had, or is not what it should be.
+    """
     options = space.dataset
     return load_dataset(
         options.name,

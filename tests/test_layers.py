@@ -19,7 +19,7 @@ LAYERS = [
         "sweeper.provenance",
         "sweeper.training",
     },
-    {"sweeper.training.engine", "sweeper.study"},
+    {"sweeper.training.engine", "sweeper.study", "sweeper.journal_reader"},
     {"sweeper.tune"},
     {"sweeper.sweep", "sweeper.report", "sweeper.progress", "sweeper.failures"},
     {"sweeper.look", "sweeper.plan", "sweeper.reproduce", "sweeper.api"},
@@ -28,9 +28,9 @@ LAYERS = [
 ]
 
 FOREIGN = {
-    "torch": {"sweeper.training", "sweeper.tune", "sweeper.provenance"},
+    "torch": {"sweeper.training", "sweeper.tune", "sweeper.provenance", "sweeper.plan", "sweeper.reproduce"},
     "ray": {"sweeper.tune"},
-    "optuna": {"sweeper.space", "sweeper.study", "sweeper.sampling", "sweeper.journal"},
+    "optuna": {"sweeper.space", "sweeper.study", "sweeper.sampling", "sweeper.journal", "sweeper.journal_reader"},
     "click": {"sweeper.cli"},
 }
 """Packages that only some rooms may use."""

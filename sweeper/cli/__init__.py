@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sweeper import __version__
+from sweeper.cli.looking import list_, reproduce, show, status
 from sweeper.cli.reporting import report
 from sweeper.cli.running import check, resume, run
 
@@ -20,7 +21,7 @@ def cli() -> None:
     """
 
 
-for command in (check, run, resume, report):
+for command in (check, run, resume, status, list_, show, reproduce, report):
     cli.add_command(command)
 
 

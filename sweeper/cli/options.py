@@ -99,3 +99,14 @@ def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with ``--quiet`` and ``-v``."""
     command = click.option("-v", "--verbose", is_flag=True, help="A line for every trial that ends.")(command)
     return click.option("-q", "--quiet", is_flag=True, help="No progress: only errors, and the report at the end.")(command)
+
+
+def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with ``--results``, below which a sweep's id is looked for."""
+    option = click.option("--results", default="results", show_default=True, metavar="PATH", help="Folder that holds the sweeps.")
+    return option(command)
+
+
+def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with ``--json``."""
+    return click.option("--json", is_flag=True, help="Print JSON, for programs.")(command)

@@ -8,12 +8,13 @@ from typing import Any, NoReturn
 
 import click
 
+from sweeper.cli.names import complete_space, complete_sweep
 from sweeper.cli.options import explained, loudness, no_custom_code, overrides_of, say, space_flags
 from sweeper.interruption import EXIT_CODE, Interrupted, farewell, interruptible
 
 
 @click.command()
-@click.argument("space", type=click.Path())
+@click.argument("space", shell_complete=complete_space)
 @space_flags
 @no_custom_code
 @click.pass_context
@@ -39,7 +40,7 @@ def check(context: click.Context, space: str, settings: Sequence[str], no_custom
 
 
 @click.command()
-@click.argument("space", type=click.Path())
+@click.argument("space", shell_complete=complete_space)
 @space_flags
 @click.option("--results", default="results", show_default=True, metavar="PATH", help="Folder that holds the sweeps.")
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
@@ -82,7 +83,7 @@ def run(
 
 
 @click.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweep)
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
 @click.option("--retry-failed", is_flag=True, help="Train the failed trials once more, on top of the budget.")
 @no_custom_code

@@ -120,6 +120,18 @@ class SweepFolder:
         except OSError as error:
             raise StoreError(f"{path}: cannot lock: {error.strerror}") from error
 
+    def owner(self) -> str | None:
+        """The process that owns the sweep, as ``<pid> on <machine>``; ``None`` where nobody does, and on object storage, which has no locks."""
+        try:
+            with (self.local_folder / "lock").open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return file.read(100).decode(errors="replace").strip() or "unknown"
+        except OSError:
+            return None
+        return None
+
     def save_logs(self, *, now: bool = False) -> None:
         """Bring the journal and the row log to where the sweep lies, if they are appended to elsewhere; at most every few seconds."""
 

@@ -1,0 +1,63 @@
+"""Names that the shell completes: space files, sweeps, trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+MOST = 200
+"""Names offered at once."""
+
+
+def complete_space(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """YAML files in the folder that was typed so far, and in the folders in it."""
+    folder, slash, beginning = incomplete.rpartition("/")
+    prefix = folder + slash
+    try:
+        entries = [entry for entry in sorted(Path(prefix or ".").iterdir()) if entry.name.startswith(beginning) and entry.name[0] != "."]
+        found = [f"{prefix}{entry.name}" for entry in entries if _is_yaml(entry)]
+        for entry in filter(Path.is_dir, entries):
+            found += [f"{prefix}{entry.name}/{each.name}" for each in sorted(entry.iterdir()) if _is_yaml(each)]
+    except OSError:
+        found = []
+    return [CompletionItem(name) for name in found[:MOST]] or [CompletionItem(incomplete, type="file")]
+
+
+def complete_sweep(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Ids of the sweeps below ``--results``, or folders of sweeps below the folder that was typed so far."""
+    folder, slash, beginning = incomplete.rpartition("/")
+    results = folder + slash if slash else _results(context)
+    found = [CompletionItem(folder + slash + name) for name in sweep_ids(results) if name.startswith(beginning)]
+    return found[:MOST] or [CompletionItem(incomplete, type="dir")]
+
+
+def complete_trial(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Trials of the sweep that was named before."""
+    from sweeper.errors import SweeperError
+    from sweeper.look import find_sweep
+    from sweeper.store import rows_so_far
+
+    try:
+        trials = rows_so_far(find_sweep(context.params.get("sweep"), _results(context))).trials["trial"]
+    except SweeperError:
+        return []
+    return [CompletionItem(name) for name in sorted(trials) if name.startswith(incomplete)][:MOST]
+
+
+def _results(context: click.Context) -> str:
+    return str(context.params.get("results") or "results")
+
+
+def sweep_ids(results: str) -> list[str]:
+    """Ids of the sweeps below a local folder, newest first, without reading any of them."""
+    try:
+        found = [entry for entry in Path(results).iterdir() if (entry / "sweep.yaml").exists()]
+        return [entry.name for entry in sorted(found, key=lambda entry: -entry.stat().st_mtime)]
+    except OSError:
+        return []
+
+
+def _is_yaml(path: Path) -> bool:
+    return path.suffix in {".yaml", ".yml"} and path.is_file()

@@ -1,0 +1,72 @@
+"""What the studies in a journal hold, without a lock and without writing: another process may be appending to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.errors import StoreError
+from sweeper.records import TrialState, Value
+
+
+@dataclass(frozen=True, slots=True)
+class SeenTrial:
+    """A trial as its study has it. ``state`` is ``None`` while it waits or runs; ``running`` tells which.
+
+    ``parameters``: those that were drawn; ``epochs``: how many were reported; ``started`` and ``ended`` in local time.
+    """
+
+    number: int
+    state: TrialState | None
+    running: bool
+    value: float | None
+    epochs: int
+    parameters: Mapping[str, Value]
+    error: str | None
+    started: datetime | None
+    ended: datetime | None
+
+
+def read_journal(path: Path) -> dict[str, tuple[SeenTrial, ...]]:
+    """The trials of every study by its name (see :func:`sweeper.records.study_name`); none where there is no journal yet.
+
+    Raises:
+        StoreError: if the file cannot be read, or is no journal.
+    """
+    if not path.exists():  # Optuna would create it
+        return {}
+    try:
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        studies = storage.get_all_studies()
+        return {study.study_name: tuple(map(_seen, storage.get_all_trials(study._study_id, deepcopy=False))) for study in studies}
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, IndexError, optuna.exceptions.OptunaError) as error:
+        raise StoreError(f"{path}: not a journal that Optuna can read: {type(error).__name__}: {error}") from error
+
+
+def _seen(trial: FrozenTrial) -> SeenTrial:
+    state = {
+        OptunaState.COMPLETE: TrialState.COMPLETE,
+        OptunaState.PRUNED: TrialState.DIVERGED if "diverged" in trial.user_attrs else TrialState.PRUNED,
+        OptunaState.FAIL: TrialState.FAILED,
+    }.get(trial.state)
+    return SeenTrial(
+        number=trial.number,
+        state=state,
+        running=trial.state is OptunaState.RUNNING,
+        value=trial.value if trial.state is OptunaState.COMPLETE else None,
+        epochs=len(trial.intermediate_values),
+        parameters=dict(trial.params),
+        error=trial.user_attrs.get("error"),
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
+    )

@@ -1,0 +1,196 @@
+"""Trains one trial of a sweep again and compares the curves: bit by bit on the CPU, within a tolerance on a GPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import torch
+
+from sweeper.errors import SweeperError
+from sweeper.look import TrialView, view_trial
+from sweeper.look.text import aligned
+from sweeper.provenance import package_versions
+from sweeper.records import EpochMetrics
+from sweeper.report.reading import read_sweep
+from sweeper.store import SweepFolder
+from sweeper.sweep import load_data
+from sweeper.training.engine import MemberFailure, Pack
+
+COMPARED = tuple(field.name for field in fields(EpochMetrics) if field.name not in {"epoch", "epoch_seconds"})
+"""Figures of an epoch that training alone decides."""
+
+ACCURACY_TOLERANCE = 0.02
+RELATIVE_TOLERANCE = 0.05
+"""On a GPU sums have no fixed order, and the difference of the first step grows: accuracies (and ECE) may differ by two points, other
+figures by one part in twenty."""
+
+
+class ReproduceError(SweeperError):
+    """A trial that cannot be trained again: its data, its space or its parameters are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """``verdict``: ``equal`` to the last bit, ``within_tolerance`` (only where a GPU trained or trains it), or ``different``.
+
+    ``largest``: the largest absolute difference of each figure over all epochs; ``first_epoch``: the first that is not bit-equal.
+    ``changed``: what is not as it was, by name: then and now.
+    """
+
+    sweep: str
+    trial: str
+    verdict: Literal["equal", "within_tolerance", "different"]
+    epochs: int
+    device: str
+    first_epoch: int | None
+    largest: Mapping[str, float]
+    changed: Mapping[str, tuple[str, str]]
+
+    @property
+    def same(self) -> bool:
+        return self.verdict != "different"
+
+
+def reproduce_trial(folder: SweepFolder, trial: str, *, notice: Callable[[str], None] = lambda _: None) -> Reproduction:
+    """Train a trial as many epochs as it was trained, in this process, and compare. Writes nothing.
+
+    ``notice`` is told in words what is going on.
+
+    Raises:
+        LookError: if there is no such trial.
+        ReproduceError: if it has not ended, or its data, space or loss is not there any more.
+    """
+    view = view_trial(folder, trial)
+    stored = read_sweep(folder)
+    if stored.space is None:
+        raise ReproduceError(f"{folder}: {'; '.join(stored.problems)}")
+    if view.state in ("running", "interrupted") or view.seed is None:
+        raise ReproduceError(f"{folder}: {trial} has not ended yet; wait for it, or go on with: sweep resume {folder}")
+    if not view.curve:
+        raise ReproduceError(
+            f"{folder}: {trial} has trained no epoch, there is nothing to compare with: {view.error or 'it failed at once'}"
+        )
+    dataset = load_data(stored.space, notice)
+    then = view.provenance.get("dataset", {}).get("fingerprint")
+    if then not in (None, dataset.fingerprint):
+        raise ReproduceError(
+            f"{folder}: the data set has changed since the sweep (fingerprint {dataset.fingerprint[:12]}, was {str(then)[:12]}); "
+            "restore the files to train this trial again"
+        )
+    device = "cuda" if view.device != "cpu" and torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        torch.set_num_threads(max(1, math.floor(stored.space.resources.cpus_per_trial)))
+    notice(f"training {trial} for {len(view.curve)} epochs on {device}, seed {view.seed}")
+    pack = Pack(dataset, stored.space.training_settings(), [view.config], device)
+    curve: list[EpochMetrics] = []
+    for _ in view.curve:
+        result = pack.train_epoch()[trial]
+        if isinstance(result, MemberFailure):
+            raise ReproduceError(f"{folder}: {trial} fails in epoch {len(curve) + 1}: {result.error}\n{result.traceback}")
+        curve.append(result)
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    exact = view.device == "cpu" and device == "cpu"
+    return _compare(view, curve, name, exact=exact)
+
+
+def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: bool) -> Reproduction:
+    first = next((epoch.epoch for epoch, again in zip(view.curve, curve, strict=True) if not _equal(epoch, again)), None)
+    close = all(_close(epoch, again) for epoch, again in zip(view.curve, curve, strict=True))
+    largest = {
+        name: max(
+            (abs(a - b) for epoch, again in zip(view.curve, curve, strict=True) if (a := _at(epoch, name)) != (b := _at(again, name))),
+            default=0.0,
+        )
+        for name in COMPARED
+    }
+    return Reproduction(
+        sweep=view.sweep,
+        trial=view.trial,
+        verdict="equal" if first is None else "within_tolerance" if close and not exact else "different",
+        epochs=len(curve),
+        device=device,
+        first_epoch=first,
+        largest={name: difference for name, difference in largest.items() if difference != 0},
+        changed=_changes(view, device),
+    )
+
+
+def _at(epoch: EpochMetrics, name: str) -> float:
+    return float(getattr(epoch, name))
+
+
+def _equal(epoch: EpochMetrics, again: EpochMetrics) -> bool:
+    pairs = [(_at(epoch, name), _at(again, name)) for name in COMPARED]
+    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in pairs)
+
+
+def _close(epoch: EpochMetrics, again: EpochMetrics) -> bool:
+    for name in COMPARED:
+        a, b = _at(epoch, name), _at(again, name)
+        if math.isnan(a) and math.isnan(b):
+            continue
+        fraction = name.endswith(("accuracy", "ece"))
+        tolerance = {"rel_tol": 0.0, "abs_tol": ACCURACY_TOLERANCE} if fraction else {"rel_tol": RELATIVE_TOLERANCE, "abs_tol": 1e-6}
+        if not math.isclose(a, b, **tolerance):
+            return False
+    return True
+
+
+def _changes(view: TrialView, device: str) -> dict[str, tuple[str, str]]:
+    """What is not as it was when the sweep began: packages, Python, sweeper, the commit, the processor, the device."""
+    import platform
+
+    from sweeper import __version__
+    from sweeper.provenance import git_state, processor
+
+    provenance = view.provenance
+    packages = provenance.get("packages")
+    hardware = provenance.get("hardware")
+    state = git_state()
+    then: dict[str, Any] = {
+        "sweeper": provenance.get("sweeper"),
+        "commit": provenance.get("git_commit"),
+        "python": provenance.get("python"),
+    }
+    now: dict[str, Any] = {"sweeper": __version__, "commit": state["git_commit"], "python": platform.python_version()}
+    then |= {"processor": hardware.get("cpu") if isinstance(hardware, dict) else None, "device": view.device}
+    now |= {"processor": processor(), "device": device}
+    then |= packages if isinstance(packages, dict) else {}
+    now |= package_versions()
+    known = [name for name in then if then[name] is not None and now.get(name) is not None]
+    changes = {name: (str(then[name]), str(now[name])) for name in known if then[name] != now[name]}
+    if provenance.get("git_dirty") or state["git_dirty"]:
+        changes["changes not committed"] = (_yes(provenance.get("git_dirty")), _yes(state["git_dirty"]))
+    return changes
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"
+
+
+def reproduction_text(found: Reproduction) -> str:
+    """What a reproduction found, for a person."""
+    epochs = f"{found.epochs} epoch{'' if found.epochs == 1 else 's'}"
+    lines = [
+        {
+            "equal": f"{found.trial}: equal to the last bit over {epochs} on {found.device}",
+            "within_tolerance": f"{found.trial}: within tolerance over {epochs} on {found.device}, equal to the last bit until epoch "
+            f"{(found.first_epoch or 1) - 1} (accuracies may differ by {ACCURACY_TOLERANCE}, other figures by {RELATIVE_TOLERANCE:.0%})",
+            "different": f"{found.trial}: different from epoch {found.first_epoch} on ({epochs} on {found.device})",
+        }[found.verdict]
+    ]
+    if found.largest:
+        lines += ["", "largest differences", *_indented([[name, f"{value:.3g}"] for name, value in found.largest.items()])]
+    if found.changed:
+        rows = [[name, then, "->", now] for name, (then, now) in found.changed.items()]
+        lines += ["", "not as it was", *_indented(rows)]
+    elif found.verdict == "different":
+        lines += ["", "versions, commit and processor are as they were"]
+    return "\n".join(lines)
+
+
+def _indented(rows: list[list[str]]) -> list[str]:
+    return [f"  {line}" for line in aligned(rows).splitlines()]
