@@ -2,7 +2,7 @@
 
 A seeded Optuna sampler replays its random numbers when it is created again, and goes on with other numbers when it is not. Here every
 draw has a seed of its own, mixed from the sweep's seed, the study, the trial's number and the parameter's name: the same whatever was
-interrupted, whatever runs side by side. Samplers that keep their state in the study (CMA-ES, quasi-Monte Carlo) need one fixed seed.
+interrupted, whatever runs side by side. A quasi-Monte Carlo sampler, which counts its points in the study, needs one fixed seed instead.
 """
 
 from __future__ import annotations

@@ -31,8 +31,6 @@ from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, TrialConfi
 from sweeper.sampling import PerTrialSampler, mixed_seed
 from sweeper.space import Arm, Space, build_pruner, build_sampler, draw, dump_space, grid
 
-_STATES_KEPT_IN_STUDY = frozenset({"cmaes", "qmc"})
-
 
 @dataclass
 class _ArmStudy:
@@ -271,7 +269,7 @@ class Studies:
 
     def _sampler(self, arm: Arm) -> BaseSampler:
         seed = mixed_seed(self._space.seed, arm.name)
-        if self._space.search.sampler.name in _STATES_KEPT_IN_STUDY:
+        if self._space.search.sampler.name == "qmc":  # its points are one sequence, scrambled by one seed
             return build_sampler(self._space, arm, seed)
         return PerTrialSampler(lambda seed: build_sampler(self._space, arm, seed), seed)
 

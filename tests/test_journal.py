@@ -5,8 +5,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from sweeper.errors import StoreError
 from sweeper.append_log import mend_torn_line
+from sweeper.errors import StoreError
 from sweeper.journal import SingleWriterJournal
 
 
