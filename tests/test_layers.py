@@ -22,7 +22,8 @@ LAYERS = [
     {"sweeper.training.engine", "sweeper.study", "sweeper.journal_reader"},
     {"sweeper.tune"},
     {"sweeper.sweep", "sweeper.report", "sweeper.progress", "sweeper.failures"},
-    {"sweeper.look", "sweeper.plan", "sweeper.reproduce", "sweeper.api"},
+    {"sweeper.look"},
+    {"sweeper.plan", "sweeper.reproduce", "sweeper.api"},
     {"sweeper.cli"},
     {"sweeper.__main__"},
 ]
@@ -30,7 +31,15 @@ LAYERS = [
 FOREIGN = {
     "torch": {"sweeper.training", "sweeper.tune", "sweeper.provenance", "sweeper.plan", "sweeper.reproduce"},
     "ray": {"sweeper.tune"},
-    "optuna": {"sweeper.space", "sweeper.study", "sweeper.sampling", "sweeper.journal", "sweeper.journal_reader"},
+    "optuna": {
+        "sweeper.space",
+        "sweeper.study",
+        "sweeper.sampling",
+        "sweeper.journal",
+        "sweeper.journal_reader",
+        "sweeper.plan",
+        "sweeper.report.importance",
+    },
     "click": {"sweeper.cli"},
 }
 """Packages that only some rooms may use."""

@@ -91,8 +91,9 @@ def reproduce(sweep: str, trial: str, results: str, json: bool) -> None:
     """
     with explained():
         from sweeper.look import as_json, find_sweep
+        from sweeper.progress import SpacedLines
         from sweeper.reproduce import reproduce_trial, reproduction_text
 
-        found = reproduce_trial(find_sweep(sweep, results), trial, notice=say)
+        found = reproduce_trial(find_sweep(sweep, results), trial, notice=SpacedLines(say))
         click.echo(as_json(found) if json else reproduction_text(found))
         raise SystemExit(0 if found.same else 1)

@@ -44,6 +44,7 @@ def check(context: click.Context, space: str, settings: Sequence[str], no_custom
 @space_flags
 @click.option("--results", default="results", show_default=True, metavar="PATH", help="Folder that holds the sweeps.")
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and about how long it takes here; create nothing.")
 @no_custom_code
 @loudness
 @click.pass_context
@@ -53,6 +54,7 @@ def run(
     settings: Sequence[str],
     results: str,
     address: str | None,
+    dry_run: bool,
     no_custom_code: bool,
     quiet: bool,
     verbose: bool,
@@ -63,6 +65,7 @@ def run(
     sweep run search_spaces/quickstart.yaml
     sweep run search_spaces/focal.yaml --dataset parquet --data-dir data/cifar10
     sweep run search_spaces/focal.yaml --trials-per-arm 6 --epochs 4 --seeds 0
+    sweep run search_spaces/focal.yaml --dry-run
     """
     with explained(), _answering_signals():
         from sweeper.space import check_warnings, load_space
@@ -70,6 +73,12 @@ def run(
         checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
         for warning in check_warnings(checked):
             click.echo(f"warning: {warning}", err=True)
+        if dry_run:
+            from sweeper.plan import make_plan, plan_text
+            from sweeper.progress import SpacedLines
+
+            click.echo(plan_text(make_plan(checked, notice=SpacedLines(say))))
+            return
         from sweeper.provenance import command_line
         from sweeper.sweep import start_sweep
 

@@ -96,9 +96,15 @@ class Tally:
                 epochs_per_trial=self._epochs_per_trial,
                 parts=tuple(_part(arm, phase, counts) for (phase, arm), counts in self._parts.items()),
                 seconds=seconds,
-                epochs_per_second=len(self._epoch_times) / max(min(seconds, RATE_SECONDS), 1e-3),
+                epochs_per_second=self._pace(now),
                 first_failure=self._first_failure,
             )
+
+    def _pace(self, now: float) -> float | None:
+        """Epochs per second since the first that is counted: before it, processes start and load."""
+        if len(self._epoch_times) < 3:
+            return None
+        return (len(self._epoch_times) - 1) / max(now - self._epoch_times[0], 1e-3)
 
     def _end(
         self, key: tuple[Phase, str], trial_id: str, state: TrialState, value: float | None, epochs: int, parameters: Mapping[str, Any]

@@ -59,7 +59,7 @@ def pace_text(snapshot: Snapshot) -> str:
     """Epochs per second, or seconds per epoch where that reads better."""
     pace = snapshot.epochs_per_second
     if not pace:
-        return "no epoch yet"
+        return "pace not known yet" if snapshot.epochs else "no epoch yet"
     return f"{pace:.1f} epochs/s" if pace >= 1 else f"{1 / pace:.1f} s/epoch"
 
 
