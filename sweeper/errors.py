@@ -54,6 +54,10 @@ class StudyError(SweeperError):
     """A study whose content contradicts the sweep it belongs to."""
 
 
+class ClusterError(SweeperError):
+    """A Ray cluster that cannot be started or joined, or that can never run a trial of this sweep."""
+
+
 class TrainingError(SweeperError):
     """A trial that cannot be trained as configured (an unknown loss, a user's loss that fails)."""
 

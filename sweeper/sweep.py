@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +20,11 @@ from sweeper.space import Space, dump_space, parse_space
 from sweeper.store import SweepFolder
 from sweeper.study import Studies, TrialEnd
 from sweeper.training.data import Dataset, load_dataset
+from sweeper.tune.cluster import Cluster
 from sweeper.tune.coordinator import Coordinator, Observer, Undisturbed
 from sweeper.tune.recorder import Recorder
 from sweeper.tune.run import PackPlan, run_packs, threads_for
-from sweeper.tune.session import pack_resources, ray_session
+from sweeper.tune.session import ray_session
 from sweeper.tune.trainable import TrialContext
 
 __all__ = ["Interrupted", "SweepResult", "SweepStoppedError", "resume_sweep", "start_sweep"]
@@ -59,14 +60,15 @@ def start_sweep(
     """
     with _interruptible("interrupted before the sweep began: nothing was written"):
         dataset = load_data(space, data_notice)
-        with ray_session(address):
+        with ray_session(address) as cluster:
+            cluster.require_shared_results(results)
             folder = _new_folder(space.name, results)
             with folder.lock():
                 folder.write_provenance(provenance(command, _describe(dataset)))
                 folder.write_space(dump_space(space))
                 _promise(folder)
                 with _opened(space, folder) as (recorder, studies):
-                    return _execute(space, folder, dataset, recorder, studies, observer)
+                    return _execute(space, folder, dataset, recorder, studies, observer, cluster, data_notice)
 
 
 def resume_sweep(
@@ -103,8 +105,9 @@ def resume_sweep(
                     f"{folder}: the data set has changed since the sweep began (fingerprint {dataset.fingerprint[:12]}, "
                     f"was {str(began_with)[:12]}); restore the files, or run the space as a new sweep"
                 )
-            with ray_session(address):
-                return _execute(space, folder, dataset, recorder, studies, observer)
+            with ray_session(address) as cluster:
+                cluster.require_shared_results(str(folder))
+                return _execute(space, folder, dataset, recorder, studies, observer, cluster, data_notice)
 
 
 @contextlib.contextmanager
@@ -153,7 +156,16 @@ def _open(space: Space, folder: SweepFolder) -> tuple[Recorder, Studies]:
     return recorder, studies
 
 
-def _execute(space: Space, folder: SweepFolder, dataset: Dataset, recorder: Recorder, studies: Studies, observer: Observer) -> SweepResult:
+def _execute(
+    space: Space,
+    folder: SweepFolder,
+    dataset: Dataset,
+    recorder: Recorder,
+    studies: Studies,
+    observer: Observer,
+    cluster: Cluster,
+    notice: Callable[[str], None] | None,
+) -> SweepResult:
     settings = space.training_settings()
     coordinator = Coordinator(
         studies,
@@ -164,17 +176,22 @@ def _execute(space: Space, folder: SweepFolder, dataset: Dataset, recorder: Reco
         max_failures=space.resources.max_failures,
         observer=Undisturbed(observer),
     )
-    resources = pack_resources(space.resources.cpus_per_trial, space.resources.gpus_per_trial)
+    wanted = space.resources
+    capacity = cluster.capacity(wanted.cpus_per_trial, wanted.gpus_per_trial, str(folder), notice or _nobody)
     size = space.resources.pack if isinstance(space.resources.pack, int) else 1
-    context = TrialContext(folder, settings, threads_for(resources.cpus), "cuda" if resources.gpus else "cpu")
+    context = TrialContext(folder, settings, threads_for(capacity.cpus), "cuda" if capacity.gpus else "cpu")
     try:
-        coordinator.observer.started(folder, space, resources.n_packs)
+        coordinator.observer.started(folder, space, capacity.n_packs)
         with tempfile.TemporaryDirectory(prefix="sweeper-", ignore_cleanup_errors=True) as scratch:
-            run_packs(coordinator, context, dataset, PackPlan(size, resources), scratch)
+            run_packs(coordinator, context, dataset, PackPlan(size, capacity), scratch)
         _close(folder, recorder)
     except SweeperError as error:
         raise SweepStoppedError(f"{error}\n{farewell()}") from error
     return SweepResult(folder, studies.n_failed)
+
+
+def _nobody(line: str) -> None:
+    """Takes news that nobody wants."""
 
 
 def _close(folder: SweepFolder, recorder: Recorder) -> None:

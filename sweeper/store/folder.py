@@ -37,7 +37,8 @@ class Folder:
         self._path = ""
 
     def __getstate__(self) -> dict[str, str]:
-        return {"uri": self.uri}
+        # a worker has a working directory of its own
+        return {"uri": str(Path(self.uri).absolute()) if self.local else self.uri}
 
     def __setstate__(self, state: dict[str, str]) -> None:
         self.__init__(state["uri"])  # type: ignore[misc]

@@ -11,14 +11,15 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 
 from sweeper.training.data import Dataset
+from sweeper.tune.capacity import Capacity
 from sweeper.tune.coordinator import Coordinator
 from sweeper.tune.escape import Escape
 from sweeper.tune.scheduler import PackScheduler
 from sweeper.tune.searcher import PackSearcher
-from sweeper.tune.session import PackResources
 from sweeper.tune.trainable import PackTrainable, TrialContext
 
 _DAYS = 86400
+_NO_LIMIT = 10**6  # the searcher has a limit of its own, which changes with the cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class PackPlan:
     """How trials are put on devices: members per pack, and what one pack occupies."""
 
     size: int
-    resources: PackResources
+    capacity: Capacity
 
 
 def run_packs(coordinator: Coordinator, context: TrialContext, dataset: Dataset, plan: PackPlan, scratch: str) -> None:
@@ -36,19 +37,19 @@ def run_packs(coordinator: Coordinator, context: TrialContext, dataset: Dataset,
     loses its process returns its members to the coordinator.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.resources.n_packs)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_NO_LIMIT)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(365 * _DAYS)
     os.environ["TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = str(_DAYS)
     trainable = tune.with_resources(
         tune.with_parameters(PackTrainable, context=context, dataset=dataset),
-        {"cpu": plan.resources.cpus, "gpu": plan.resources.gpus},
+        {"cpu": plan.capacity.cpus, "gpu": plan.capacity.gpus},
     )
     while not coordinator.finished:
         tuner = tune.Tuner(
             trainable,
             tune_config=TuneConfig(
-                search_alg=PackSearcher(coordinator, pack_size=plan.size, max_packs=plan.resources.n_packs),
+                search_alg=PackSearcher(coordinator, pack_size=plan.size, max_packs=lambda: plan.capacity.n_packs),
                 scheduler=PackScheduler(coordinator),
                 num_samples=-1,
                 reuse_actors=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -15,10 +16,11 @@ from sweeper.tune.messages import members_to_json
 class PackSearcher(Searcher):
     """Suggests packs until every planned trial has ended.
 
-    ``FINISHED`` is final for Tune, and a pack that loses its process gives its members back: so it is said only when nothing is out.
+    ``max_packs`` is asked each time: a cluster grows and shrinks. ``FINISHED`` is final for Tune, and a pack that loses its process gives
+    its members back: so it is said only when nothing is out.
     """
 
-    def __init__(self, coordinator: Coordinator, *, pack_size: int, max_packs: int) -> None:
+    def __init__(self, coordinator: Coordinator, *, pack_size: int, max_packs: Callable[[], int]) -> None:
         super().__init__()
         self._coordinator = coordinator
         self._pack_size = pack_size
@@ -32,7 +34,7 @@ class PackSearcher(Searcher):
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Take over the limit, so that Tune wraps no limiter of its own around this searcher."""
-        self._max_packs = max_concurrent
+        self._max_packs = lambda: max_concurrent
         return True
 
     @escaping
@@ -40,7 +42,7 @@ class PackSearcher(Searcher):
         """Configuration of the next pack; ``None`` while all members are out; ``Searcher.FINISHED`` at the end."""
         if self._coordinator.finished:
             return Searcher.FINISHED
-        if self._coordinator.n_packs >= self._max_packs:
+        if self._coordinator.n_packs >= self._max_packs():
             return None
         members = self._coordinator.start_pack(trial_id, self._pack_size)
         if members:

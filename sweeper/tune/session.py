@@ -1,4 +1,4 @@
-"""A Ray session for one sweep: started on this machine or joined, and how many packs fit into it side by side."""
+"""A Ray session for one sweep: started on this machine, or a cluster that is joined."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from sweeper.errors import SweeperError
+from sweeper.errors import ClusterError
 from sweeper.interruption import abort
 from sweeper.provenance import available_cores
 
@@ -23,12 +22,10 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 
+from sweeper.tune.cluster import Cluster, joined_cluster
+
 SECONDS_BETWEEN_LOOKS = 0.2
 """How often the processes of a Ray of our own are looked at."""
-
-
-class ClusterError(SweeperError):
-    """A Ray cluster that cannot be started or joined, or that can never run a trial of this sweep."""
 
 
 class ClusterLostError(ClusterError):
@@ -37,17 +34,8 @@ class ClusterLostError(ClusterError):
     exit_code = 1
 
 
-@dataclass(frozen=True, slots=True)
-class PackResources:
-    """What one pack occupies, and how many packs fit into the session side by side."""
-
-    cpus: float
-    gpus: float
-    n_packs: int
-
-
 @contextlib.contextmanager
-def ray_session(address: str | None) -> Iterator[None]:
+def ray_session(address: str | None) -> Iterator[Cluster]:
     """A connection to Ray for the length of the block: to the cluster at ``address`` or in ``RAY_ADDRESS``, else to a Ray of its own.
 
     A Ray of its own asks every client for a token (Ray's default for a local start). Ours lives in the environment of this process and its
@@ -79,7 +67,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     if address is None:
         threading.Thread(target=_watch, args=(done,), name="sweeper-ray-watch", daemon=True).start()
     try:
-        yield
+        yield joined_cluster() if address else Cluster(joined=False)
     finally:
         done.set()
         ray.shutdown()
@@ -97,25 +85,3 @@ def _watch(done: threading.Event) -> None:
             if process.poll() is not None and not done.is_set():
                 abort(ClusterLostError(f"Ray ended under the sweep: its process {name} died (exit status {process.returncode})"))
                 return
-
-
-def pack_resources(cpus: float, gpus: float | Literal["auto"]) -> PackResources:
-    """What a pack gets in the running session. ``auto``: one GPU if the cluster has any, else none.
-
-    Raises:
-        ClusterError: if no node of the cluster can hold one pack.
-    """
-    total = ray.cluster_resources()
-    wanted_gpus = (1.0 if total.get("GPU", 0) else 0.0) if gpus == "auto" else float(gpus)
-    fits = [_packs_on(node["Resources"], cpus, wanted_gpus) for node in ray.nodes() if node["Alive"]]
-    if not sum(fits):
-        raise ClusterError(
-            f"no node can run a trial that wants {cpus:g} CPU and {wanted_gpus:g} GPU: the cluster has "
-            f"{total.get('CPU', 0):g} CPU and {total.get('GPU', 0):g} GPU; lower --cpus-per-trial or --gpus-per-trial"
-        )
-    return PackResources(cpus, wanted_gpus, sum(fits))
-
-
-def _packs_on(resources: dict[str, float], cpus: float, gpus: float) -> int:
-    limits = [resources.get(name, 0.0) / wanted for name, wanted in (("CPU", cpus), ("GPU", gpus)) if wanted > 0]
-    return int(min(limits)) if limits else 0

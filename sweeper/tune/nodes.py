@@ -1,0 +1,115 @@
+"""Whether the other nodes of a cluster can do a sweep's work: they have this sweeper, and they see where its results are kept.
+
+A worker writes checkpoints and predictions itself. On a folder of its own disk they would be lost with the node, and nobody would know.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError, WorkerCrashedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweeper import __version__
+from sweeper.errors import ClusterError
+from sweeper.store import Folder
+
+SECONDS_TO_ANSWER = 120
+"""A node's first worker process imports Ray and PyArrow; on a busy machine that takes a while."""
+
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "9p", "virtiofs", "wekafs", "afs", "pvfs2", "ocfs2"}
+)
+
+_WAY_OUT = (
+    "checkpoints and predictions would be lost with the node that wrote them; set --results to object storage (s3://BUCKET/PREFIX) "
+    "or to a folder that all nodes mount under the same path"
+)
+
+
+def require_shared_results(results: str, nodes: Sequence[dict[str, Any]], *, growing: bool) -> None:
+    """Return if every node but the driver's can be given work whose results belong below ``results``.
+
+    Each is asked to find a file that the driver has just written there. ``growing``: other nodes may join later; while there is none to
+    be asked, the kind of the file system has to answer.
+
+    Raises:
+        ClusterError: naming the first node that cannot, and the way out.
+        StoreError: if the driver itself cannot write there.
+    """
+    folder = absolute(Folder(results))
+    ours = ray.get_runtime_context().get_node_id()
+    others = [node for node in nodes if node["NodeID"] != ours]
+    if not others:
+        if growing and folder.local and not _on_network(Path(folder.uri)):
+            raise ClusterError(f"{results}: this folder is on the head's own disk, and the trials will run on other nodes: {_WAY_OUT}")
+        return
+    name = f".seen-by-all-{uuid.uuid4().hex}"
+    folder.write(name, b"")
+    try:
+        answers = [(node, _ask(node["NodeID"], folder, name)) for node in others]
+        for node, answer in answers:
+            _judge(results, node, answer)
+    finally:
+        folder.delete(name)
+
+
+def absolute(folder: Folder) -> Folder:
+    """The folder under a name that means the same in every working directory."""
+    return Folder(str(Path(folder.uri).absolute())) if folder.local else folder
+
+
+def _ask(node_id: str, folder: Folder, name: str) -> Any:
+    task = ray.remote(_answer).options(
+        num_cpus=0,
+        max_retries=1,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node_id, soft=False),
+        name="sweeper-asks-a-node",
+    )
+    return task.remote(folder, name)
+
+
+def _answer(folder: Folder, name: str) -> tuple[str, bool]:
+    """Runs on the node: its version of sweeper, and whether it sees the file."""
+    return __version__, folder.exists(name)
+
+
+def _judge(results: str, node: dict[str, Any], answer: Any) -> None:
+    host = f"node {node['NodeManagerAddress']}"
+    try:
+        version, sees = ray.get(answer, timeout=SECONDS_TO_ANSWER)
+    except (NodeDiedError, TaskUnschedulableError, WorkerCrashedError):
+        return  # lost while it was asked: nothing will run there
+    except GetTimeoutError as error:
+        raise ClusterError(
+            f"{host} did not answer within {SECONDS_TO_ANSWER} s: look at `ray status`, and at the worker logs of that node"
+        ) from error
+    except RayError as error:
+        reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+        raise ClusterError(
+            f"{host} cannot work for this sweep: {reason}; it needs the same sweeper as the head, and access to {results}"
+        ) from error
+    if version != __version__:
+        raise ClusterError(f"{host} has sweeper {version}, the driver has {__version__}: install the same on all nodes (`ray up` does)")
+    if not sees:
+        raise ClusterError(f"{results}: {host} does not see what the driver writes there: {_WAY_OUT}")
+
+
+def _on_network(path: Path) -> bool:
+    """Whether a path lies on a file system that other machines can mount too. A disk that this machine exports looks like any other."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return False
+    path = path.resolve()
+    best = (-1, "")
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        mount_point, kind = Path(before.split()[4].replace("\\040", " ")), after.split()[0]
+        if path.is_relative_to(mount_point):
+            best = max(best, (len(mount_point.parts), kind), key=lambda entry: entry[0])
+    return best[1] in _NETWORK_FILE_SYSTEMS or best[1].startswith("fuse.")
