@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -15,6 +16,32 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StoreError
 from sweeper.records import TrialState, Value
+
+
+class ReadOnlyJournal(JournalFileBackend):
+    """A journal that is only read: one process owns its writing."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:  # noqa: ARG002
+        """Refuse.
+
+        Raises:
+            StoreError: always.
+        """
+        raise StoreError("the studies of a sweep are read-only here: the sweep alone writes them")
+
+
+def read_only_storage(path: Path) -> JournalStorage:
+    """Optuna's storage on a journal that is there.
+
+    Raises:
+        StoreError: if it cannot be read, or is no journal.
+    """
+    try:
+        return JournalStorage(ReadOnlyJournal(str(path)))
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, IndexError, optuna.exceptions.OptunaError) as error:
+        raise StoreError(f"{path}: not a journal that Optuna can read: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +70,9 @@ def read_journal(path: Path) -> dict[str, tuple[SeenTrial, ...]]:
     """
     if not path.exists():  # Optuna would create it
         return {}
-    try:
-        storage = JournalStorage(JournalFileBackend(str(path)))
-        studies = storage.get_all_studies()
-        return {study.study_name: tuple(map(_seen, storage.get_all_trials(study._study_id, deepcopy=False))) for study in studies}
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, IndexError, optuna.exceptions.OptunaError) as error:
-        raise StoreError(f"{path}: not a journal that Optuna can read: {type(error).__name__}: {error}") from error
+    storage = read_only_storage(path)
+    studies = storage.get_all_studies()
+    return {study.study_name: tuple(map(_seen, storage.get_all_trials(study._study_id, deepcopy=False))) for study in studies}
 
 
 def _seen(trial: FrozenTrial) -> SeenTrial:

@@ -23,7 +23,7 @@ LAYERS = [
     {"sweeper.tune"},
     {"sweeper.sweep", "sweeper.report", "sweeper.progress", "sweeper.failures"},
     {"sweeper.look"},
-    {"sweeper.plan", "sweeper.reproduce", "sweeper.api"},
+    {"sweeper.plan", "sweeper.reproduce", "sweeper.api", "sweeper.dashboard"},
     {"sweeper.cli"},
     {"sweeper.__main__"},
 ]

@@ -6,6 +6,7 @@ import click
 
 from sweeper import __version__
 from sweeper.cli.looking import list_, reproduce, show, status
+from sweeper.cli.plugging import completion, dashboard, schema
 from sweeper.cli.reporting import report
 from sweeper.cli.running import check, resume, run
 
@@ -21,7 +22,7 @@ def cli() -> None:
     """
 
 
-for command in (check, run, resume, status, list_, show, reproduce, report):
+for command in (check, run, resume, status, list_, show, reproduce, report, dashboard, schema, completion):
     cli.add_command(command)
 
 
