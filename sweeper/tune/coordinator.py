@@ -7,6 +7,7 @@ in one piece, and only then does the worker hear a decision.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -18,6 +19,9 @@ from sweeper.store import SweepFolder
 from sweeper.study import Studies, TrialEnd
 from sweeper.tune.messages import Failure, PackReport
 from sweeper.tune.recorder import Recorder
+
+MOST_NODES_LOST = 20
+"""Nodes that a trial may lose before it is taken for the cause."""
 
 OUT_OF_MEMORY_ADVICE = "use a smaller --pack, a smaller training.batch_size, or more memory per trial (--gpus-per-trial)"
 
@@ -111,6 +115,7 @@ class Coordinator:
         self.observer = observer
         self._packs: dict[str, dict[str, _Member]] = {}
         self._alone: set[str] = set()
+        self._nodes_lost: Counter[str] = Counter()
 
     @property
     def finished(self) -> bool:
@@ -175,7 +180,13 @@ class Coordinator:
         return Decision(remove=tuple(left), add=(), empty=not pack)
 
     def lost(self, pack_id: str, failure: Failure) -> None:
-        """Take back the members of a pack whose process died: each is tried again alone, up to ``max_failures`` times."""
+        """Take back the members of a pack whose process died: each is tried again alone, up to ``max_failures`` times.
+
+        A lost node is not held against them: on spot machines it happens to long trials more often than ``max_failures`` allows.
+        """
+        if failure.node_lost and self._spared(pack_id):
+            self.closed(pack_id, failure.error)
+            return
         members = list(self._packs.get(pack_id, {}).values())
         ends = [outcome for member in members if (outcome := self._failed(pack_id, member, failure, device=None))]
         self._leave(pack_id, [member.config.trial_id for member in members], ends)
@@ -183,11 +194,17 @@ class Coordinator:
         ended = {outcome.config.trial_id for outcome in ends}
         self._tell(ends, [(member.config, failure.error) for member in members if member.config.trial_id not in ended])
 
-    def closed(self, pack_id: str) -> None:
-        """Forget a pack that Tune has ended; members it still had go back to be trained again."""
+    def closed(self, pack_id: str, error: str | None = None) -> None:
+        """Forget a pack that Tune has ended, or that ``error`` took; members it still had go back to be trained again."""
         for trial_id, member in self._packs.pop(pack_id, {}).items():
             self._studies.release(trial_id)
-            self.observer.returned(member.config, None)
+            self.observer.returned(member.config, error)
+
+    def _spared(self, pack_id: str) -> bool:
+        """Whether none of a pack's members has lost so many nodes that it must be what kills them."""
+        members = self._packs.get(pack_id, {})
+        self._nodes_lost.update(list(members))
+        return all(self._nodes_lost[trial_id] <= MOST_NODES_LOST for trial_id in members)
 
     def _join(self, pack_id: str, config: TrialConfig) -> None:
         self._packs[pack_id][config.trial_id] = _Member(config, 1 + self._studies.failures(config.trial_id))

@@ -14,11 +14,15 @@ REPORT_KEY = "report"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A member that could not be trained: the first line of the error, its traceback, and whether the device was out of memory."""
+    """A member that could not be trained: the first line of the error, its traceback, and whether the device was out of memory.
+
+    ``node_lost``: its node was preempted or cut off, which is no fault of the trial.
+    """
 
     error: str
     traceback: str
     out_of_memory: bool = False
+    node_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
