@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-FORMATS = ("table", "markdown", "csv", "json", "latex")
+FORMATS = ("table", "markdown", "csv", "json", "latex", "html")
 
-__all__ = ["FORMATS", "report"]
+__all__ = ["FORMATS", "report", "write_plots"]
 
 
 def report(uri: str, *, format: str = "table", by: str = "arm", metric: str | None = None, sweep: str | None = None) -> str:  # noqa: A002
@@ -22,10 +23,14 @@ def report(uri: str, *, format: str = "table", by: str = "arm", metric: str | No
     from sweeper.space.wording import nearest, shown
 
     from .measure import ReportError
-    from .summarize import summarize
+    from .summarize import read_and_summarize, summarize
 
     if format not in FORMATS:
         raise ReportError(f"--format: unknown format {shown(format)}; {nearest(format, FORMATS)}")
+    if format == "html":
+        from .html import as_html
+
+        return as_html(read_and_summarize(uri, by, metric, sweep))
     found = summarize(uri, by=by, metric=metric, sweep=sweep)
     if format in ("csv", "json"):
         from .exports import as_csv, as_json
@@ -36,3 +41,15 @@ def report(uri: str, *, format: str = "table", by: str = "arm", metric: str | No
 
     draw: Callable[..., str] = {"table": as_table, "markdown": as_markdown, "latex": as_latex}[format]
     return draw(lay_out(found))
+
+
+def write_plots(uri: str, directory: str | Path, *, sweep: str | None = None) -> list[Path]:
+    """Write pictures of the sweeps below ``uri`` as PNG and SVG into ``directory``, and say where each lies.
+
+    Raises:
+        StoreError: if there is no sweep, or a file cannot be written.
+        ReportError: for an unknown sweep.
+    """
+    from .plots import write_plots as write
+
+    return write(uri, directory, sweep=sweep)

@@ -8,10 +8,11 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """``level`` 1 opens a sweep, 2 a section of it."""
+    """``level`` 1 opens a sweep, 2 a section of it; ``name`` is what a page finds a section by."""
 
     text: str
     level: int = 2
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

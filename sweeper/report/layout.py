@@ -23,15 +23,21 @@ SCORES = (
 
 def lay_out(report: Report) -> Document:
     """The whole report; several sweeps are listed first, then follow one after another."""
-    blocks: list[Block] = []
-    if len(report.sweeps) > 1:
-        blocks += [Heading(f"{len(report.sweeps)} sweeps", 1), _sweeps(report.sweeps)]
-    for summary in report.sweeps:
-        blocks += _lay_out_sweep(summary)
-    return tuple(blocks)
+    listed = list_sweeps(report.sweeps) if len(report.sweeps) > 1 else ()
+    return (*listed, *(block for summary in report.sweeps for block in lay_out_sweep(summary)))
 
 
-def _lay_out_sweep(summary: Summary) -> Iterator[Block]:
+def list_sweeps(summaries: Sequence[Summary]) -> Document:
+    """One line per sweep, with its verdict."""
+    return (Heading(f"{len(summaries)} sweeps", 1), _sweeps(summaries))
+
+
+def lay_out_sweep(summary: Summary) -> Document:
+    """One sweep, the verdict first."""
+    return tuple(_parts(summary))
+
+
+def _parts(summary: Summary) -> Iterator[Block]:
     measure = find_measure(summary.metric)
     yield Heading(summary.sweep, 1)
     yield Sentence(summary.verdict.sentence, "verdict")
@@ -43,7 +49,7 @@ def _lay_out_sweep(summary: Summary) -> Iterator[Block]:
     if summary.groups:
         yield Heading(f"Search trials by {summary.by}")
         yield _groups(summary, measure)
-    yield Heading("Search: the best trial of each arm")
+    yield Heading("Search: the best trial of each arm", name="search")
     yield _search(summary.arms, measure)
     yield Heading("Where the budget went: search")
     yield _budget("search", [(arm.arm, arm.search) for arm in summary.arms])

@@ -25,10 +25,15 @@ def summarize(uri: str, *, by: str = "arm", metric: str | None = None, sweep: st
         StoreError: if there is no sweep.
         ReportError: for an unknown grouping, metric or sweep.
     """
+    return Report(FORMAT_VERSION, tuple(summary for _, summary in read_and_summarize(uri, by, metric, sweep)))
+
+
+def read_and_summarize(uri: str, by: str, metric: str | None, sweep: str | None) -> list[tuple[StoredSweep, Summary]]:
+    """As :func:`summarize`, each sweep with what was read of it."""
     measure = find_measure(metric) if metric is not None else None
     stored = [read_sweep(folder) for folder in choose_sweeps(uri, sweep)]
     check_grouping(by, tuple(dict.fromkeys(name for each in stored for name in each.parameters)))
-    return Report(FORMAT_VERSION, tuple(summarize_sweep(each, by, measure or default_measure(each)) for each in stored))
+    return [(each, summarize_sweep(each, by, measure or default_measure(each))) for each in stored]
 
 
 def default_measure(sweep: StoredSweep) -> Measure:
@@ -71,9 +76,14 @@ def _per_class(sweep: StoredSweep) -> tuple[dict[str, dict[str, float]], list[st
     if sweep.rows(Phase.CONFIRM).empty:
         return {}, [], 0
     table = sweep.folder.read_predictions()
-    classes = _part(sweep.provenance, "dataset").get("classes")
-    recalls = accuracy_per_class(table.frame, classes if isinstance(classes, list) else [])
+    recalls = accuracy_per_class(table.frame, class_names(sweep))
     return recalls, skipped_files(sweep.folder, table), len(table.skipped)
+
+
+def class_names(sweep: StoredSweep) -> list[str]:
+    """Names of the classes in the order of their labels; empty where they are not known."""
+    classes = _part(sweep.provenance, "dataset").get("classes")
+    return [printable(str(name)) for name in classes] if isinstance(classes, list) else []
 
 
 def _reference(sweep: StoredSweep, arms: tuple[ArmSummary, ...], comparison: Comparison | None) -> Reference | None:

@@ -30,7 +30,7 @@ def as_table(document: Document) -> str:
 
 def _print(console: Console, block: Block) -> None:
     match block:
-        case Heading(text, level):
+        case Heading(text, level, _):
             console.print(Text(f"\n{text}"))
             console.print(Text(("=" if level == 1 else "-") * min(cell_len(text), WIDTH)))
         case Sentence(text, role):
@@ -62,7 +62,7 @@ def as_markdown(document: Document) -> str:
 
 def _markdown(block: Block) -> str:
     match block:
-        case Heading(text, level):
+        case Heading(text, level, _):
             return f"{'#' * (level + 1)} {_as_markdown_text(text)}"
         case Sentence(text, "verdict"):
             return f"**{_as_markdown_text(text)}**"
@@ -107,7 +107,7 @@ def as_latex(document: Document) -> str:
 
 def _latex(block: Block) -> str:
     match block:
-        case Heading(text, level):
+        case Heading(text, level, _):
             return f"\\{'sub' * (level - 1)}section*{{{_escape(text, _LATEX)}}}"
         case Sentence(text, "verdict"):
             return f"\\textbf{{{_escape(text, _LATEX)}}}"

@@ -178,3 +178,74 @@ def searched(results: Path, sweep_id: str = "focal-20260102-030405", space: str 
     builder.trial("focal", 2, [0.25, 0.3], state=pruned, learning_rate=0.005, gamma=3.0)
     builder.trial("focal", 3, [0.2], state=pruned, learning_rate=0.0007, gamma=4.5)
     return builder
+
+
+LARGE_SPACE = """
+name: focal
+dataset: {{name: parquet, data_dir: images, validation: 5000}}
+training: {{epochs: {epochs}}}
+parameters:
+  loss: {{choices: [l1, cross_entropy, focal]}}
+  gamma: {{low: 0.0, high: 5.0, when: {{loss: focal}}}}
+  learning_rate: {{low: 1e-4, high: 1.0, log: true}}
+  step_size: {{type: int, low: 2, high: 15}}
+  step_gamma: {{low: 0.1, high: 0.9}}
+compare: {{arms: loss, trials_per_arm: {trials}, seeds: {seeds}}}
+search: {{pruner: {{name: successive_halving, min_resource: 1, reduction_factor: 3}}}}
+"""
+ARMS = {"l1": (0.36, 0.5), "cross_entropy": (0.60, 0.02), "focal": (0.595, 0.05)}
+"""What each arm reaches at its best learning rate, and that rate."""
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+def plausible(
+    results: Path, *, trials: int, epochs: int, seeds: int, images: int = 0, sweep_id: str = "focal-20260102-030405"
+) -> SweepFolder:
+    """A finished sweep of three arms with curves that rise and level off, a third of the trials complete, the others pruned.
+
+    ``images``: how many test images (and half as many validation images) have logits; 0 for none.
+    """
+    provenance = {**PROVENANCE, "dataset": {"name": "parquet", "classes": CLASSES}}
+    builder = SweepBuilder(results, sweep_id, LARGE_SPACE.format(trials=trials, epochs=epochs, seeds=seeds), provenance)
+    rng = np.random.default_rng(7)
+    for arm, (top, best_rate) in ARMS.items():
+        configurations = []
+        for number in range(trials):
+            rate = float(10 ** rng.uniform(-4, 0))
+            extra = {"gamma": float(rng.uniform(0, 5))} if arm == "focal" else {}
+            chosen = {"learning_rate": rate, "step_size": int(rng.integers(2, 16)), "step_gamma": float(rng.uniform(0.1, 0.9)), **extra}
+            end = 0.1 + (top - 0.1) * math.exp(-0.25 * math.log(rate / best_rate) ** 2) - 0.01 * extra.get("gamma", 0.0)
+            pruned = number % 3 != 0
+            n_epochs = int(rng.integers(1, max(epochs // 2, 2))) if pruned else epochs
+            curve = _curve(rng, end, epochs)[:n_epochs]
+            builder.trial(arm, number, curve, state=TrialState.PRUNED if pruned else TrialState.COMPLETE, **chosen)
+            configurations.append((-1.0 if pruned else curve[-1], chosen))
+        chosen = max(configurations, key=lambda entry: entry[0])[1]
+        for number in range(seeds):
+            _confirm(builder, rng, arm, number, _curve(rng, top, epochs), images, chosen)
+    return builder.done()
+
+
+def _curve(rng: np.random.Generator, end: float, epochs: int) -> list[float]:
+    steps = np.arange(1, epochs + 1)
+    rising = 0.1 + (end - 0.1) * (1 - np.exp(-4 * steps / epochs)) / (1 - np.exp(-4))
+    return [float(value) for value in np.clip(rising + rng.normal(0, 0.006, epochs), 0.02, 0.98)]
+
+
+def _confirm(
+    builder: SweepBuilder, rng: np.random.Generator, arm: str, number: int, curve: list[float], images: int, chosen: dict[str, object]
+) -> None:
+    seed = 1000 + number
+    if not images:
+        builder.trial(arm, number, curve, phase=Phase.CONFIRM, seed=seed, test=_test_metrics(curve[-1] - 0.003), **chosen)
+        return
+    parts = []
+    for split, n_images in (("validation", images // 2), ("test", images)):
+        labels = np.arange(n_images) % len(CLASSES)
+        logits = rng.normal(size=(n_images, len(CLASSES)))
+        logits[np.arange(n_images), labels] += 4.5 * curve[-1] - 1
+        logits[np.arange(n_images), (labels + 2) % len(CLASSES)] += 0.6 * (labels % 2)
+        parts.append(Predictions(split, np.arange(n_images), labels, (1.6 * logits).astype(np.float16).astype(np.float32)))
+    test = _measure(*parts)
+    config = builder.trial(arm, number, curve, phase=Phase.CONFIRM, seed=seed, test=test, **chosen)
+    builder.folder.write_predictions(config, parts)

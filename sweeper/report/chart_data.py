@@ -1,0 +1,159 @@
+"""The numbers behind every chart, in tidy tables, the same for the pictures and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sweeper import metrics
+from sweeper.records import Phase, TrialState
+from sweeper.space import FloatRange, IntRange
+from sweeper.space.wording import printable
+
+from .measure import Measure
+from .reading import StoredSweep
+from .search import final_values
+from .summary import Summary
+
+THIN_CURVES = 60
+"""Most curves of unchosen search trials that are drawn per arm, spread evenly over their numbers: more only make ink."""
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B59F00")
+"""Okabe and Ito 2008, readable with any colour vision; their yellow darkened and black left out, to be seen on white and on black."""
+
+
+@dataclass(frozen=True, slots=True)
+class TunedParameter:
+    """A number that a space searches: on which scale, whether in whole numbers, and in which arms."""
+
+    name: str
+    is_log: bool
+    is_whole: bool
+    arms: tuple[str, ...]
+
+
+def colour_of(arms: tuple[str, ...]) -> dict[str, str]:
+    """The colour of each arm, everywhere: by its place in the space, from the first again after seven."""
+    return {arm: COLOURS[index % len(COLOURS)] for index, arm in enumerate(arms)}
+
+
+def epoch_curves(sweep: StoredSweep, summary: Summary) -> pd.DataFrame:
+    """Epoch rows of the curves to draw, with their ``role``: chosen (the best of an arm's search), confirm, or thin (some of the rest)."""
+    chosen = {arm.best.trial for arm in summary.arms if arm.best is not None}
+    roles: dict[str, str] = dict.fromkeys(chosen, "chosen")
+    for arm in sweep.arms:
+        roles |= dict.fromkeys(sweep.rows(Phase.CONFIRM, arm)["trial"], "confirm")
+        rest = sweep.rows(Phase.SEARCH, arm)["trial"]
+        rest = rest[~rest.isin(chosen)]
+        roles |= dict.fromkeys(rest.iloc[np.unique(np.linspace(0, len(rest) - 1, min(len(rest), THIN_CURVES)).astype(int))], "thin")
+    epochs = sweep.folder.read_epochs().frame
+    epochs = epochs[epochs["trial"].isin(list(roles))]
+    trials = epochs["trial"].map(printable)
+    kept = epochs.assign(arm=epochs["arm"].map(printable), trial=trials, role=trials.map(roles))
+    return kept.dropna(subset=["role"]).sort_values(["arm", "trial", "epoch"], kind="stable").reset_index(drop=True)
+
+
+def confirm_bands(curves: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Mean and standard deviation over the seeds of the confirm phase, by arm and epoch."""
+    by_epoch = curves[curves["role"] == "confirm"].groupby(["arm", "epoch"], sort=True)[column]
+    return pd.DataFrame({"mean": by_epoch.mean(), "std": by_epoch.std().fillna(0.0), "count": by_epoch.count()}).reset_index()
+
+
+def best_so_far(sweep: StoredSweep, measure: Measure) -> pd.DataFrame:
+    """For each arm the best final value of its complete search trials so far against the epochs spent so far, by trial number.
+
+    Every trial costs its epochs, whatever its end.
+    """
+    parts = []
+    for arm in sweep.arms:
+        rows = sweep.rows(Phase.SEARCH, arm)
+        values = final_values(sweep, rows, measure)
+        best = (values.cummax() if measure.maximize else values.cummin()).ffill()
+        parts.append(pd.DataFrame({"arm": arm, "trial": rows["trial"], "spent": rows["epochs"].fillna(0).cumsum(), "best": best}))
+    return (
+        pd.concat(parts).dropna(subset=["best"]).reset_index(drop=True)
+        if parts
+        else pd.DataFrame(columns=["arm", "trial", "spent", "best"])
+    )
+
+
+def tuned_parameters(sweep: StoredSweep) -> list[TunedParameter]:
+    """The numeric parameters that some arm searches, those of most arms first."""
+    found: dict[str, TunedParameter] = {}
+    for arm in sweep.space.arms if sweep.space else ():
+        for definition in sweep.space.definitions(arm) if sweep.space else ():
+            parameter, name = definition.parameter, definition.name
+            if isinstance(parameter, FloatRange | IntRange) and name in sweep.parameters:
+                arms = (*(found[name].arms if name in found else ()), arm.name)
+                found[name] = TunedParameter(name, parameter.log, isinstance(parameter, IntRange), arms)
+    return sorted(found.values(), key=lambda each: -len(each.arms))
+
+
+def parameter_points(sweep: StoredSweep, measure: Measure, parameter: str) -> pd.DataFrame:
+    """One point per search trial that has the parameter: its value, the metric at its last epoch, its state, and how long it trained."""
+    rows = sweep.rows(Phase.SEARCH)
+    points = pd.DataFrame(
+        {
+            "arm": rows["arm"],
+            "trial": rows["trial"],
+            "parameter": rows[f"param_{parameter}"].astype(float),
+            "value": rows[f"last_{measure.val_column}"].astype(float),
+            "state": rows["state"],
+            "epochs": rows["epochs"],
+        }
+    )
+    return points.replace([np.inf, -np.inf], np.nan).dropna(subset=["parameter", "value"]).reset_index(drop=True)
+
+
+def complete_configurations(sweep: StoredSweep, measure: Measure, parameters: list[TunedParameter]) -> pd.DataFrame:
+    """One row per complete search trial: arm, trial, its tuned parameters (missing where it has none) and its final value."""
+    rows = sweep.rows(Phase.SEARCH)
+    columns = {each.name: rows[f"param_{each.name}"].astype(float) for each in parameters}
+    table = pd.DataFrame({"arm": rows["arm"], "trial": rows["trial"], **columns, "value": final_values(sweep, rows, measure)})
+    return table[rows["state"] == str(TrialState.COMPLETE)].dropna(subset=["value"]).reset_index(drop=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TestLogits:
+    """Logits of one confirm trial on the test split, with the temperature that its validation split asks for."""
+
+    __test__ = False  # not a test class, whatever pytest reads into the name
+
+    arm: str
+    logits: np.ndarray[Any, np.dtype[np.float32]]
+    labels: np.ndarray[Any, np.dtype[np.int64]]
+    temperature: float | None
+
+
+def test_logits(sweep: StoredSweep, predictions: pd.DataFrame) -> Iterator[TestLogits]:
+    """The stored logits of each complete confirm trial."""
+    names = sorted((name for name in predictions.columns if name.startswith("logit_")), key=lambda name: int(name.removeprefix("logit_")))
+    complete = sweep.rows(Phase.CONFIRM)
+    complete = complete[complete["state"] == str(TrialState.COMPLETE)]
+    temperatures: Mapping[str, float] = dict(zip(complete["trial"], complete["temperature"].astype(float), strict=True))
+    for trial, rows in predictions[predictions["split"] == "test"].groupby("trial", sort=True, observed=True):
+        name = printable(str(trial))
+        labels = rows["label"].to_numpy(dtype=np.int64)
+        if name not in temperatures or not len(labels) or labels.min() < 0 or labels.max() >= len(names):
+            continue
+        temperature = temperatures[name] if np.isfinite(temperatures[name]) else None
+        yield TestLogits(printable(str(rows["arm"].iloc[0])), rows[names].to_numpy(dtype=np.float32), labels, temperature)
+
+
+test_logits.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest reads into the name
+
+
+def pooled_reliability(trials: list[TestLogits], *, scaled: bool) -> metrics.Reliability:
+    """Reliability over all images of all seeds of one arm, raw or with the logits divided by each trial's temperature."""
+    logits = np.concatenate([trial.logits / (trial.temperature if scaled and trial.temperature else 1.0) for trial in trials])
+    return metrics.reliability(logits, np.concatenate([trial.labels for trial in trials]))
+
+
+def pooled_confusion(trials: list[TestLogits]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Share of the images of each true class (row) that were given each class (column), over all seeds."""
+    counts = np.sum([metrics.confusion_matrix(trial.logits, trial.labels) for trial in trials], axis=0)
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), dtype=np.float64)
