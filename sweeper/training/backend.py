@@ -12,14 +12,14 @@ from sweeper.training.model import ConvNet
 
 
 class Network(Protocol):
-    """The fused model of some members; it keeps what :meth:`backward` needs of the latest :meth:`forward`."""
+    """The fused model of some members, on weights that others may change; it keeps what backward needs of the latest forward."""
 
-    def forward(self, weights: Float[Tensor, "member weight"], images: Tensor, n_images: int) -> Float[Tensor, "member batch cls"]:
+    def forward(self, images: Tensor, n_images: int) -> Float[Tensor, "member batch cls"]:
         """Raw logits of every member, without a graph; ``images`` as the backend's ``cut`` made them, ``n_images`` in each stream."""
         ...
 
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
-        """Gradient of every weight, from that of the logits."""
+        """Gradient of every weight, from that of the logits; good until the next call, which may use its memory again."""
         ...
 
 
@@ -45,6 +45,6 @@ class Backend(Protocol):
         """
         ...
 
-    def network(self, net: ConvNet, streams: Sequence[int]) -> Network:
-        """A fused model with a member for each entry of ``streams``, the row of the batches that it reads."""
+    def network(self, net: ConvNet, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> Network:
+        """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""
         ...

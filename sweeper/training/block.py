@@ -61,7 +61,7 @@ class Block:
         self._weights = torch.stack([member.weights for member in members])
         self._device = self._weights.device
         self._streams = torch.tensor(streams, device=self._device) if len(set(streams)) > 1 else None
-        self._network = backend.network(net, streams)
+        self._network = backend.network(net, self._weights, streams)
         self._criterion = Criterion([member.loss for member in members], reduction, net.n_classes, self._device)
 
     def begin(self) -> None:
@@ -72,20 +72,20 @@ class Block:
             "momentum": self._column([float(member.config.parameters["momentum"]) for member in self._members]),
             "weight_decay": self._column([float(member.config.parameters["weight_decay"]) for member in self._members]),
         }
-        self._loss_sum = torch.zeros(len(self._members), dtype=torch.float64, device=self._device)
-        self._n_right = torch.zeros(len(self._members), dtype=torch.float64, device=self._device)
-        self._n_images = 0
+        self._losses: list[Float[Tensor, " member"]] = []
+        self._n_right: list[Int[Tensor, " member"]] = []
+        self._n_images: list[int] = []
 
     @torch.no_grad()
     def step(self, batch: Batch) -> None:
         """One optimiser step of every member."""
         labels = self._rows(batch.labels)
-        logits = self._network.forward(self._weights, batch.images, labels.shape[1])
+        logits = self._network.forward(batch.images, labels.shape[1])
         losses, gradient = self._criterion.loss_and_gradient(logits, labels)
         sgd_step_(self._weights, self._velocity, self._network.backward(gradient), **self._rates)
-        self._loss_sum += losses.double() * labels.shape[1]
-        self._n_right += (logits.argmax(-1) == labels).sum(1)
-        self._n_images += labels.shape[1]
+        self._losses.append(losses)
+        self._n_right.append((logits.contiguous().argmax(-1) == labels).sum(1))
+        self._n_images.append(labels.shape[1])
 
     def finish(self) -> dict[str, Float[Tensor, " 2"]]:
         """Loss and accuracy over the epoch by trial; each member gets its trained weights back, or its failure."""
@@ -93,12 +93,14 @@ class Block:
             member.failure = self._criterion.failures.get(row)
             member.weights, member.velocity = self._weights[row].clone(), self._velocity[row].clone()
             member.epochs += 1
-        return self._by_trial(torch.stack([self._loss_sum, self._n_right], 1) / self._n_images)
+        weights = torch.tensor(self._n_images, dtype=torch.float64, device=self._device) / sum(self._n_images)
+        loss = torch.stack(self._losses, 1).double() @ weights
+        return self._by_trial(torch.stack([loss, torch.stack(self._n_right, 1).sum(1) / sum(self._n_images)], 1))
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> Float[Tensor, "member batch cls"]:
         """Raw logits of every member."""
-        return self._network.forward(self._weights, batch.images, batch.labels.shape[1])
+        return self._network.forward(batch.images, batch.labels.shape[1])
 
     @torch.no_grad()
     def evaluate(self, logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "stream image"]) -> dict[str, Float[Tensor, " 5"]]:

@@ -36,31 +36,28 @@ class Grouped:
             cut = crop_and_flip(cut.flatten(0, 1), offsets.flatten(0, 1), flips.flatten()).view(cut.shape)
         return torch.addcmul(self._shift, cut.float(), self._scale).movedim(-1, -3)
 
-    def network(self, net: ConvNet, streams: Sequence[int]) -> GroupedNetwork:
-        """A fused model with a member for each entry of ``streams``, the row of the batches that it reads."""
+    def network(self, net: ConvNet, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> GroupedNetwork:
+        """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""
         rows = torch.tensor(streams, device=self._shift.device) if len(set(streams)) > 1 else None
-        return GroupedNetwork(net, rows)
+        return GroupedNetwork(net, weights, rows)
 
 
 class GroupedNetwork:
     """Members as groups of one convolution; ``streams`` is ``None`` when all of them read the only row of each batch."""
 
-    def __init__(self, net: ConvNet, streams: Int[Tensor, " member"] | None) -> None:
-        self._net = net
+    def __init__(self, net: ConvNet, weights: Float[Tensor, "member weight"], streams: Int[Tensor, " member"] | None) -> None:
+        self._tensors = {name: tensor.requires_grad_() for name, tensor in net.split(weights.detach()).items()}
         self._streams = streams
-        self._tensors: dict[str, Tensor] = {}
         self._logits = torch.empty(0)
 
     @torch.enable_grad()
-    def forward(
-        self, weights: Float[Tensor, "member weight"], images: Float[Tensor, "stream batch channel height width"], n_images: int
-    ) -> Float[Tensor, "member batch cls"]:
+    def forward(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:
         """Raw logits of every member.
 
         On one stream the first convolution of all members is one ordinary convolution with 4K output channels.
         """
-        tensors = {name: tensor.requires_grad_() for name, tensor in self._net.split(weights.detach()).items()}
-        n_members = len(weights)
+        tensors = self._tensors
+        n_members = len(tensors["fc1.bias"])
         if self._streams is None:
             x, groups = images[0], 1
         else:
@@ -73,7 +70,7 @@ class GroupedNetwork:
         rows = x.reshape(n_images, n_members, -1).transpose(0, 1)
         hidden = F.relu(torch.baddbmm(tensors["fc1.bias"][:, None], rows, tensors["fc1.weight"].transpose(1, 2)))
         logits = torch.baddbmm(tensors["fc2.bias"][:, None], hidden, tensors["fc2.weight"].transpose(1, 2))
-        self._tensors, self._logits = tensors, logits
+        self._logits = logits
         return logits.detach()
 
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:

@@ -45,6 +45,7 @@ that the stores of one loop do not overlap."""
 OPTIONS: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "boundscheck": False}
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+Rows: TypeAlias = npt.NDArray[np.float32]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Quad: TypeAlias = tuple[np.float32, np.float32, np.float32, np.float32]
 """Something of each of the 2 × 2 outputs of a pooling window: top left, top right, bottom left, bottom right."""
@@ -138,22 +139,19 @@ def correlate(x: Floats, at: int, row: int, gradients: Quad, sums: Floats, to: i
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """Both convolutions of one member for one image size. Each kernel works on the blocks ``start`` to ``stop`` - 1.
+    """Both convolutions for one image size, on the units ``start`` to ``stop`` - 1: block × members + member.
 
-    Arrays are flat: ``images`` [block, 3, height, width, lane]; ``weights`` the member's row; ``hidden``, its gradient and ``which1``
-    [block, 4, h1, w1, lane]; ``features`` and their gradient [8 · h2 · w2, block, lane], a matrix with a column for each image;
-    ``which2`` [block, 8, h2, w2, lane]; ``sums`` [block, N_CONV_WEIGHTS, lane], the weights' gradients, to be summed over blocks and
-    lanes and put into ``SUMS_ORDER``.
+    A block's members come one after the other, while its images are in the cache. ``images`` [block, 3, height, width, lane],
+    ``hidden`` and ``which1`` [block, member, 4, h1, w1, lane], ``which2`` [block, member, 8, h2, w2, lane] and ``sums`` [member, block,
+    N_CONV_WEIGHTS, lane] are flat, as are ``features`` and their gradient [member, 8 · h2 · w2, block, lane]: a matrix for each member,
+    with a column for each image. ``rows`` [member, weight] are the weights. ``sums`` are the weights' gradients, to be summed over
+    blocks and lanes and put into ``SUMS_ORDER``.
     """
 
-    convolve1: Callable[..., None]
-    """``(start, stop, images, weights, hidden, which1)``"""
-    convolve2: Callable[..., None]
-    """``(start, stop, n_blocks, hidden, weights, features, which2)``"""
-    backward2: Callable[..., None]
-    """``(start, stop, n_blocks, hidden, weights, feature_gradient, which2, sums, hidden_gradient)``: sets the last two"""
-    backward1: Callable[..., None]
-    """``(start, stop, images, hidden_gradient, which1, sums)``: adds to ``sums``"""
+    forward: Callable[..., None]
+    """``(start, stop, n_blocks, images, rows, hidden, which1, features, which2)``: sets the last four"""
+    backward: Callable[..., None]
+    """``(start, stop, n_blocks, images, rows, hidden, which1, feature_gradient, which2, sums)``: sets the last"""
 
 
 @cache
@@ -163,13 +161,27 @@ def compile_kernels(height: int, width: int) -> Kernels:  # noqa: PLR0915 - four
     h2, w2 = (h1 - 2) // 2, (w1 - 2) // 2
     row0, row1, row2 = width * LANES, w1 * LANES, (2 * w2 + 4) * LANES
     plane0, plane1 = height * row0, h1 * row1
-    n_images, n_hidden, n_which, n_sums = 3 * plane0, 4 * plane1, 8 * h2 * w2 * LANES, N_CONV_WEIGHTS * LANES
+    n_images, n_hidden, n_sums = 3 * plane0, 4 * plane1, N_CONV_WEIGHTS * LANES
+    n_features, n_which = 8 * h2 * w2, 8 * h2 * w2 * LANES
 
-    def convolve1(start: int, stop: int, images: Floats, weights: Floats, hidden: Floats, which1: Bytes) -> None:
-        for block in range(start, stop):
+    def forward(
+        start: int,
+        stop: int,
+        n_blocks: int,
+        images: Floats,
+        rows: Rows,
+        hidden: Floats,
+        which1: Bytes,
+        features: Floats,
+        which2: Bytes,
+    ) -> None:
+        stride = n_blocks * LANES
+        for unit in range(start, stop):
+            block, member = unit // len(rows), unit % len(rows)
+            weights = rows[member]
             x = images[block * n_images : (block + 1) * n_images]
-            out = hidden[block * n_hidden : (block + 1) * n_hidden]
-            which = which1[block * n_hidden : (block + 1) * n_hidden]
+            out = hidden[unit * n_hidden : (unit + 1) * n_hidden]
+            which = which1[unit * n_hidden : (unit + 1) * n_hidden]
             for i in range(h1):
                 for c in range(4):
                     bias = weights[CONV1_BIAS + c]
@@ -185,12 +197,9 @@ def compile_kernels(height: int, width: int) -> Kernels:  # noqa: PLR0915 - four
                                 a0 + a1 + a2 + bias, b0 + b1 + b2 + bias, c0 + c1 + c2 + bias, d0 + d1 + d2 + bias
                             )
 
-    def convolve2(start: int, stop: int, n_blocks: int, hidden: Floats, weights: Floats, features: Floats, which2: Bytes) -> None:
-        stride = n_blocks * LANES
-        for block in range(start, stop):
-            x = hidden[block * n_hidden : (block + 1) * n_hidden]
-            out = features[block * LANES :]
-            which = which2[block * n_which : (block + 1) * n_which]
+            x = out
+            out = features[member * n_features * stride + block * LANES :]
+            which = which2[unit * n_which : (unit + 1) * n_which]
             for i in range(h2):  # outside of the channels, so that the rows of x that they share stay in the cache
                 for c in range(8):
                     bias = weights[CONV2_BIAS + c]
@@ -211,31 +220,33 @@ def compile_kernels(height: int, width: int) -> Kernels:  # noqa: PLR0915 - four
                                 (d0 + d1) + (d2 + d3) + bias,
                             )
 
-    def backward2(
+    def backward(
         start: int,
         stop: int,
         n_blocks: int,
+        images: Floats,
+        rows: Rows,
         hidden: Floats,
-        weights: Floats,
+        which1: Bytes,
         feature_gradient: Floats,
         which2: Bytes,
         sums: Floats,
-        hidden_gradient: Floats,
     ) -> None:
         stride = n_blocks * LANES
         # gradients of one channel's outputs with a border of two zeros, over which the kernel turned around gives those of the input
         outputs = np.zeros((2 * h2 + 4) * row2, np.float32)
         turned = np.empty(8 * 36, np.float32)
-        for tap in range(8 * 36):
-            turned[tap] = weights[CONV2_WEIGHT + tap + 8 - 2 * (tap % 9)]
-        for block in range(start, stop):
-            x = hidden[block * n_hidden : (block + 1) * n_hidden]
-            gradient = feature_gradient[block * LANES :]
-            which = which2[block * n_which : (block + 1) * n_which]
-            own = sums[block * n_sums : (block + 1) * n_sums]
-            out = hidden_gradient[block * n_hidden : (block + 1) * n_hidden]
+        hidden_gradient = np.empty(n_hidden, np.float32)
+        for unit in range(start, stop):
+            block, member = unit // len(rows), unit % len(rows)
+            for tap in range(8 * 36):
+                turned[tap] = rows[member, CONV2_WEIGHT + tap + 8 - 2 * (tap % 9)]
+            x = hidden[unit * n_hidden : (unit + 1) * n_hidden]
+            gradient = feature_gradient[member * n_features * stride + block * LANES :]
+            which = which2[unit * n_which : (unit + 1) * n_which]
+            own = sums[(member * n_blocks + block) * n_sums : (member * n_blocks + block + 1) * n_sums]
             own[:] = 0
-            out[:] = 0
+            hidden_gradient[:] = 0
             for c in range(8):
                 for i in range(h2):
                     for j in range(w2):
@@ -266,17 +277,13 @@ def compile_kernels(height: int, width: int) -> Kernels:  # noqa: PLR0915 - four
                             at = c_in * plane1 + 2 * i * row1 + 2 * j * LANES
                             for lane in range(LANES):
                                 a, b, d, e = convolved(outputs, corner + lane, row2, turned, c * 36 + c_in * 9)
-                                out[at + lane] += a
-                                out[at + LANES + lane] += b
-                                out[at + row1 + lane] += d
-                                out[at + row1 + LANES + lane] += e
+                                hidden_gradient[at + lane] += a
+                                hidden_gradient[at + LANES + lane] += b
+                                hidden_gradient[at + row1 + lane] += d
+                                hidden_gradient[at + row1 + LANES + lane] += e
 
-    def backward1(start: int, stop: int, images: Floats, hidden_gradient: Floats, which1: Bytes, sums: Floats) -> None:
-        for block in range(start, stop):
             x = images[block * n_images : (block + 1) * n_images]
-            gradient = hidden_gradient[block * n_hidden : (block + 1) * n_hidden]
-            which = which1[block * n_hidden : (block + 1) * n_hidden]
-            own = sums[block * n_sums : (block + 1) * n_sums]
+            which = which1[unit * n_hidden : (unit + 1) * n_hidden]
             for c in range(4):
                 to = c * 28 * LANES
                 for i in range(h1):
@@ -284,18 +291,14 @@ def compile_kernels(height: int, width: int) -> Kernels:  # noqa: PLR0915 - four
                         corner = 2 * i * row0 + 2 * j * LANES
                         at = c * plane1 + i * row1 + j * LANES
                         for lane in range(LANES):
-                            g = unpooled(gradient[at + lane], which[at + lane])
+                            g = unpooled(hidden_gradient[at + lane], which[at + lane])
                             correlate(x, corner + lane, row0, g, own, to + lane)
                             correlate(x, corner + plane0 + lane, row0, g, own, to + 9 * LANES + lane)
                             correlate(x, corner + 2 * plane0 + lane, row0, g, own, to + 18 * LANES + lane)
                             own[to + 27 * LANES + lane] += (g[0] + g[1]) + (g[2] + g[3])
 
-    return Kernels(
-        compiled(convolve1, "void(i8, i8, f4[::1], f4[::1], f4[::1], u1[::1])"),
-        compiled(convolve2, "void(i8, i8, i8, f4[::1], f4[::1], f4[::1], u1[::1])"),
-        compiled(backward2, "void(i8, i8, i8, f4[::1], f4[::1], f4[::1], u1[::1], f4[::1], f4[::1])"),
-        compiled(backward1, "void(i8, i8, f4[::1], f4[::1], u1[::1], f4[::1])"),
-    )
+    arrays = "f4[::1], f4[:, ::1], f4[::1], u1[::1], f4[::1], u1[::1]"
+    return Kernels(compiled(forward, f"void(i8, i8, i8, {arrays})"), compiled(backward, f"void(i8, i8, i8, {arrays}, f4[::1])"))
 
 
 @cache

@@ -7,7 +7,7 @@ kernels already run near the core's peak, and one after the other they find thei
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -52,14 +52,12 @@ class Lanes:
             self._memory = np.empty(size, np.float32)
         out = self._memory[:size]
         pixels, index, corners, mirrored = (array.contiguous().numpy() for array in (images.view(-1), chosen[0], offsets[0], flips[0]))
-        in_threads(
-            lambda _, start, stop: self._cut(start, stop, height, width, pixels, index, corners, mirrored, self._levels, out), n_blocks
-        )
+        in_threads(lambda start, stop: self._cut(start, stop, height, width, pixels, index, corners, mirrored, self._levels, out), n_blocks)
         return torch.from_numpy(out)
 
-    def network(self, net: ConvNet, streams: Sequence[int]) -> LaneNetwork:
-        """A fused model with a member for each entry of ``streams``, all of which read the only row of the batches."""
-        return LaneNetwork(net, len(streams))
+    def network(self, net: ConvNet, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> LaneNetwork:  # noqa: ARG002
+        """A fused model of these weights, all of whose members read the only row of the batches; ``streams`` are all 0."""
+        return LaneNetwork(net, weights)
 
 
 class _Memory:
@@ -68,100 +66,76 @@ class _Memory:
     def __init__(self, net: ConvNet, n_members: int, n_blocks: int) -> None:
         (h1, w1), (h2, w2) = net.pooled_sizes
         n_hidden, n_features, n_images = 4 * h1 * w1, 8 * h2 * w2, n_blocks * LANES
-        self.hidden = np.empty((n_members, n_hidden * n_images), np.float32)
-        self.which1 = np.empty((n_members, n_hidden * n_images), np.uint8)
+        n_units = n_blocks * n_members
+        self.hidden = np.empty(n_units * n_hidden * LANES, np.float32)
+        self.which1 = np.empty(n_units * n_hidden * LANES, np.uint8)
         self.features = torch.empty(n_members, n_features, n_images)
-        self.which2 = np.empty((n_members, n_features * n_images), np.uint8)
+        self.which2 = np.empty(n_units * n_features * LANES, np.uint8)
+        self.feature_gradients = torch.empty(n_members, n_features, n_images)
+        self.logit_gradients = torch.empty(n_members, net.n_classes, n_images)
         self.sums = torch.empty(n_members, n_blocks, N_CONV_WEIGHTS, LANES)
-        self.hidden_gradients = np.empty((torch.get_num_threads(), n_hidden * n_images), np.float32)
 
 
 class LaneNetwork:
     """Members one after the other through the convolutions, together through the linear layers."""
 
-    def __init__(self, net: ConvNet, n_members: int) -> None:
+    def __init__(self, net: ConvNet, weights: Float[Tensor, "member weight"]) -> None:
         self._net = net
-        self._n_members = n_members
+        self._n_members = len(weights)
         self._kernels = compile_kernels(net.height, net.width)
         self._order = torch.from_numpy(SUMS_ORDER)
+        self._rows: Floats = weights.numpy()
+        self._fc1, self._fc1_bias, self._fc2, self._fc2_bias = list(net.split(weights).values())[4:]
+        self._gradient = torch.empty_like(weights)
+        self._of_fc1, self._of_fc1_bias, self._of_fc2, self._of_fc2_bias = list(net.split(self._gradient).values())[4:]
         self._memories: dict[int, _Memory] = {}
 
     @torch.no_grad()
-    def forward(
-        self, weights: Float[Tensor, "member weight"], images: Float[Tensor, " flat"], n_images: int
-    ) -> Float[Tensor, "member batch cls"]:
-        """Raw logits of every member."""
+    def forward(self, images: Float[Tensor, " flat"], n_images: int) -> Float[Tensor, "member batch cls"]:
+        """Raw logits of every member; in memory the images come last."""
         n_blocks = math.ceil(n_images / LANES)
         if n_blocks not in self._memories:
             self._memories[n_blocks] = _Memory(self._net, self._n_members, n_blocks)
         memory = self._memories[n_blocks]
-        pixels, rows, features = images.numpy(), weights.numpy(), memory.features.flatten(1).numpy()
-
-        def convolve(_: int, first: int, last: int) -> None:
-            for member, start, stop in by_member(first, last, n_blocks):
-                hidden = memory.hidden[member]
-                self._kernels.convolve1(start, stop, pixels, rows[member], hidden, memory.which1[member])
-                self._kernels.convolve2(start, stop, n_blocks, hidden, rows[member], features[member], memory.which2[member])
-
-        in_threads(convolve, self._n_members * n_blocks)
-        tensors = self._net.split(weights)
-        self._active = torch.baddbmm(tensors["fc1.bias"][..., None], tensors["fc1.weight"], memory.features).relu_()
-        logits = torch.baddbmm(tensors["fc2.bias"][..., None], tensors["fc2.weight"], self._active)
-        self._seen = (weights, pixels, n_images, n_blocks)
-        return logits[..., :n_images].transpose(1, 2).contiguous()
+        arrays = (images.numpy(), self._rows, memory.hidden, memory.which1, memory.features.view(-1).numpy(), memory.which2)
+        in_threads(lambda start, stop: self._kernels.forward(start, stop, n_blocks, *arrays), n_blocks * self._n_members)
+        self._active = torch.baddbmm(self._fc1_bias[..., None], self._fc1, memory.features).relu_()
+        logits = torch.baddbmm(self._fc2_bias[..., None], self._fc2, self._active)
+        self._seen = (images, n_images, n_blocks)
+        return logits[..., :n_images].transpose(1, 2)
 
     @torch.no_grad()
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
-        """Gradient of every weight, from that of the logits."""
-        weights, pixels, n_images, n_blocks = self._seen
-        memory = self._memories[n_blocks]
-        tensors = self._net.split(weights)
-        flat = torch.empty_like(weights)
-        gradients = self._net.split(flat)
-        of_logits = gradient.new_zeros(self._n_members, self._net.n_classes, n_blocks * LANES)
+        """Gradient of every weight, from that of the logits; good until the next call."""
+        images, n_images, n_blocks = self._seen
+        memory, active = self._memories[n_blocks], self._active
+        of_logits = memory.logit_gradients
         of_logits[..., :n_images] = gradient.transpose(1, 2)
-        gradients["fc2.weight"].copy_(torch.bmm(of_logits, self._active.transpose(1, 2)))
-        gradients["fc2.bias"].copy_(of_logits.sum(2))
-        of_active = torch.bmm(tensors["fc2.weight"].transpose(1, 2), of_logits).masked_fill_(self._active <= 0, 0)
-        gradients["fc1.weight"].copy_(torch.bmm(of_active, memory.features.transpose(1, 2)))
-        gradients["fc1.bias"].copy_(of_active.sum(2))
-        of_features = torch.bmm(tensors["fc1.weight"].transpose(1, 2), of_active).flatten(1).numpy()
-        rows, sums = weights.numpy(), memory.sums.flatten(1).numpy()
-
-        def convolve(thread: int, first: int, last: int) -> None:
-            of_hidden = memory.hidden_gradients[thread]
-            for member, start, stop in by_member(first, last, n_blocks):
-                of_member = of_features[member]
-                self._kernels.backward2(
-                    start, stop, n_blocks, memory.hidden[member], rows[member], of_member, memory.which2[member], sums[member], of_hidden
-                )
-                self._kernels.backward1(start, stop, pixels, of_hidden, memory.which1[member], sums[member])
-
-        in_threads(convolve, self._n_members * n_blocks)
-        flat[:, :N_CONV_WEIGHTS] = memory.sums.sum((1, 3))[:, self._order]
-        return flat
+        of_logits[..., n_images:] = 0  # what is in left-over lanes must teach nothing
+        torch.bmm(of_logits, active.transpose(1, 2), out=self._of_fc2)
+        torch.sum(of_logits, 2, out=self._of_fc2_bias)
+        of_active = torch.ops.aten.threshold_backward(torch.bmm(self._fc2.transpose(1, 2), of_logits), active, 0)
+        torch.bmm(of_active, memory.features.transpose(1, 2), out=self._of_fc1)
+        torch.sum(of_active, 2, out=self._of_fc1_bias)
+        torch.bmm(self._fc1.transpose(1, 2), of_active, out=memory.feature_gradients)
+        of_features, sums = memory.feature_gradients.view(-1).numpy(), memory.sums.view(-1).numpy()
+        arrays = (images.numpy(), self._rows, memory.hidden, memory.which1, of_features, memory.which2, sums)
+        in_threads(lambda start, stop: self._kernels.backward(start, stop, n_blocks, *arrays), n_blocks * self._n_members)
+        torch.index_select(memory.sums.sum((1, 3)), 1, self._order, out=self._gradient[:, :N_CONV_WEIGHTS])
+        return self._gradient
 
 
-def by_member(first: int, last: int, n_blocks: int) -> Iterator[tuple[int, int, int]]:
-    """The blocks ``first`` to ``last`` - 1, counted over all members, as (member, its first block, one after its last)."""
-    while first < last:
-        member, start = divmod(first, n_blocks)
-        stop = min(n_blocks, start + last - first)
-        yield member, start, stop
-        first += stop - start
-
-
-def in_threads(work: Callable[[int, int, int], None], n_units: int) -> None:
-    """Call ``work(thread, first, last)`` on even shares of ``n_units`` units, on as many threads as PyTorch may use.
+def in_threads(work: Callable[[int, int], None], n_units: int) -> None:
+    """Call ``work(first, last)`` on even shares of ``n_units`` units, on as many threads as PyTorch may use.
 
     Units are computed alike whichever thread has them, so that a curve does not depend on the number of threads.
     """
     n_threads = min(torch.get_num_threads(), n_units)
     if n_threads == 1:
-        work(0, 0, n_units)
+        work(0, n_units)
         return
     bounds = [n_units * thread // n_threads for thread in range(n_threads + 1)]
-    for _ in _pool(n_threads).map(work, range(n_threads), bounds[:-1], bounds[1:]):
+    for _ in _pool(n_threads).map(work, bounds[:-1], bounds[1:]):
         pass
 
 
