@@ -185,6 +185,7 @@ def _execute(
         with tempfile.TemporaryDirectory(prefix="sweeper-", ignore_cleanup_errors=True) as scratch:
             run_packs(coordinator, context, dataset, PackPlan(size, capacity), scratch)
         _close(folder, recorder)
+        coordinator.observer.ended()
     except SweeperError as error:
         raise SweepStoppedError(f"{error}\n{farewell()}") from error
     return SweepResult(folder, studies.n_failed)

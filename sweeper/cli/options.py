@@ -103,10 +103,18 @@ def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with ``--results``, below which a sweep's id is looked for."""
-    option = click.option("--results", default="results", show_default=True, metavar="PATH", help="Folder that holds the sweeps.")
+    option = click.option("--results", default="results", show_default=True, metavar="PATH_OR_URI", help="Folder that holds the sweeps.")
     return option(command)
 
 
 def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with ``--json``."""
     return click.option("--json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def log_to_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with ``--log-to``."""
+    option = click.option(
+        "--log-to", multiple=True, metavar="NAME", help="Log trials to tensorboard, mlflow or wandb too; may be repeated."
+    )
+    return option(command)

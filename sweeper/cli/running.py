@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from sweeper.cli.names import complete_space, complete_sweep
-from sweeper.cli.options import explained, loudness, no_custom_code, overrides_of, say, space_flags
+from sweeper.cli.options import explained, log_to_option, loudness, no_custom_code, overrides_of, results_option, say, space_flags
 from sweeper.interruption import EXIT_CODE, Interrupted, farewell, interruptible
 
 
@@ -42,8 +42,9 @@ def check(context: click.Context, space: str, settings: Sequence[str], no_custom
 @click.command()
 @click.argument("space", shell_complete=complete_space)
 @space_flags
-@click.option("--results", default="results", show_default=True, metavar="PATH", help="Folder that holds the sweeps.")
+@results_option
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
+@log_to_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and about how long it takes here; create nothing.")
 @no_custom_code
 @loudness
@@ -54,6 +55,7 @@ def run(
     settings: Sequence[str],
     results: str,
     address: str | None,
+    log_to: Sequence[str],
     dry_run: bool,
     no_custom_code: bool,
     quiet: bool,
@@ -66,6 +68,7 @@ def run(
     sweep run search_spaces/focal.yaml --dataset parquet --data-dir data/cifar10
     sweep run search_spaces/focal.yaml --trials-per-arm 6 --epochs 4 --seeds 0
     sweep run search_spaces/focal.yaml --dry-run
+    sweep run search_spaces/focal.yaml --log-to tensorboard --log-to mlflow
     """
     with explained(), _answering_signals():
         from sweeper.space import check_warnings, load_space
@@ -83,9 +86,10 @@ def run(
         from sweeper.sweep import start_sweep
 
         _finish(
-            lambda watcher: start_sweep(
-                checked, results=results, address=address, command=command_line(), observer=watcher, data_notice=watcher.notice
+            lambda observer, notice: start_sweep(
+                checked, results=results, address=address, command=command_line(), observer=observer, data_notice=notice
             ),
+            log_to=log_to,
             quiet=quiet,
             verbose=verbose,
         )
@@ -94,30 +98,42 @@ def run(
 @click.command()
 @click.argument("sweep", shell_complete=complete_sweep)
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
+@results_option
+@log_to_option
 @click.option("--retry-failed", is_flag=True, help="Train the failed trials once more, on top of the budget.")
 @no_custom_code
 @loudness
-def resume(sweep: str, address: str | None, retry_failed: bool, no_custom_code: bool, quiet: bool, verbose: bool) -> None:
+def resume(
+    sweep: str,
+    address: str | None,
+    results: str,
+    log_to: Sequence[str],
+    retry_failed: bool,
+    no_custom_code: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
     """Go on with an interrupted sweep: what has ended stays, the rest starts from its last epoch.
 
     \b
-    sweep resume results/focal-20260101-120000
+    sweep resume focal-20260101-120000
     sweep resume results/focal-20260101-120000 --retry-failed
     """
     with explained(), _answering_signals():
-        from sweeper.store import find_sweeps
+        from sweeper.look import find_sweep
         from sweeper.sweep import resume_sweep
 
-        folder = find_sweeps(sweep)[-1]
+        folder = find_sweep(sweep, results)
         _finish(
-            lambda watcher: resume_sweep(
+            lambda observer, notice: resume_sweep(
                 folder,
                 address=address,
-                observer=watcher,
-                data_notice=watcher.notice,
+                observer=observer,
+                data_notice=notice,
                 retry_failed=retry_failed,
                 allow_custom_code=not no_custom_code,
             ),
+            log_to=log_to,
             quiet=quiet,
             verbose=verbose,
         )
@@ -134,13 +150,17 @@ def _answering_signals() -> Iterator[None]:
         raise SystemExit(EXIT_CODE) from None
 
 
-def _finish(start: Callable[[Any], Any], *, quiet: bool, verbose: bool) -> NoReturn:
+def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Sequence[str], quiet: bool, verbose: bool) -> NoReturn:
     """Run a sweep to its end, print its report, and leave with the exit code that says how it went."""
     from sweeper.progress import watching
     from sweeper.report import report as make_report
+    from sweeper.tune.loggers import Loggers, Observers
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        result = start(watcher)
+        observer = Observers([watcher, Loggers(log_to, say)]) if log_to else watcher
+        result = start(observer, watcher.notice)
+    if result.nothing_to_do and not quiet:
+        say(f"nothing to do: every trial of {result.folder} has ended")
     click.echo(make_report(str(result.folder)).rstrip("\n"))
     if not quiet:
         say(f"\nResults: {result.folder}\nNext:    sweep show {result.folder}")

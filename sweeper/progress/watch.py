@@ -59,6 +59,9 @@ class Watcher:
         if self._tally:
             self._tally.outcome(outcome)
 
+    def ended(self) -> None:
+        """Every trial has ended."""
+
     def snapshot(self) -> Snapshot | None:
         """How far the sweep is; ``None`` before it has started."""
         if self._tally is None:

@@ -62,6 +62,9 @@ class Observer(Protocol):
     def outcome(self, outcome: TrialOutcome) -> None:
         """A trial has ended."""
 
+    def ended(self) -> None:
+        """Every trial has ended; Ray is still there. Not called when the sweep is interrupted. May take its time."""
+
 
 class Undisturbed:
     """An observer that a sweep outlives: when it cannot write any more (its terminal or pipe is gone), it is told nothing further."""
@@ -83,6 +86,9 @@ class Undisturbed:
 
     def outcome(self, outcome: TrialOutcome) -> None:
         self._tell(lambda observer: observer.outcome(outcome))
+
+    def ended(self) -> None:
+        self._tell(lambda observer: observer.ended())
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
         if self._observer is not None:

@@ -1,0 +1,213 @@
+"""TensorBoard, MLflow and W&B through Ray's own logger callbacks, one run per trial.
+
+A pack is one trial to Ray and several to us, so the callbacks are not given to Tune: each member is shown to them as a trial of its own,
+from the events that every observer hears. They work in a thread, for a tracking server may be slow and the driver must not wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import SweeperError
+from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState
+from sweeper.space import Space
+from sweeper.store import SweepFolder, file_name
+from sweeper.tune.coordinator import Observer
+
+LOGGERS: Mapping[str, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+"""What ``--log-to`` takes, and the package that it needs."""
+
+LAST_SECONDS = 300.0
+"""How long the end of a sweep waits for what is still to be logged."""
+
+
+class LoggerError(SweeperError):
+    """A logger that is unknown, not installed, or cannot be used with these results."""
+
+
+class MemberTrial:
+    """What Ray's logger callbacks ask of a Tune trial, for one member of a pack."""
+
+    def __init__(self, folder: SweepFolder, logger: str, config: TrialConfig) -> None:
+        self.trial_id = file_name(f"{folder.id}-{config.trial_id}")
+        self.config = {"arm": config.arm, "phase": str(config.phase), "seed": config.seed, **config.parameters}
+        self.evaluated_params = self.config
+        self.experiment_dir_name = folder.id
+        self.local_path = str((folder.local_folder / logger / file_name(config.trial_id)).absolute())
+        self._name = config.trial_id
+
+    def __str__(self) -> str:
+        return self._name
+
+    def init_local_path(self) -> None:
+        """Make the folder that a callback writes to."""
+        Path(self.local_path).mkdir(parents=True, exist_ok=True)
+
+
+class _Logger:
+    """One of Ray's callbacks, the members that it knows, and whether it still works."""
+
+    def __init__(self, name: str, callback: Any, folder: SweepFolder) -> None:
+        self.name = name
+        self._callback = callback
+        self._folder = folder
+        self._trials: dict[str, MemberTrial] = {}
+        self._logged: dict[str, int] = {}
+        callback.setup()
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        if metrics.epoch <= self._logged.get(config.trial_id, 0):  # a trial that is trained again repeats its epochs
+            return
+        self._logged[config.trial_id] = metrics.epoch
+        figures = asdict(metrics)
+        del figures["epoch"]
+        self._callback.log_trial_result(metrics.epoch, self._trial(config), {"training_iteration": metrics.epoch, **figures})
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        trial, last = self._trial(outcome.config), max(1, len(outcome.epochs))
+        if outcome.test is not None:
+            figures = {name: value for name, value in asdict(outcome.test).items() if value is not None}
+            self._callback.log_trial_result(last, trial, {"training_iteration": last, **figures})
+        self._callback.log_trial_end(trial, failed=outcome.state is TrialState.FAILED)
+        del self._trials[outcome.config.trial_id]
+
+    def end(self) -> None:
+        self._callback.on_experiment_end(trials=[])
+
+    def _trial(self, config: TrialConfig) -> MemberTrial:
+        if config.trial_id not in self._trials:
+            trial = self._trials[config.trial_id] = MemberTrial(self._folder, self.name, config)
+            if self.name == "wandb":  # its processes start there
+                trial.init_local_path()
+            self._callback.log_trial_start(trial)
+        return self._trials[config.trial_id]
+
+
+class Loggers:
+    """An observer that hands what it hears to Ray's logger callbacks; one that fails is given up, and ``say`` is told why.
+
+    Raises:
+        LoggerError: for an unknown name, or a package that is not installed.
+    """
+
+    def __init__(self, names: Sequence[str], say: Callable[[str], None]) -> None:
+        self._names = tuple(dict.fromkeys(names))
+        self._say = say
+        for name in self._names:
+            _check_installed(name)
+        self._events: queue.SimpleQueue[Callable[[_Logger], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:  # noqa: ARG002
+        """Open the loggers in a thread of their own."""
+        self._thread = threading.Thread(target=self._work, args=(folder, space), name="sweeper-loggers", daemon=True)
+        self._thread.start()
+
+    def joined(self, config: TrialConfig) -> None:
+        """Nothing: a trial is logged from its first epoch on."""
+
+    def returned(self, config: TrialConfig, error: str | None) -> None:
+        """Nothing: it goes on in the run that it has."""
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        self._events.put(lambda logger: logger.epoch(config, metrics))
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        self._events.put(lambda logger: logger.outcome(outcome))
+
+    def ended(self) -> None:
+        """Wait until everything is logged."""
+        if self._thread is None:
+            return
+        self._events.put(None)
+        self._thread.join(LAST_SECONDS)
+        if self._thread.is_alive():
+            self._say(f"logging to {', '.join(self._names)} is not finished after {LAST_SECONDS:.0f} s, and is given up")
+
+    def _work(self, folder: SweepFolder, space: Space) -> None:
+        loggers: list[_Logger] = []
+        for name in self._names:
+            self._try(name, lambda name=name: loggers.append(_Logger(name, _callback(name, folder, space), folder)))  # type: ignore[misc]
+        while (event := self._events.get()) is not None:
+            loggers = [logger for logger in loggers if self._try(logger.name, lambda logger=logger: event(logger))]  # type: ignore[misc]
+        for logger in loggers:
+            self._try(logger.name, logger.end)
+
+    def _try(self, name: str, what: Callable[[], None]) -> bool:
+        try:
+            what()
+        except Exception as error:  # foreign code, and a sweep must not end for a log
+            first = next(iter(str(error).strip().splitlines()), "")
+            self._say(f"logging to {name} has stopped: {type(error).__name__}: {first}; the sweep goes on")
+            return False
+        return True
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
+        for observer in self._observers:
+            observer.started(folder, space, n_packs)
+
+    def joined(self, config: TrialConfig) -> None:
+        for observer in self._observers:
+            observer.joined(config)
+
+    def returned(self, config: TrialConfig, error: str | None) -> None:
+        for observer in self._observers:
+            observer.returned(config, error)
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        for observer in self._observers:
+            observer.epoch(config, metrics)
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        for observer in self._observers:
+            observer.outcome(outcome)
+
+    def ended(self) -> None:
+        for observer in self._observers:
+            observer.ended()
+
+
+def _check_installed(name: str) -> None:
+    from importlib.util import find_spec
+
+    from sweeper.space.wording import nearest, shown
+
+    if name not in LOGGERS:
+        raise LoggerError(f"--log-to: unknown logger {shown(name)}; {nearest(name, LOGGERS)}")
+    if find_spec(LOGGERS[name]) is None:
+        raise LoggerError(f"--log-to {name}: the package {LOGGERS[name]} is not installed: pip install 'sweeper[{name}]'")
+
+
+def _callback(name: str, folder: SweepFolder, space: Space) -> Any:
+    """Ray's callback, set up for one sweep."""
+    if not folder.folder.local:
+        raise LoggerError("results on object storage cannot be logged; give a local --results")
+    if name == "tensorboard":
+        from ray.tune.logger import TBXLoggerCallback
+
+        return TBXLoggerCallback()
+    if name == "mlflow":
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.local_folder.absolute().parent / 'mlflow.db'}"
+        return MLflowLoggerCallback(tracking_uri=uri, experiment_name=space.name, tags={"sweep": folder.id})
+    from ray.air.integrations.wandb import WandbLoggerCallback
+
+    return WandbLoggerCallback(project=os.environ.get("WANDB_PROJECT") or space.name, group=folder.id)
