@@ -35,7 +35,6 @@ Spec: TypeAlias = dict[str, Any]
 MOST_POINTS = 600
 """Most points of one scatter chart: the best of each arm, and others spread evenly over their numbers."""
 SIGNIFICANT_DIGITS = 6
-_DASHES: Spec = {"title": None, "symbolType": "stroke", "symbolSize": 400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,6 @@ def curve_charts(curves: pd.DataFrame, colours: Mapping[str, str], evaluated_on:
             "data": _rows(bold, ["arm", "trial", "epoch", "val_accuracy", "split"]),
             "encoding": {
                 **_curve(colours, arms),
-                "strokeDash": {"field": "split", "sort": [evaluated_on, "training"], "legend": _DASHES},
                 "tooltip": [
                     {"field": "arm"},
                     {"field": "trial"},
@@ -87,7 +85,7 @@ def curve_charts(curves: pd.DataFrame, colours: Mapping[str, str], evaluated_on:
                     {"field": "val_accuracy", "title": "accuracy", "format": ".1%"},
                 ],
             },
-            "layer": [{"mark": {"type": "line", "strokeWidth": 2.2}}, _nearest_points()],
+            "layer": [_dashed_lines("split", [evaluated_on, "training"]), _nearest_points()],
         },
     ]
     n_seeds = int(band["count"].max()) if len(band) else 0
@@ -95,7 +93,8 @@ def curve_charts(curves: pd.DataFrame, colours: Mapping[str, str], evaluated_on:
     description = (
         f"Accuracy by epoch of the chosen trial of each arm, {evaluated_on} solid and training dashed.{confirm} Thin: other trials."
     )
-    yield Chart("curves", "Learning curves", description, _chart(layers, 340), _curve_table(chosen, arms), is_wide=True)
+    filled = [layer for layer in layers if layer["data"]["values"]]
+    yield Chart("curves", "Learning curves", description, _chart(filled, 340), _curve_table(chosen, arms), is_wide=True)
 
 
 def _curve(colours: Mapping[str, str], arms: Sequence[str]) -> Spec:
@@ -289,7 +288,6 @@ def _reliability(by_arm: Mapping[str, list[TestLogits]], arms: Sequence[str], co
             "x": {"field": "confidence", "type": "quantitative", "title": "confidence", "axis": percent_axis, "scale": {"domain": [0, 1]}},
             "y": {"field": "accuracy", "type": "quantitative", "title": "accuracy", "axis": percent_axis, "scale": {"domain": [0, 1]}},
             "color": _colour(colours, arms),
-            "strokeDash": {"field": "logits", "sort": ["raw", "temperature-scaled"], "legend": _DASHES},
             "tooltip": [
                 {"field": "arm"},
                 {"field": "logits"},
@@ -298,7 +296,7 @@ def _reliability(by_arm: Mapping[str, list[TestLogits]], arms: Sequence[str], co
                 {"field": "images"},
             ],
         },
-        "layer": [{"mark": {"type": "line", "strokeWidth": 1.8}}, _nearest_points()],
+        "layer": [_dashed_lines("logits", ["raw", "temperature-scaled"]), _nearest_points()],
     }
     cells = tuple(
         (Cell(arm), Cell(logits), _percent_cell(confidence), _percent_cell(accuracy), Cell(f"{images:,}", images))
@@ -355,6 +353,12 @@ def _confusion(best: str, trials: list[TestLogits], classes: Sequence[str]) -> C
 
 def _chart(layers: list[Spec], height: int) -> Spec:
     return {"width": "container", "height": height, "layer": layers}
+
+
+def _dashed_lines(field: str, kinds: list[str]) -> Spec:
+    """A solid line for the first kind, a dashed one for the second."""
+    legend = {"title": None, "symbolType": "stroke", "symbolSize": 400}
+    return {"mark": {"type": "line", "strokeWidth": 2.0}, "encoding": {"strokeDash": {"field": field, "sort": kinds, "legend": legend}}}
 
 
 def _nearest_points() -> Spec:

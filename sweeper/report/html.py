@@ -43,7 +43,7 @@ def as_html(sweeps: Sequence[tuple[StoredSweep, Summary]]) -> str:
     for index, (stored, summary) in enumerate(sweeps):
         drawn = list(_charts(stored, summary))
         ids = {chart.name: f"chart-{index}-{chart.name}" for chart in drawn}
-        charts |= {ids[chart.name]: chart.spec for chart in drawn}
+        charts |= {ids[chart.name]: {**chart.spec, "description": chart.description} for chart in drawn}
         blocks = list(_blocks(lay_out_sweep(summary)))
         place = next(position for position, block in enumerate(blocks) if block.get("name") == "search")
         if drawn:

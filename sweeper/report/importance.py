@@ -31,9 +31,10 @@ def parameter_importance(sweep: StoredSweep, measure: Measure) -> pd.DataFrame:
     for arm in sweep.space.arms if sweep.space else ():
         ranges = {d.name: d.parameter for d in (sweep.space.definitions(arm) if sweep.space else ()) if not d.when}
         distributions = {name: _distribution(each) for name, each in ranges.items() if isinstance(each, FloatRange | IntRange)}
-        trials = table[table["arm"] == arm.name].dropna(subset=list(distributions))
+        trials = table[table["arm"] == arm.name]
         if len(trials) < FEWEST_TRIALS or not distributions:
             continue
+        trials = trials.dropna(subset=list(distributions))
         for name, share in _importances(trials, distributions, measure).items():
             rows.append((arm.name, name, float(share), len(trials)))
     return pd.DataFrame(rows, columns=["arm", "parameter", "importance", "trials"])

@@ -45,6 +45,7 @@ if (navigator.clipboard) {
 // Charts: vector graphics whose text takes the page's colour, so that light, dark and print need nothing more.
 const config = {
   background: null,
+  aria: false, // a screen reader gets the description and the table, not thousands of marks
   font: "system-ui, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif",
   view: { stroke: null },
   text: { color: "currentColor" },

@@ -36,7 +36,7 @@ def reliability_diagrams(trials: Mapping[str, list[TestLogits]], colours: dict[s
         eces = [percent(found[name].mean) for name in ("test_ece", "test_ece_scaled") if name in found]
         if eces:
             panel.text(0.97, 0.05, f"ECE {' % → '.join(eces)} %", transform=panel.transAxes, ha="right", fontsize=8)
-        panel.set_title(shorten(arm))
+        panel.set_title(shorten(arm), loc="left")
         panel.set_aspect("equal")
         panel.set_xlim(0, 1)
         panel.set_ylim(0, 1)
@@ -66,7 +66,7 @@ def confusion_of(arm: str, trials: list[TestLogits], classes: Sequence[str]) -> 
     axes.set_yticks(np.arange(n_classes), names)
     axes.set_xlabel("given class")
     axes.set_ylabel("true class")
-    axes.set_title(f"{shorten(arm)}: share of each true class, %")
+    axes.set_title(f"{shorten(arm)}: share of each true class, %", loc="left")
     axes.grid(visible=False)
     if n_classes <= 20:
         for (row, column), share in np.ndenumerate(shares):

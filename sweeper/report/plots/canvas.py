@@ -17,7 +17,6 @@ SETTINGS: Any = {  # matplotlib types its parameters as literals
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -82,6 +81,8 @@ def shorten(text: str, longest: int = 24) -> str:
 def rendered(figure: Figure) -> dict[str, bytes]:
     """The picture as PNG and as SVG by file suffix; the same bytes for the same picture."""
     with mpl.rc_context(SETTINGS):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once for both
         files = {}
         for suffix, options in (("png", {"dpi": PNG_DPI, "metadata": {"Software": None}}), ("svg", {"metadata": {"Date": None}})):
             stream = io.BytesIO()

@@ -26,7 +26,7 @@ def learning_curves(curves: pd.DataFrame, colours: dict[str, str], evaluated_on:
     figure, axes = panels(len(arms))
     for panel, arm in zip(axes, arms, strict=True):
         _draw_arm(panel, curves[curves["arm"] == arm], colours[arm])
-        panel.set_title(shorten(arm))
+        panel.set_title(shorten(arm), loc="left")
         _percent_axis(panel)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     outer_labels(axes, "epoch", "accuracy")
@@ -76,8 +76,8 @@ def loss_and_accuracy(curves: pd.DataFrame, colours: dict[str, str], evaluated_o
     if (values > 0).all():
         left.set_yscale("log")
         log_axis(left.yaxis)
-    left.set_title("loss: each arm's own, not comparable")
-    right.set_title("accuracy")
+    left.set_title("loss: each arm's own, not comparable", loc="left")
+    right.set_title("accuracy", loc="left")
     _percent_axis(right)
     for axes in (left, right):
         axes.set_xlabel("epoch")

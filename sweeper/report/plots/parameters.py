@@ -39,7 +39,7 @@ def parameter_against_metric(points: pd.DataFrame, parameter: TunedParameter, co
         if len(complete):
             best = complete.iloc[int(complete["value"].argmax() if measure.maximize else complete["value"].argmin())]
             panel.plot([best["parameter"]], [best["value"]], "+", color="black", markersize=13, markeredgewidth=1.4)
-        panel.set_title(shorten(arm))
+        panel.set_title(shorten(arm), loc="left")
         if parameter.is_log:
             panel.set_xscale("log")
             log_axis(panel.xaxis)
