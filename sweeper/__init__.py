@@ -1,3 +1,21 @@
-"""sweeper: which loss trains this network best, once every loss has had its own fair share of tuning?"""
+"""sweeper: which loss trains this network best, once every loss has had its own fair share of tuning?
+
+``sweeper.run("space.yaml")`` runs a sweep, ``sweeper.open("results/ID")`` reads one. Both load torch, Ray and Optuna when they are first
+used: ``import sweeper`` alone loads nothing.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["Sweep", "__version__", "open", "resume", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("sweeper.api"), name)
+    raise AttributeError(f"module 'sweeper' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

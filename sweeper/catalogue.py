@@ -93,3 +93,19 @@ TRAINING_PARAMETERS: Mapping[str, TrainingParameter] = MappingProxyType(
         "batch_size": TrainingParameter(int, 1, 10**6, False, "images per optimiser step"),
     }
 )
+
+SHORTHANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "trials_per_arm": "compare.trials_per_arm",
+        "epochs": "training.epochs",
+        "seeds": "compare.seeds",
+        "dataset": "dataset.name",
+        "data_dir": "dataset.data_dir",
+        "gpus_per_trial": "resources.gpus_per_trial",
+        "cpus_per_trial": "resources.cpus_per_trial",
+        "pack": "resources.pack",
+        "seed": "seed",
+        "name": "name",
+    }
+)
+"""Fields of a space file that are changed so often that the command line has a flag for each, and ``sweeper.run`` a keyword."""

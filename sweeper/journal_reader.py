@@ -16,6 +16,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StoreError
 from sweeper.records import TrialState, Value
+from sweeper.space.wording import nearest, shown
 
 
 class ReadOnlyJournal(JournalFileBackend):
@@ -42,6 +43,19 @@ def read_only_storage(path: Path) -> JournalStorage:
         raise StoreError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, IndexError, optuna.exceptions.OptunaError) as error:
         raise StoreError(f"{path}: not a journal that Optuna can read: {type(error).__name__}: {error}") from error
+
+
+def open_study(path: Path, name: str) -> optuna.Study:
+    """A study of a journal, to be read: ``trials_dataframe()``, plots, importances; whatever would change it raises.
+
+    Raises:
+        StoreError: if the journal cannot be read, or has no such study.
+    """
+    storage = read_only_storage(path)
+    names = [study.study_name for study in storage.get_all_studies()]
+    if name not in names:
+        raise StoreError(f"{path}: no study {shown(name)}; {nearest(name, names) if names else 'it holds none yet'}")
+    return optuna.load_study(study_name=name, storage=storage)
 
 
 @dataclass(frozen=True, slots=True)

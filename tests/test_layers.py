@@ -23,7 +23,8 @@ LAYERS = [
     {"sweeper.tune"},
     {"sweeper.sweep", "sweeper.report", "sweeper.progress", "sweeper.failures"},
     {"sweeper.look"},
-    {"sweeper.plan", "sweeper.reproduce", "sweeper.api", "sweeper.dashboard"},
+    {"sweeper.plan", "sweeper.reproduce", "sweeper.dashboard"},
+    {"sweeper.api"},
     {"sweeper.cli"},
     {"sweeper.__main__"},
 ]
@@ -38,6 +39,7 @@ FOREIGN = {
         "sweeper.journal",
         "sweeper.journal_reader",
         "sweeper.plan",
+        "sweeper.api",
         "sweeper.report.importance",
     },
     "click": {"sweeper.cli"},

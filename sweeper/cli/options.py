@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from sweeper.catalogue import SHORTHANDS
 from sweeper.errors import SweeperError
 
 
@@ -37,8 +38,9 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _overriding(key: str, *flags: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _overriding(*flags: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A flag that is short for ``--set key=VALUE``; its values are collected in the order of the command line."""
+    key = SHORTHANDS[flags[0].removeprefix("--").replace("-", "_")]
 
     def collect(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # noqa: ARG001
         if value is not None:
@@ -50,18 +52,16 @@ def _overriding(key: str, *flags: str, **options: Any) -> Callable[[Callable[...
 _TEXT_KEYS = frozenset({"dataset.name", "dataset.data_dir", "name"})
 
 _SPACE_FLAGS = (
-    _overriding(
-        "compare.trials_per_arm", "--trials-per-arm", "--num-samples", type=int, metavar="N", help="Trials that each arm's search may use."
-    ),
-    _overriding("training.epochs", "--epochs", type=int, metavar="N", help="Epochs of a trial that is not pruned."),
-    _overriding("compare.seeds", "--seeds", type=int, metavar="N", help="Fresh seeds on which each arm's best is confirmed; 0 skips."),
-    _overriding("dataset.name", "--dataset", metavar="NAME", help="cifar10, parquet, imagefolder or synthetic."),
-    _overriding("dataset.data_dir", "--data-dir", metavar="PATH", help="Folder of the data set's files."),
-    _overriding("resources.gpus_per_trial", "--gpus-per-trial", metavar="X|auto", help="GPUs of a trial; fractions share one."),
-    _overriding("resources.cpus_per_trial", "--cpus-per-trial", type=float, metavar="X", help="CPU cores of a trial."),
-    _overriding("resources.pack", "--pack", metavar="K|auto", help="Trials that one device trains together as one fused model."),
-    _overriding("seed", "--seed", type=int, metavar="N", help="Seed of samplers, splits, weights and batches."),
-    _overriding("name", "--name", metavar="NAME", help="Name of the sweep; its id is this name and the time."),
+    _overriding("--trials-per-arm", "--num-samples", type=int, metavar="N", help="Trials that each arm's search may use."),
+    _overriding("--epochs", type=int, metavar="N", help="Epochs of a trial that is not pruned."),
+    _overriding("--seeds", type=int, metavar="N", help="Fresh seeds on which each arm's best is confirmed; 0 skips."),
+    _overriding("--dataset", metavar="NAME", help="cifar10, parquet, imagefolder or synthetic."),
+    _overriding("--data-dir", metavar="PATH", help="Folder of the data set's files."),
+    _overriding("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial; fractions share one."),
+    _overriding("--cpus-per-trial", type=float, metavar="X", help="CPU cores of a trial."),
+    _overriding("--pack", metavar="K|auto", help="Trials that one device trains together as one fused model."),
+    _overriding("--seed", type=int, metavar="N", help="Seed of samplers, splits, weights and batches."),
+    _overriding("--name", metavar="NAME", help="Name of the sweep; its id is this name and the time."),
 )
 
 

@@ -1,0 +1,192 @@
+"""``sweeper.run`` and ``sweeper.open``: a sweep from Python, as small as the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import optuna
+import pandas as pd
+import yaml
+
+from sweeper.catalogue import SHORTHANDS
+from sweeper.errors import SweeperError
+from sweeper.interruption import Interrupted
+from sweeper.journal_reader import open_study
+from sweeper.look import Status, TrialView, find_sweep, sweep_status, view_trial
+from sweeper.progress import watching
+from sweeper.records import Phase, TrialState, study_name
+from sweeper.report import report
+from sweeper.reproduce import Reproduction, reproduce_trial
+from sweeper.space import Space, as_override, check_warnings, dump_space, load_space, parse_space
+from sweeper.space.wording import nearest, shown
+from sweeper.store import SweepFolder, rows_so_far
+from sweeper.sweep import resume_sweep, start_sweep
+from sweeper.tune.loggers import Loggers, Observers
+
+
+class ArgumentError(SweeperError):
+    """A keyword that :func:`run` does not know."""
+
+
+class Sweep:
+    """A sweep on disk, running or ended; what it returns is read from the files each time."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder
+
+    def __repr__(self) -> str:
+        return f"sweeper.open({str(self._folder)!r})"
+
+    @property
+    def id(self) -> str:
+        """The name of its folder."""
+        return self._folder.id
+
+    @property
+    def path(self) -> str:
+        """Its folder, or its URI on object storage."""
+        return str(self._folder)
+
+    @property
+    def space(self) -> Space:
+        """What was run, with every default written out."""
+        return parse_space(self._folder.read_space(), f"{self._folder}/sweep.yaml")
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Commit, versions, hardware, data and command line."""
+        return self._folder.read_provenance()
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial that has ended; its columns are :data:`sweeper.records.TRIAL_COLUMNS` and ``param_<name>``."""
+        return rows_so_far(self._folder).trials.reset_index(drop=True)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """One row per trial and epoch: :data:`sweeper.records.EPOCH_COLUMNS`."""
+        return rows_so_far(self._folder).epochs.reset_index(drop=True)
+
+    @property
+    def n_failed(self) -> int:
+        """Trials that failed for good."""
+        return int((self.trials["state"] == TrialState.FAILED).sum())
+
+    def predictions(self, arm: str | None = None) -> pd.DataFrame:
+        """Logits per image of the confirm phase, of one arm or of all: :data:`sweeper.records.PREDICTION_COLUMNS` and ``logit_<class>``."""
+        return self._folder.read_predictions(arm).frame
+
+    def status(self) -> Status:
+        """How far it is, whoever runs it."""
+        return sweep_status(self._folder)
+
+    def report(self, format: str = "table", *, by: str = "arm", metric: str | None = None) -> str:  # noqa: A002
+        """The comparison, as ``sweep report`` prints it."""
+        return report(self.path, format=format, by=by, metric=metric)
+
+    def trial(self, trial: str) -> TrialView:
+        """Everything about one trial.
+
+        Raises:
+            LookError: if there is none of this name.
+        """
+        return view_trial(self._folder, trial)
+
+    def reproduce(self, trial: str) -> Reproduction:
+        """Train one trial again and compare the curves; see :func:`sweeper.reproduce.reproduce_trial`."""
+        return reproduce_trial(self._folder, trial)
+
+    def study(self, arm: str, phase: str = "search") -> optuna.Study:
+        """The Optuna study of an arm, read-only.
+
+        Raises:
+            StoreError: if there is none, or not on this machine.
+        """
+        return open_study(self._folder.journal, study_name(arm, Phase(phase)))
+
+
+def run(
+    space: str | PathLike[str] | Mapping[str, Any] | Space,
+    *,
+    results: str = "results",
+    address: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    log_to: Sequence[str] = (),
+    progress: bool = True,
+    **overrides: Any,
+) -> Sweep:
+    """Tune every arm of a space, prune and confirm; returns the sweep when it has ended.
+
+    Args:
+        space: A space file, its content as a mapping, or a space.
+        results: Folder or URI below which the sweep's folder is made.
+        address: A running Ray cluster to join; default: Ray on this machine.
+        settings: Any fields of the space, as ``{"training.momentum": 0.8}``.
+        log_to: ``tensorboard``, ``mlflow``, ``wandb``.
+        progress: Whether to say on stderr how far it is.
+        **overrides: Fields that are often changed: ``trials_per_arm``, ``epochs``, ``seeds``, ``dataset``, ``data_dir``, ``pack``,
+            ``cpus_per_trial``, ``gpus_per_trial``, ``seed``, ``name``.
+
+    Raises:
+        SweeperError: whatever keeps it from running; the message says what to do.
+        KeyboardInterrupt: everything is saved; :func:`resume` goes on.
+    """
+    for key in overrides:
+        if key not in SHORTHANDS:
+            raise ArgumentError(f"run() has no keyword {shown(key)}; {nearest(key, SHORTHANDS)} (any other field: settings={{...}})")
+    changes = [_override(SHORTHANDS[key], value) for key, value in overrides.items()]
+    changes += [_override(key, value) for key, value in (settings or {}).items()]
+    if isinstance(space, Space | Mapping):
+        text = dump_space(space) if isinstance(space, Space) else yaml.safe_dump(dict(space), sort_keys=False, allow_unicode=True)
+        checked = parse_space(text, "space", changes)
+    else:
+        checked = load_space(str(space), changes)
+    if progress:
+        for warning in check_warnings(checked):
+            _say(f"warning: {warning}")
+    command = ["python", *(sys.argv if sys.argv[0] else ["-c"])]
+    with watching(quiet=not progress) as watcher:
+        observer = Observers([watcher, Loggers(log_to, _say)]) if log_to else watcher
+        try:
+            result = start_sweep(checked, results=results, address=address, command=command, observer=observer, data_notice=watcher.notice)
+        except Interrupted:
+            raise KeyboardInterrupt from None
+    return Sweep(result.folder)
+
+
+def resume(sweep: str | PathLike[str], *, results: str = "results", address: str | None = None, progress: bool = True) -> Sweep:
+    """Go on with an interrupted sweep; returns it when it has ended.
+
+    Raises:
+        SweeperError, KeyboardInterrupt: as :func:`run`.
+    """
+    folder = find_sweep(str(sweep), results)
+    with watching(quiet=not progress) as watcher:
+        try:
+            result = resume_sweep(folder, address=address, observer=watcher, data_notice=watcher.notice)
+        except Interrupted:
+            raise KeyboardInterrupt from None
+    return Sweep(result.folder)
+
+
+def open(sweep: str | PathLike[str], *, results: str = "results") -> Sweep:  # noqa: A001
+    """The sweep in a folder, or the one below ``results`` whose id is ``sweep`` or begins with it.
+
+    Raises:
+        SweeperError: if there is none, with the nearest one.
+    """
+    return Sweep(find_sweep(str(sweep), results))
+
+
+def _override(key: str, value: Any) -> str:
+    if not isinstance(value, str | int | float | bool):
+        text = yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("...").strip()
+        return f"{key}={text}"
+    return as_override(key, value)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
