@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 HOME = "/home/host"
 _INIT = Path(__file__).with_name("host.sh")
@@ -37,7 +38,13 @@ class Host:
     def run(self, text: str, timeout: float = 60) -> str:
         """Standard output and error of a command that must succeed."""
         done = subprocess.run(
-            self.command(text), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
+            self.command(text),
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
         )
         if done.returncode:
             raise RuntimeError(f"{self.name}: `{text}` ended with {done.returncode}:\n{done.stdout}")
@@ -65,7 +72,7 @@ class Network:
         self._stack = ExitStack()
         self._pid = 0
 
-    def __enter__(self) -> Network:
+    def __enter__(self) -> Self:
         process = self._keep(["unshare", "--net", "--fork", "--kill-child", "sleep", "infinity"])
         self._pid = _child(process)
         self.ip("link", "set", "lo", "up")
@@ -96,7 +103,7 @@ class Network:
         arguments = [name, address, str(scratch), str(keys), str(_PYTHON_BIN)]
         process = self._keep(["unshare", *namespaces, "--fork", "--kill-child", "bash", str(_INIT), *arguments])
         pid = _child(process)
-        _until(lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"), "a network namespace")
+        _until(lambda: Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink(), "a network namespace")
         self.ip("link", "add", f"v-{name}", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         self.ip("link", "set", f"v-{name}", "master", "switch", "up")
         for arguments in (["address", "add", f"{address}/24", "dev", "eth0"], ["link", "set", "lo", "up"], ["link", "set", "eth0", "up"]):
@@ -120,7 +127,11 @@ class Network:
     def _keep(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
         # should this process be killed, the hosts go with it
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig=KILL", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ["setpriv", "--pdeathsig=KILL", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self._stack.callback(_end, process)
         return process
@@ -130,18 +141,20 @@ def why_not() -> str | None:
     """The reason why this machine cannot make hosts; ``None`` if it can."""
     if os.geteuid() != 0:
         return "needs root"
-    missing = [name for name in ("ip", "unshare", "nsenter", "setpriv", "ssh", "ssh-keygen", "/usr/sbin/sshd", "rsync") if not shutil.which(name)]
+    missing = [
+        name for name in ("ip", "unshare", "nsenter", "setpriv", "ssh", "ssh-keygen", "/usr/sbin/sshd", "rsync") if not shutil.which(name)
+    ]
     if missing:
         return f"needs {', '.join(missing)}: apt-get install iproute2 openssh-client openssh-server rsync util-linux"
     tried = subprocess.run(
         ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
-        capture_output=True, text=True,
+        check=False, capture_output=True, text=True,
     )  # fmt: skip
     return f"this machine allows no namespaces: {tried.stderr.strip()}" if tried.returncode else None
 
 
 def _checked(arguments: Sequence[str]) -> None:
-    done = subprocess.run(arguments, capture_output=True, text=True)
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"`{' '.join(arguments)}` ended with {done.returncode}: {done.stderr.strip()}")
 
