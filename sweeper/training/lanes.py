@@ -126,10 +126,7 @@ class LaneNetwork:
 
 
 def in_threads(work: Callable[[int, int], None], n_units: int) -> None:
-    """Call ``work(first, last)`` on even shares of ``n_units`` units, on as many threads as PyTorch may use.
-
-    Units are computed alike whichever thread has them, so that a curve does not depend on the number of threads.
-    """
+    """Call ``work(first, last)`` on even shares of ``n_units`` units, on as many threads as PyTorch may use."""
     n_threads = min(torch.get_num_threads(), n_units)
     if n_threads == 1:
         work(0, n_units)

@@ -119,12 +119,45 @@ def test_members_that_leave_and_come_do_not_disturb_the_others(dataset, backend)
     assert_same_curve(result["arm-9"], *PlainTrial(dataset, settings(), newcomer).train_epoch())
 
 
-def test_a_pack_continues_bit_for_bit_from_its_states(dataset):
+@pytest.mark.parametrize("batch_size", [64, 33])
+def test_on_the_cpu_company_changes_no_bit_of_a_member(dataset, batch_size):
+    configs = varied_configs(11, seeds=(1, 1, 1, 2), batch_sizes=(batch_size,))
+    together = Pack(dataset, settings(), configs)
+    together.train_epoch()
+    together.train_epoch()
+    for member in configs:
+        alone = Pack(dataset, settings(), [member])
+        alone.train_epoch()
+        alone.train_epoch()
+        assert_equal_states(together.state(member.trial_id), alone.state(member.trial_id))
+
+
+def test_a_member_learns_on_two_threads_what_it_learns_on_one(dataset):
+    configs = varied_configs(3)
+    torch.set_num_threads(2)
+    result = Pack(dataset, settings(), configs).train_epoch()
+    for member in configs:
+        assert_same_curve(result[member.trial_id], *PlainTrial(dataset, settings(), member).train_epoch())
+
+
+def test_a_member_continues_bit_for_bit_from_its_state_in_any_pack(dataset):
     configs = varied_configs(5, seeds=(1, 2), batch_sizes=(64, 50))
     pack = Pack(dataset, settings(), configs)
     pack.train_epoch()
+    saved = pack.state("arm-3")
+    resumed = Pack(dataset, settings(), [config(20, loss="mse"), configs[3]])
+    resumed.restore("arm-3", saved)
+    pack.train_epoch()
+    resumed.train_epoch()
+    assert_equal_states(resumed.state("arm-3"), pack.state("arm-3"))
+
+
+def test_a_pack_continues_bit_for_bit_from_its_states(dataset, backend):
+    configs = varied_configs(5, seeds=(1, 2), batch_sizes=(64, 50))
+    pack = Pack(dataset, settings(), configs, backend=backend)
+    pack.train_epoch()
     saved = states(pack)
-    resumed = Pack(dataset, settings(), configs)
+    resumed = Pack(dataset, settings(), configs, backend=backend)
     for trial_id, state in saved.items():
         resumed.restore(trial_id, state)
         assert_equal_states(resumed.state(trial_id), state)
@@ -231,6 +264,12 @@ def test_losses_of_the_users_own_train_like_the_built_in_ones(dataset):
         assert result[own].train_loss == pytest.approx(result[built_in].train_loss, rel=1e-5)
         assert result[own].val_loss == pytest.approx(result[built_in].val_loss, rel=1e-5)
         assert result[own].val_nll == pytest.approx(result[built_in].val_nll, rel=1e-5)
+
+
+def test_a_loss_of_the_users_own_never_sees_more_images_than_its_batch_size(dataset):
+    pack = Pack(dataset, settings(), [config(0, batch_size=33), config(1, loss=f"{MINE}:NeverMoreThan", most=33, batch_size=33)])
+    result = pack.train_epoch()
+    assert result["arm-1"].val_loss == pytest.approx(result["arm-0"].val_loss, rel=1e-5)
 
 
 def test_predictions_carry_the_images_of_their_split_in_file_order(dataset):
