@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
@@ -30,8 +31,17 @@ class PackPlan:
     capacity: Capacity
 
 
-def run_packs(coordinator: Coordinator, context: TrialContext, dataset: Dataset, plan: PackPlan, scratch: str) -> None:
+def run_packs(
+    coordinator: Coordinator,
+    context: TrialContext | Any,
+    dataset: Dataset | Any,
+    plan: PackPlan,
+    scratch: str,
+    trainable: type[tune.Trainable] = PackTrainable,
+) -> None:
     """Run until :attr:`Coordinator.finished`. ``scratch``: a local folder for what Tune keeps and nobody reads.
+
+    ``trainable`` is set up with ``context`` and ``dataset``; another than ours (a stub that measures the driver) may want others.
 
     Tune's own snapshots are put off (they are older than the studies, and they grow with the trials), and its retries too: a pack that
     loses its process returns its members to the coordinator.
@@ -41,13 +51,13 @@ def run_packs(coordinator: Coordinator, context: TrialContext, dataset: Dataset,
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(365 * _DAYS)
     os.environ["TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = str(_DAYS)
-    trainable = tune.with_resources(
-        tune.with_parameters(PackTrainable, context=context, dataset=dataset),
+    runnable = tune.with_resources(
+        tune.with_parameters(trainable, context=context, dataset=dataset),
         {"cpu": plan.capacity.cpus, "gpu": plan.capacity.gpus},
     )
     while not coordinator.finished:
         tuner = tune.Tuner(
-            trainable,
+            runnable,
             tune_config=TuneConfig(
                 search_alg=PackSearcher(coordinator, pack_size=plan.size, max_packs=lambda: plan.capacity.n_packs),
                 scheduler=PackScheduler(coordinator),
