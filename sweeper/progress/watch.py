@@ -24,6 +24,14 @@ from sweeper.store import SweepFolder, rows_so_far
 REFRESHES_PER_SECOND = 4
 
 
+class PatientConsole(Console):
+    """A console that lets a sweep go on when nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what was raised: rich would end the program."""
+        raise  # noqa: PLE0704  # rich calls this while it handles the error
+
+
 class Watcher:
     """Counts what happens and tells nobody; the base of those who do. An ``Observer`` of the coordinator."""
 
@@ -167,7 +175,7 @@ class LivePanel(_Telling):
 @contextlib.contextmanager
 def watching(*, quiet: bool = False, verbose: bool = False, console: Console | None = None) -> Iterator[Watcher]:
     """Somebody who watches a sweep for the length of the block, and leaves the terminal as it was however the block ends."""
-    console = console or Console(stderr=True, highlight=False)
+    console = console or PatientConsole(stderr=True, highlight=False)
     if quiet:
         yield Watcher()
         return
