@@ -1,0 +1,216 @@
+"""Kills a running sweep at random moments with SIGKILL, resumes it, and checks that nothing was lost or doubled.
+
+    python tests/attack/kill_harness.py --rounds 25 --seed 1
+
+Every round starts a sweep of its own, kills the driver, a worker, or Ray's raylet, GCS or agent once or twice, resumes, and compares
+the result with that of a sweep that nobody disturbed: bit by bit, but for times. Takes about 25 s a round on two idle cores.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # a script's own folder is first otherwise
+sys.path.insert(0, str(ROOT / "tests"))
+
+from attack.invariants import check_equal, check_sweep  # noqa: E402
+
+SPACE = """
+name: kill
+dataset: {name: synthetic, train_images: 600, test_images: 200, validation: 200}
+training: {epochs: 4, batch_size: 32}
+parameters:
+  loss: {choices: [l1, cross_entropy]}
+  learning_rate: {low: 1e-3, high: 1.0, log: true}
+compare: {arms: loss, trials_per_arm: 5, seeds: 2}
+search: {sampler: random, pruner: none}
+resources: {pack: PACK, max_failures: 5}
+seed: 7
+"""
+TARGETS = {"driver": "", "worker": "ray::", "raylet": "raylet/raylet", "gcs_server": "gcs/gcs_server", "agent": "ray::RuntimeEnvAgent"}
+MARK = "SWEEPER_KILL_HARNESS"
+SECONDS_TO_END = 60.0
+"""Longest time a driver may take to end after its Ray was killed, and anybody's processes after their driver."""
+
+
+@dataclass
+class Run:
+    """A sweep's process, and all processes that it started, which inherit its mark."""
+
+    process: subprocess.Popen
+    mark: str
+    log: Path
+
+    @property
+    def output(self):
+        return self.log.read_text()
+
+    def pids(self, name=""):
+        """Living processes of this run whose command line holds ``name``."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes()
+                if ours and "\nState:\tZ" not in (folder / "status").read_text() and name in command_line(folder.name):
+                    found.append(int(folder.name))
+            except OSError:
+                continue  # it has just ended, or is not ours
+        return found
+
+
+def command_line(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def start(arguments, log, **environment):
+    mark = uuid.uuid4().hex
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sweeper", *arguments],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**os.environ, MARK: mark, "PYTHONPATH": str(ROOT), **environment},
+        )
+    return Run(process, mark, log)
+
+
+def finish(run, timeout=300):
+    """The exit code of a run left to itself; an error if it hangs."""
+    try:
+        return run.process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        kill_all(run)
+        raise AssertionError(f"the run hangs:\n{run.output}") from None
+
+
+def kill_all(run):
+    for pid in run.pids():
+        kill(pid)
+    run.process.wait()
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def strike(run, target, after):
+    """Kill one process of a run ``after`` seconds; returns what was hit, "nothing" if the run had ended."""
+    deadline = time.monotonic() + after
+    while time.monotonic() < deadline:
+        if run.process.poll() is not None:
+            return "nothing"
+        time.sleep(min(0.05, max(0.0, deadline - time.monotonic())))
+    while target != "driver":
+        pids = run.pids(TARGETS[target])
+        if target == "worker":
+            pids = [pid for pid in pids if pid not in run.pids("Agent")]
+        if pids and kill(random.choice(pids)):
+            return target
+        if run.process.poll() is not None:
+            return "nothing"
+        time.sleep(0.05)
+    run.process.kill()
+    return "driver"
+
+
+def wait_until_gone(run):
+    """All processes of a run end by themselves; an error if one does not."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    while left := run.pids():
+        if time.monotonic() > deadline:
+            lines = [command_line(pid)[:100] for pid in left if Path(f"/proc/{pid}").exists()]
+            kill_all(run)
+            raise AssertionError(f"left over after {SECONDS_TO_END:g} s: {lines}")
+        time.sleep(0.1)
+
+
+def reference_sweep(folder, pack=1):
+    """An undisturbed sweep below ``folder``: its folder, and the seconds that it took."""
+    folder.mkdir(parents=True)
+    (folder / "space.yaml").write_text(SPACE.replace("PACK", str(pack)))
+    started = time.monotonic()
+    run = start(["run", str(folder / "space.yaml"), "--results", str(folder / "results")], folder / "log")
+    assert finish(run) == 0, run.output
+    (sweep,) = (folder / "results").iterdir()
+    check_sweep(sweep)
+    return sweep, time.monotonic() - started
+
+
+def attack(folder, reference, seconds, chance, pack=1):
+    """One round; returns what was hit. Raises ``AssertionError`` if anything was lost, doubled or changed."""
+    folder.mkdir(parents=True)
+    (folder / "space.yaml").write_text(SPACE.replace("PACK", str(pack)))
+    arguments = ["run", str(folder / "space.yaml"), "--results", str(folder / "results")]
+    hits = []
+    for attempt in range(1 + chance.randint(1, 2) + 1):
+        run = start(arguments, folder / f"log-{attempt}")
+        last = attempt == 2 or (attempt and hits[-1] == "nothing")
+        target = "nothing" if last else chance.choice(tuple(TARGETS))
+        hit = target if last else strike(run, target, chance.uniform(0.05, 1.0) * seconds)
+        hits.append(hit)
+        code = finish(run, SECONDS_TO_END if hit in {"raylet", "gcs_server", "agent"} else 300)
+        assert "Traceback (most recent" not in run.output, run.output
+        if hit in {"nothing", "worker"}:
+            assert code == 0, f"exit {code}\n{run.output}"
+        elif hit != "driver" and code != 0:
+            assert code in {1, 2}, f"exit {code}\n{run.output}"
+            assert "sweep resume" in run.output or not list(folder.glob("results/*/sweep.yaml")), run.output
+        wait_until_gone(run)
+        sweeps = [path.parent for path in folder.glob("results/*/sweep.yaml")]
+        arguments = ["resume", str(sweeps[0])] if sweeps else arguments
+        if code == 0:
+            break
+    (sweep,) = sweeps
+    check_sweep(sweep)
+    check_equal(sweep, reference)
+    return hits
+
+
+def say(line):
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pack", type=int, default=1)
+    options = parser.parse_args()
+    random.seed(options.seed)
+    failures, hits = 0, Counter()
+    with tempfile.TemporaryDirectory(prefix="kill-harness-") as scratch:
+        reference, seconds = reference_sweep(Path(scratch) / "reference", options.pack)
+        say(f"undisturbed: {seconds:.1f} s")
+        for number in range(1, options.rounds + 1):
+            started = time.monotonic()
+            round_chance = random.Random(f"{options.seed}-{number}")
+            try:
+                hit = attack(Path(scratch) / str(number), reference, seconds, round_chance, options.pack)
+                hits.update(hit)
+                said = "nothing lost, nothing doubled"
+            except AssertionError as error:
+                failures += 1
+                hit, said = [], f"FAILED: {error}"
+            say(f"round {number:2}: {', '.join(hit)}: {said} ({time.monotonic() - started:.0f} s)")
+    say(f"{options.rounds - failures} of {options.rounds} rounds resumed whole; hits: {dict(hits)}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
