@@ -8,8 +8,6 @@ from typing import Protocol
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from sweeper.training.model import ConvNet
-
 
 class Network(Protocol):
     """The fused model of some members, on weights that others may change; it keeps what backward needs of the latest forward."""
@@ -45,6 +43,6 @@ class Backend(Protocol):
         """
         ...
 
-    def network(self, net: ConvNet, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> Network:
+    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> Network:
         """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""
         ...

@@ -61,7 +61,7 @@ class Block:
         self._weights = torch.stack([member.weights for member in members])
         self._device = self._weights.device
         self._streams = torch.tensor(streams, device=self._device) if len(set(streams)) > 1 else None
-        self._network = backend.network(net, self._weights, streams)
+        self._network = backend.network(self._weights, streams)
         self._criterion = Criterion([member.loss for member in members], reduction, net.n_classes, self._device)
 
     def begin(self) -> None:

@@ -84,7 +84,7 @@ class Criterion:
             if row not in self.failures:
                 try:
                     means[row] = custom.mean_over(logits[row], labels[row], batch_size)
-                except Exception as error:  # whatever the user's code raises is this member's failure
+                except (Exception, SystemExit) as error:  # whatever the user's code raises is this member's failure
                     self.failures[row] = MemberFailure.of(error)
         return means
 
@@ -97,7 +97,7 @@ class Criterion:
             if row not in self.failures:
                 try:
                     means[row], gradients[row] = custom.with_gradient(logits[row], labels[row])
-                except Exception as error:  # whatever the user's code raises is this member's failure
+                except (Exception, SystemExit) as error:  # whatever the user's code raises is this member's failure
                     self.failures[row] = MemberFailure.of(error)
         return means, gradients
 

@@ -29,7 +29,7 @@ class MemberFailure:
     traceback: str
 
     @classmethod
-    def of(cls, error: Exception) -> MemberFailure:
+    def of(cls, error: BaseException) -> MemberFailure:
         """The failure that ``error`` is for the member it was raised for."""
         line = " ".join(str(error).split())
         said = line if isinstance(error, TrainingError) else f"{type(error).__name__}: {line}"

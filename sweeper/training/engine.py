@@ -61,7 +61,7 @@ class Pack:
         self._net = ConvNet(height, width, len(dataset.classes))
         levels = normalised_levels(dataset.mean, dataset.std)
         on_lanes = backend == "lanes" if backend else self._device.type == "cpu"
-        self._backend: Backend = Lanes(levels) if on_lanes else Grouped(levels, self._device)
+        self._backend: Backend = Lanes(self._net, levels) if on_lanes else Grouped(self._net, levels, self._device)
         self._data = ResidentData(dataset, settings, self._backend, self._device)
         self._members: dict[str, Member] = {}
         self.add(members)
@@ -81,7 +81,7 @@ class Pack:
             if is_import_path(name):
                 try:
                     custom = CustomLoss(name, config.parameters, self._device)
-                except Exception as error:  # the user's module may raise anything: it is this member's failure
+                except (Exception, SystemExit) as error:  # the user's module may raise anything: it is this member's failure
                     failure = MemberFailure.of(error)
             weights = self._net.initial_weights(config.seed).to(self._device)
             loss = MemberLoss(name, config.parameters, int(config.parameters["batch_size"]), custom)
@@ -137,7 +137,9 @@ class Pack:
         if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
             raise TrainingError(f"the checkpoint of trial {trial_id} does not fit this model: {', '.join(wrong)}")
         member.weights, member.velocity = (
-            torch.from_numpy(np.concatenate([np.ravel(state[f"{kind}/{name}"]) for name in self._net.shapes])).to(self._device)
+            torch.from_numpy(np.concatenate([np.ravel(state[f"{kind}/{name}"]) for name in self._net.shapes], dtype=np.float32)).to(
+                self._device
+            )
             for kind in ("weights", "velocity")
         )
         member.epochs = int(state["epochs"])

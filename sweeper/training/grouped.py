@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,8 @@ class Grouped:
     max_members: int | None = None
     mixes_streams = True
 
-    def __init__(self, levels: Float[Tensor, "channel 256"], device: torch.device) -> None:
+    def __init__(self, net: ConvNet, levels: Float[Tensor, "channel 256"], device: torch.device) -> None:
+        self._net = net
         self._shift = levels[:, 0].to(device)
         self._scale = ((levels[:, 255] - levels[:, 0]) / 255).to(device)
 
@@ -36,10 +38,15 @@ class Grouped:
             cut = crop_and_flip(cut.flatten(0, 1), offsets.flatten(0, 1), flips.flatten()).view(cut.shape)
         return torch.addcmul(self._shift, cut.float(), self._scale).movedim(-1, -3)
 
-    def network(self, net: ConvNet, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> GroupedNetwork:
+    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> GroupedNetwork:
         """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""
         rows = torch.tensor(streams, device=self._shift.device) if len(set(streams)) > 1 else None
-        return GroupedNetwork(net, weights, rows)
+        return GroupedNetwork(self._net, weights, rows)
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """Convolutions in full float32 whose sums are the same on every run: a trial must learn on a GPU what it learns on a CPU."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False, fp32_precision="ieee")
 
 
 class GroupedNetwork:
@@ -50,12 +57,23 @@ class GroupedNetwork:
         self._streams = streams
         self._logits = torch.empty(0)
 
-    @torch.enable_grad()
     def forward(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:
         """Raw logits of every member.
 
         On one stream the first convolution of all members is one ordinary convolution with 4K output channels.
         """
+        with torch.enable_grad(), exact_convolutions():
+            self._logits = self._run(images, n_images)
+        return self._logits.detach()
+
+    def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
+        """Gradient of every weight, from that of the logits."""
+        with exact_convolutions():
+            pieces = torch.autograd.grad(self._logits, list(self._tensors.values()), gradient)
+        return torch.cat([piece.flatten(1) for piece in pieces], 1)
+
+    def _run(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:
+        """Raw logits of every member, under autograd."""
         tensors = self._tensors
         n_members = len(tensors["fc1.bias"])
         if self._streams is None:
@@ -69,14 +87,7 @@ class GroupedNetwork:
         x = F.relu(F.max_pool2d(x, POOL))
         rows = x.reshape(n_images, n_members, -1).transpose(0, 1)
         hidden = F.relu(torch.baddbmm(tensors["fc1.bias"][:, None], rows, tensors["fc1.weight"].transpose(1, 2)))
-        logits = torch.baddbmm(tensors["fc2.bias"][:, None], hidden, tensors["fc2.weight"].transpose(1, 2))
-        self._logits = logits
-        return logits.detach()
-
-    def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
-        """Gradient of every weight, from that of the logits."""
-        pieces = torch.autograd.grad(self._logits, list(self._tensors.values()), gradient)
-        return torch.cat([piece.flatten(1) for piece in pieces], 1)
+        return torch.baddbmm(tensors["fc2.bias"][:, None], hidden, tensors["fc2.weight"].transpose(1, 2))
 
 
 def crop_and_flip(

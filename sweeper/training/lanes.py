@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from sweeper.training.augment import PADDING
-from sweeper.training.kernels import LANES, N_CONV_WEIGHTS, SUMS_ORDER, Floats, compile_cut, compile_kernels
+from sweeper.training.kernels import LANES, N_CONV_WEIGHTS, SUMS_ORDER, Floats, Kernels, compile_cut, compile_kernels
 from sweeper.training.model import ConvNet
 
 
@@ -29,7 +29,9 @@ class Lanes:
 
     mixes_streams = False
 
-    def __init__(self, levels: Float[Tensor, "channel 256"]) -> None:
+    def __init__(self, net: ConvNet, levels: Float[Tensor, "channel 256"]) -> None:
+        self._net = net
+        self._kernels = compile_kernels(net.height, net.width)
         self._levels: Floats = levels.flatten().numpy()
         self._memory: Floats = np.empty(0, np.float32)
         self._cut = compile_cut()
@@ -55,9 +57,9 @@ class Lanes:
         in_threads(lambda start, stop: self._cut(start, stop, height, width, pixels, index, corners, mirrored, self._levels, out), n_blocks)
         return torch.from_numpy(out)
 
-    def network(self, net: ConvNet, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> LaneNetwork:  # noqa: ARG002
+    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> LaneNetwork:  # noqa: ARG002
         """A fused model of these weights, all of whose members read the only row of the batches; ``streams`` are all 0."""
-        return LaneNetwork(net, weights)
+        return LaneNetwork(self._net, self._kernels, weights)
 
 
 class _Memory:
@@ -79,10 +81,10 @@ class _Memory:
 class LaneNetwork:
     """Members one after the other through the convolutions, together through the linear layers."""
 
-    def __init__(self, net: ConvNet, weights: Float[Tensor, "member weight"]) -> None:
+    def __init__(self, net: ConvNet, kernels: Kernels, weights: Float[Tensor, "member weight"]) -> None:
         self._net = net
+        self._kernels = kernels
         self._n_members = len(weights)
-        self._kernels = compile_kernels(net.height, net.width)
         self._order = torch.from_numpy(SUMS_ORDER)
         self._rows: Floats = weights.numpy()
         self._fc1, self._fc1_bias, self._fc2, self._fc2_bias = list(net.split(weights).values())[4:]

@@ -21,8 +21,8 @@ from sweeper.training.data import Dataset, split
 
 Split: TypeAlias = Literal["validation", "test"]
 
-EVALUATION_BATCH = {"cpu": 128, "cuda": 1024}
-"""Images a stream sends through the network at once when nothing is learnt: what the cache, or the device, likes."""
+CPU_EVALUATION_BATCH, EVALUATION_BATCH = 128, 1024
+"""Images a stream sends through the network at once when nothing is learnt: what the cache, or another device, likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ResidentData:
         """A split in file order, one stream per seed."""
         index = torch.stack([self.index(seed, split) for seed in seeds])
         source = "train" if split == "validation" else "test"
-        step = EVALUATION_BATCH[self._device.type]
+        step = CPU_EVALUATION_BATCH if self._device.type == "cpu" else EVALUATION_BATCH
         for start in range(0, index.shape[1], step):
             chosen = index[:, start : start + step]
             yield Batch(self._backend.cut(self._images[source], chosen, None, None), self._labels[source][chosen])

@@ -87,4 +87,8 @@ def elsewhere(logits, labels):
     return torch.ones(3, requires_grad=True).sum()
 
 
+def leaves(logits, labels):
+    raise SystemExit(3)
+
+
 CONSTANT = 3

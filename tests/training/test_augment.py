@@ -8,6 +8,7 @@ from plain_pytorch import augmented, normalised
 from sweeper.training.augment import draw_epoch, normalised_levels
 from sweeper.training.grouped import Grouped
 from sweeper.training.lanes import LANES, Lanes
+from sweeper.training.model import ConvNet
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -23,9 +24,10 @@ def as_images(lanes, n, height, width):
 
 def cut(kind, images, chosen, offsets, flips):
     levels = normalised_levels(MEAN, STD)
+    net = ConvNet(*images.shape[1:3], 10)
     if kind == "grouped":
-        return Grouped(levels, torch.device("cpu")).cut(images, chosen[None], offsets, flips)[0]
-    found = Lanes(levels).cut(images, chosen[None], offsets, flips)
+        return Grouped(net, levels, torch.device("cpu")).cut(images, chosen[None], offsets, flips)[0]
+    found = Lanes(net, levels).cut(images, chosen[None], offsets, flips)
     return as_images(found, len(chosen), *images.shape[1:3])
 
 
@@ -89,7 +91,7 @@ def test_images_without_augmentation_are_torchvisions(kind, n_images):
 
 
 def test_left_over_lanes_hold_zeros_even_after_a_fuller_batch():
-    lanes = Lanes(normalised_levels(MEAN, STD))
+    lanes = Lanes(ConvNet(32, 32, 10), normalised_levels(MEAN, STD))
     images = some_images(32)
     lanes.cut(images, torch.arange(32)[None], None, None)
     found = lanes.cut(images, torch.arange(17)[None], None, None)

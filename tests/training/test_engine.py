@@ -218,6 +218,7 @@ def test_a_diverging_member_changes_no_bit_of_the_others(dataset, n_members, bac
         (f"{MINE}:CONSTANT", {}, "holds a int under it, neither class nor function"),
         (f"{MINE}:NotCallable", {}, "cannot be called with (logits, labels)"),
         (f"{MINE}:Focal", {}, "needs gamma; add it to the parameters of the space"),
+        (f"{MINE}:leaves", {}, "SystemExit: 3"),
         (f"{MINE}:Counting", {"fails_at": 3}, "RuntimeError: out of calls"),
         (f"{MINE}:FailsInEvaluation", {}, "RuntimeError: no gradient, no loss"),
         (f"{MINE}:a_number", {}, "returned a float; it must return a tensor, either a scalar or one loss per image"),

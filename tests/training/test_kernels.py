@@ -1,9 +1,12 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from sweeper.training.kernels import LANES, SUMS_ORDER
+from sweeper.training.kernels import LANES, SUMS_ORDER, compile_kernels, compiled
 from sweeper.training.lanes import LaneNetwork, in_threads
 from sweeper.training.model import ConvNet
 
@@ -17,6 +20,10 @@ def lanes_of(images):
     return padded.unflatten(0, (-1, LANES)).permute(0, 2, 3, 4, 1).reshape(-1)
 
 
+def lane_network(net, weights):
+    return LaneNetwork(net, compile_kernels(net.height, net.width), weights)
+
+
 def plain_logits(tensors, member, images):
     x = F.max_pool2d(F.relu(F.conv2d(images, tensors["conv1.weight"][member], tensors["conv1.bias"][member])), 2)
     x = F.max_pool2d(F.relu(F.conv2d(x, tensors["conv2.weight"][member], tensors["conv2.bias"][member])), 2)
@@ -26,7 +33,7 @@ def plain_logits(tensors, member, images):
 
 def compare(images, weights, rtol=1e-4):
     net = ConvNet(HEIGHT, WIDTH, N_CLASSES)
-    network = LaneNetwork(net, weights)
+    network = lane_network(net, weights)
     logits = network.forward(lanes_of(images), len(images))
     upstream = torch.randn(logits.shape, generator=torch.Generator().manual_seed(9))
     gradient = network.backward(upstream)
@@ -65,13 +72,13 @@ def test_a_closed_relu_passes_no_gradient():
 
 def test_a_batch_after_a_fuller_one_does_not_see_its_images():
     net = ConvNet(HEIGHT, WIDTH, N_CLASSES)
-    network = LaneNetwork(net, some_weights(2))
+    network = lane_network(net, some_weights(2))
     images = torch.randn(32, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2))
     network.forward(lanes_of(images), 32)
     network.backward(torch.ones(2, 32, N_CLASSES))
     network.forward(lanes_of(images[:20]), 20)
     found = network.backward(torch.ones(2, 20, N_CLASSES)).clone()
-    fresh = LaneNetwork(net, some_weights(2))
+    fresh = lane_network(net, some_weights(2))
     fresh.forward(lanes_of(images[:20]), 20)
     assert torch.equal(fresh.backward(torch.ones(2, 20, N_CLASSES)), found)
 
@@ -81,12 +88,12 @@ def test_a_batch_after_a_fuller_one_does_not_see_its_images():
 def test_weights_that_are_not_finite_show_in_the_logits_of_their_own_member(at, value):
     images = torch.rand(20, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2)) + 0.1
     net = ConvNet(HEIGHT, WIDTH, N_CLASSES)
-    healthy = LaneNetwork(net, some_weights(3))
+    healthy = lane_network(net, some_weights(3))
     expected = healthy.forward(lanes_of(images), 20).clone()
     expected_gradient = healthy.backward(torch.ones(3, 20, N_CLASSES)).clone()
     weights = some_weights(3)
     weights[1, at] = value
-    sick = LaneNetwork(net, weights)
+    sick = lane_network(net, weights)
     found, gradient = sick.forward(lanes_of(images), 20), sick.backward(torch.ones(3, 20, N_CLASSES))
     plain = plain_logits(net.split(weights), 1, images)
     assert torch.equal(found[1].isfinite(), plain.isfinite())
@@ -118,3 +125,17 @@ def test_an_error_in_a_thread_is_not_lost():
 
     with pytest.raises(ZeroDivisionError):
         in_threads(fails, 4)
+
+
+def test_a_kernel_without_a_folder_for_its_machine_code_still_runs():
+    scope = {}
+    exec("def double(x):\n    x *= 2", scope)  # noqa: S102 - a function without a file, beside which Numba cannot keep anything
+    x = np.ones(3, np.float32)
+    compiled(scope["double"], "void(f4[::1])")(x)
+    assert x.tolist() == [2, 2, 2]
+
+
+def test_a_kernel_is_compiled_once_for_all_processes():
+    code = "from sweeper.training.kernels import compile_kernels; k = compile_kernels(28, 37); print(k.forward.stats.cache_hits.total())"
+    compile_kernels(28, 37)
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
