@@ -28,6 +28,12 @@ def test_the_permutation_p_counts_sign_flips():
     assert ours.sign_flip_p(differences) == p_by_hand(differences) == 8 / 256  # no flip, of 1, of 4, of both; and all of them reversed
 
 
+def test_the_permutation_p_is_scipys():
+    differences = FOCAL - ENTROPY
+    expected = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True)
+    assert ours.sign_flip_p(differences) == pytest.approx(expected.pvalue)
+
+
 def test_eight_wins_of_eight_give_the_smallest_p_there_is():
     assert ours.sign_flip_p(np.array([0.01, 0.02, 0.03, 0.01, 0.02, 0.03, 0.04, 0.01])) == 2 / 2**8
 
@@ -60,11 +66,12 @@ def test_holm_multiplies_the_smallest_p_most_and_never_falls():
 def test_an_interval_is_scipys_percentile_bootstrap_at_the_widened_level():
     found = ours.estimate(FOCAL)
     expected = stats.bootstrap(
-        (FOCAL,), np.mean, method="percentile", confidence_level=0.98848, n_resamples=9_999, rng=np.random.default_rng(0)
+        (FOCAL,), np.mean, method="percentile", confidence_level=ours.interval_level(8), n_resamples=9_999, rng=np.random.default_rng(0)
     ).confidence_interval
     assert (found.n, found.mean) == (8, pytest.approx(FOCAL.mean()))
     assert found.sd == pytest.approx(stats.tstd(FOCAL))
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-5)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert ours.interval_level(8) == pytest.approx(0.98852, abs=1e-5)
 
 
 def test_the_widened_level_makes_a_normal_interval_as_wide_as_a_t_interval():
