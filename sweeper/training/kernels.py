@@ -142,16 +142,16 @@ class Kernels:
     """Both convolutions for one image size, on the units ``start`` to ``stop`` - 1: block × members + member.
 
     A block's members come one after the other, while its images are in the cache. ``images`` [block, 3, height, width, lane],
-    ``hidden`` and ``which1`` [block, member, 4, h1, w1, lane], ``which2`` [block, member, 8, h2, w2, lane] and ``sums`` [member, block,
+    ``hidden`` and ``which1`` [block, member, 4, h1, w1, lane], ``which2`` [block, member, 8, h2, w2, lane] and ``sums`` [member, slot,
     N_CONV_WEIGHTS, lane] are flat, as are ``features`` and their gradient [member, 8 · h2 · w2, block, lane]: a matrix for each member,
     with a column for each image. ``rows`` [member, weight] are the weights. ``sums`` are the weights' gradients, to be summed over
-    blocks and lanes and put into ``SUMS_ORDER``.
+    slots and lanes and put into ``SUMS_ORDER``; one slot gathers all blocks when one thread does them in order, else each has its own.
     """
 
     forward: Callable[..., None]
     """``(start, stop, n_blocks, images, rows, hidden, which1, features, which2)``: sets the last four"""
     backward: Callable[..., None]
-    """``(start, stop, n_blocks, images, rows, hidden, which1, feature_gradient, which2, sums)``: sets the last"""
+    """``(start, stop, n_blocks, images, rows, hidden, which1, feature_gradient, which2, n_slots, sums)``: sets the last"""
 
 
 @cache
@@ -230,6 +230,7 @@ def compile_kernels(height: int, width: int) -> Kernels:  # noqa: PLR0915 - four
         which1: Bytes,
         feature_gradient: Floats,
         which2: Bytes,
+        n_slots: int,
         sums: Floats,
     ) -> None:
         stride = n_blocks * LANES
@@ -244,8 +245,10 @@ def compile_kernels(height: int, width: int) -> Kernels:  # noqa: PLR0915 - four
             x = hidden[unit * n_hidden : (unit + 1) * n_hidden]
             gradient = feature_gradient[member * n_features * stride + block * LANES :]
             which = which2[unit * n_which : (unit + 1) * n_which]
-            own = sums[(member * n_blocks + block) * n_sums : (member * n_blocks + block + 1) * n_sums]
-            own[:] = 0
+            slot = member * n_slots + block % n_slots
+            own = sums[slot * n_sums : (slot + 1) * n_sums]
+            if block < n_slots:
+                own[:] = 0
             hidden_gradient[:] = 0
             for c in range(8):
                 for i in range(h2):
@@ -298,7 +301,7 @@ def compile_kernels(height: int, width: int) -> Kernels:  # noqa: PLR0915 - four
                             own[to + 27 * LANES + lane] += (g[0] + g[1]) + (g[2] + g[3])
 
     arrays = "f4[::1], f4[:, ::1], f4[::1], u1[::1], f4[::1], u1[::1]"
-    return Kernels(compiled(forward, f"void(i8, i8, i8, {arrays})"), compiled(backward, f"void(i8, i8, i8, {arrays}, f4[::1])"))
+    return Kernels(compiled(forward, f"void(i8, i8, i8, {arrays})"), compiled(backward, f"void(i8, i8, i8, {arrays}, i8, f4[::1])"))
 
 
 @cache
