@@ -31,8 +31,9 @@ class Folder:
     """
 
     def __init__(self, uri: str) -> None:
+        uri = uri.removeprefix("file://")
+        self.local = "://" not in uri
         self.uri = uri.rstrip("/") or "/"
-        self.local = "://" not in self.uri
         self._filesystem: pafs.FileSystem | None = None
         self._path = ""
 
@@ -55,7 +56,7 @@ class Folder:
                 if self.local:
                     self._filesystem, self._path = pafs.LocalFileSystem(), str(Path(self.uri).absolute())
                 else:
-                    self._filesystem, self._path = pafs.FileSystem.from_uri(self.uri)
+                    self._filesystem, self._path = _remote(self.uri)
             except (pa.ArrowInvalid, OSError, ValueError) as error:
                 raise StoreError(f"{self.uri}: cannot open this storage: {first_line(error)}") from error
         return self._filesystem, self._path
@@ -125,6 +126,20 @@ def file_name(name: str) -> str:
     """A file name for any printable name: unsafe characters are replaced, and a hash keeps two different names apart."""
     safe = _UNSAFE.sub("_", name)[:80].strip(".")
     return safe if safe == name else f"{safe or 'x'}-{uuid.uuid5(uuid.NAMESPACE_OID, name).hex[:8]}"
+
+
+def _remote(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The storage behind a URI, and the path in it. An endpoint of one's own comes from the environment, as for Amazon's own tools."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not uri.startswith("s3://") or not endpoint:
+        filesystem, path = pafs.FileSystem.from_uri(uri)
+        return filesystem, path
+    scheme, _, address = endpoint.rpartition("://")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    filesystem = pafs.S3FileSystem(
+        endpoint_override=address.rstrip("/"), scheme=scheme or "https", region=region, connect_timeout=10, request_timeout=60
+    )
+    return filesystem, uri.removeprefix("s3://")
 
 
 def _join(path: str, name: str) -> str:

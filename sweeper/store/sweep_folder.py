@@ -8,6 +8,7 @@ import io
 import json
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,10 +20,13 @@ import pyarrow as pa
 from sweeper.errors import StoreError
 from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, EpochMetrics, Predictions, TrialConfig
 from sweeper.store.folder import Folder, file_name
+from sweeper.store.remote import RemoteLogs, cache_folder
 from sweeper.store.tables import Skipped, StoredTable, TableName, merge_files, parquet_bytes, read_table, set_damaged_aside, write_rows
 
 _FLOAT16_MAX = 65504.0
 _MERGED: tuple[TableName, ...] = ("trials", "epochs")
+_SECONDS_TO_LOOK = 1.0
+"""How long somebody who asks for the owner of a sweep may hold its lock."""
 _FOLDERS = ("trials", "epochs", "predictions", "checkpoints", "tune")
 
 
@@ -41,14 +45,18 @@ class SweepFolder:
     def __init__(self, uri: str) -> None:
         self.folder = Folder(uri)
         self.id = self.folder.uri.rsplit("/", 1)[-1]
+        self._logs = None if self.folder.local else RemoteLogs(self.folder, cache_folder(self.folder.uri))
+
+    def __reduce__(self) -> tuple[type[SweepFolder], tuple[str]]:
+        return SweepFolder, (self.folder.__getstate__()["uri"],)
 
     def __str__(self) -> str:
         return self.folder.uri
 
     @property
     def local_folder(self) -> Path:
-        """Where the driver appends to files: the sweep's folder itself when it is local."""
-        return Path(self.folder.uri)
+        """Where the driver appends to files: the sweep's folder itself when it is local, else a folder in the user's cache."""
+        return Path(self.folder.uri) if self.folder.local else cache_folder(self.folder.uri)
 
     @property
     def journal(self) -> Path:
@@ -85,6 +93,11 @@ class SweepFolder:
         """Make the folders within, those that are missing."""
         for name in _FOLDERS:
             self.folder.make(name)
+        if not self.folder.local:
+            try:
+                self.row_log.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{self.row_log.parent}: {error.strerror}") from error
 
     def tidy(self) -> None:
         """Delete what a killed process left half-written. Only the owner of the :meth:`lock` may."""
@@ -95,33 +108,44 @@ class SweepFolder:
     def lock(self) -> Iterator[None]:
         """Own the sweep for the length of the block. The system releases the lock when the process ends, however it ends.
 
+        On object storage this also brings the sweep's logs to this machine.
+
         Raises:
             StoreError: if another process owns it.
         """
         path = self.local_folder / "lock"
         try:
+            if self._logs is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise StoreError(f"{path}: cannot open the lock: {error.strerror}") from error
         try:
             self._own(descriptor, path)
-            yield
+            with self._logs.owned() if self._logs is not None else contextlib.nullcontext():
+                yield
         finally:
             os.close(descriptor)
 
     def _own(self, descriptor: int, path: Path) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        except BlockingIOError:
-            owner = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
-            raise StoreError(f"{self}: another process is running this sweep (process {owner}); wait for it, or end it first") from None
-        except OSError as error:
-            raise StoreError(f"{path}: cannot lock: {error.strerror}") from error
+        deadline = time.monotonic() + _SECONDS_TO_LOOK
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+                owner = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
+                raise StoreError(f"{self}: another process is running this sweep (process {owner}); wait for it, or end it first") from None
+            except OSError as error:
+                raise StoreError(f"{path}: cannot lock: {error.strerror}") from error
+            return
 
     def owner(self) -> str | None:
-        """The process that owns the sweep, as ``<pid> on <machine>``; ``None`` where nobody does, and on object storage, which has no locks."""
+        """The process of this machine that owns the sweep, as ``<pid> on <machine>``; ``None`` where none does."""
         try:
             with (self.local_folder / "lock").open("rb") as file:
                 try:
@@ -134,6 +158,10 @@ class SweepFolder:
 
     def save_logs(self, *, now: bool = False) -> None:
         """Bring the journal and the row log to where the sweep lies, if they are appended to elsewhere; at most every few seconds."""
+        if self._logs is not None and now:
+            self._logs.save()
+        elif self._logs is not None:
+            self._logs.save_when_due()
 
     def write_space(self, text: str) -> None:
         self.folder.write("sweep.yaml", text.encode())

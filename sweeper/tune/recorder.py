@@ -84,8 +84,9 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Write all rows that are only in the log to Parquet."""
+        """Write all rows that are only in the log to Parquet; no row is there that the saved logs do not hold."""
         self.commit()
+        self._folder.save_logs(now=True)
         self._folder.write_epochs(self._epoch_rows)
         self._epoch_rows = []
         self._folder.write_trials(self._trial_rows, self._parameter_types)
