@@ -122,8 +122,8 @@ class Capacity:
             more = f"; the autoscaler was asked for more ({types})" if types else ""
             self._notice(f"waiting for a node with {self._wanted()}: {self._present(nodes)}{more}")
         elif self._room is not None and room != self._room:
-            change = "room for" if room > self._room else "a node was lost; room for"
-            self._tell(f"{self._present(nodes)}: {change} {room} pack{'' if room == 1 else 's'} side by side")
+            change = "more nodes have joined" if room > self._room else "a node was lost"
+            self._tell(f"{change}: room for {room} pack{'' if room == 1 else 's'} side by side, {self._room} before")
 
     def _notice(self, line: str) -> None:
         if time.monotonic() - self._told >= SECONDS_BETWEEN_NOTICES:

@@ -8,7 +8,6 @@ from sweeper.tune.messages import Failure
 
 _EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Exit|Interrupt|Warning)): (.+)$")
 _WORKER_DIED = ("ActorDiedError", "ActorUnavailableError", "RayActorError", "WorkerCrashedError", "OwnerDiedError", "NodeDiedError")
-_NODE_LOST = ("its node has died", "NodeDiedError", "node was terminated")
 _OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemory")
 
 
@@ -19,9 +18,6 @@ def failure_of(text: str) -> Failure:
     named = [found for line in lines if (found := _EXCEPTION.match(line))]
     if out_of_memory and not any(found[1] == "OutOfMemoryError" for found in named):
         return Failure("the worker process was killed: the node ran out of memory", text, out_of_memory=True)
-    if any(word in text for word in _NODE_LOST):
-        address = re.search(r"^\s*ip: (\S+)$", text, re.MULTILINE)
-        return Failure(f"its node {address[1] + ' ' if address else ''}was lost", text, node_lost=True)
     if not lines or any(word in text for word in _WORKER_DIED):
         reason = next((line for line in lines if line.startswith("Worker exit type:") or "exit detail:" in line), "")
         detail = re.search(r"exit detail: (.*?)(?:\.|$)", text)

@@ -11,6 +11,9 @@ from sweeper.records import EpochMetrics, Phase, TestMetrics, TrialConfig
 REPORT_KEY = "report"
 """Key of the message in the result of a Trainable."""
 
+NODE_KEY = "node"
+"""Key of the id of the node that the Trainable runs on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -5,6 +5,8 @@ A worker writes checkpoints and predictions itself. On a folder of its own disk 
 
 from __future__ import annotations
 
+import socket
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,8 @@ from sweeper.store import Folder
 
 SECONDS_TO_ANSWER = 120
 """A node's first worker process imports Ray and PyArrow; on a busy machine that takes a while."""
+
+SECONDS_FOR_A_NODE_TO_BE_MISSED = 3.0
 
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "9p", "virtiofs", "wekafs", "afs", "pvfs2", "ocfs2"}
@@ -56,6 +60,33 @@ def require_shared_results(results: str, nodes: Sequence[dict[str, Any]], *, gro
             _judge(results, node, answer)
     finally:
         folder.delete(name)
+
+
+def lost_node(node_id: str | None) -> str | None:
+    """The address of a node that has died; ``None`` if it lives, or is the only one.
+
+    Ray learns of it up to a minute after the processes on it are gone, so the node itself is asked too; and as a machine that shuts down
+    ends its processes one by one, for some seconds.
+    """
+    end = time.monotonic() + SECONDS_FOR_A_NODE_TO_BE_MISSED
+    while node_id is not None and len(nodes := ray.nodes()) > 1:
+        found = next((node for node in nodes if node["NodeID"] == node_id), None)
+        if found is None:
+            return None
+        if not found["Alive"] or not _answers(found["NodeManagerAddress"], found["NodeManagerPort"]):
+            return str(found["NodeManagerAddress"])
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.2)
+    return None
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def absolute(folder: Folder) -> Folder:

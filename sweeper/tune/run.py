@@ -46,7 +46,7 @@ def run_packs(
     Tune's own snapshots are put off (they are older than the studies, and they grow with the trials), and its retries too: a pack that
     loses its process returns its members to the coordinator.
     """
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost process is told by the observer, in one line
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_NO_LIMIT)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(365 * _DAYS)

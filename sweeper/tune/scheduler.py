@@ -9,7 +9,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from sweeper.tune.coordinator import Coordinator
 from sweeper.tune.escape import escaping
 from sweeper.tune.failures import failure_of
-from sweeper.tune.messages import REPORT_KEY, PackReport, members_to_json
+from sweeper.tune.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_to_json
+from sweeper.tune.nodes import lost_node
 
 
 class PackScheduler(FIFOScheduler):
@@ -42,8 +43,12 @@ class PackScheduler(FIFOScheduler):
 
     @escaping
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        """A process died, or could not start: Tune keeps what it knows of it as text."""
-        self._coordinator.lost(trial.trial_id, failure_of(str(trial.get_error() or "")))
+        """A process died, with its node or alone, or could not start: Tune keeps what it knows of it as text."""
+        failure = failure_of(str(trial.get_error() or ""))
+        address = lost_node(trial.last_result.get(NODE_KEY))
+        if address is not None:
+            failure = Failure(f"its node {address} was lost", failure.traceback, node_lost=True)
+        self._coordinator.lost(trial.trial_id, failure)
 
     def debug_string(self) -> str:
         return "Optuna's pruners, one study per arm"

@@ -9,6 +9,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
@@ -18,7 +19,7 @@ from sweeper.records import EpochMetrics, Phase, TestMetrics, TrainingSettings, 
 from sweeper.store import Checkpoint, SweepFolder, stored_precision
 from sweeper.training.data import Dataset
 from sweeper.training.engine import MemberFailure, Pack
-from sweeper.tune.messages import REPORT_KEY, Failure, PackReport, members_from_json
+from sweeper.tune.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class PackTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any], context: TrialContext, dataset: Dataset) -> None:  # type: ignore[override]
         """Take a device, move the data there, take in the first members."""
         torch.set_num_threads(context.threads)
+        self._node = ray.get_runtime_context().get_node_id()
         self._context = context
         self._pack = Pack(dataset, context.settings, [], context.device)
         self._history: dict[str, list[EpochMetrics]] = {}
@@ -63,7 +65,7 @@ class PackTrainable(tune.Trainable):
             report = self._epoch()
         except StoreError as error:
             report = PackReport(self._device_name(), storage_error=str(error))
-        return {REPORT_KEY: report.to_json()}
+        return {REPORT_KEY: report.to_json(), NODE_KEY: self._node}
 
     def _epoch(self) -> PackReport:
         finished = [trial_id for trial_id in self._configs if self._is_finished(trial_id)]
