@@ -61,6 +61,6 @@ class SingleWriterJournal(BaseJournalBackend):
             record = json.loads(line)
             if isinstance(record["op_code"], int) and isinstance(record["worker_id"], str):
                 return dict(record)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             pass
         raise StoreError(f"{self._log.path}: line {number} is no record of Optuna's journal: the file is damaged; restore it from a copy")

@@ -192,7 +192,7 @@ class SweepFolder:
             return {}
         try:
             content = json.loads(self._read_text("provenance.json"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(f"{self}/provenance.json: not valid JSON: {error}") from error
         if not isinstance(content, dict):
             raise StoreError(f"{self}/provenance.json: expected an object, found {type(content).__name__}")

@@ -132,7 +132,7 @@ class Recorder:
                     _metrics(row)
                 if kind != "header":
                     str.strip(row["trial"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StoreError(
                     f"{self._log.path}: line {number} is damaged ({type(error).__name__}: {error}); restore the file from a copy"
                 ) from error
