@@ -1,0 +1,50 @@
+"""The reference of the Parquet tables, from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column
+
+from .markdown import code, table
+
+INTRODUCTION = """\
+# Parquet tables
+
+A sweep's folder holds three tables, each a folder of Parquet files that pandas, DuckDB and Polars read as they stand:
+
+```python
+import pandas as pd
+
+trials = pd.read_parquet("results/focal-20260101-120000/trials")
+```
+
+Every file carries the schema's version, {version}, in its metadata. While a sweep
+runs, its newest rows stand in `tune/rows.jsonl`; `sweeper.open(...).trials` reads both.
+
+Accuracies are fractions, times are seconds, negative log-likelihoods are nats. Losses of different arms are on different scales.
+
+This page is made from `sweeper/records.py` by `python docs/generate.py`.
+"""
+TABLES: Sequence[tuple[str, Sequence[Column], str]] = (
+    (
+        "trials",
+        TRIAL_COLUMNS,
+        "One row per trial that has ended. One column `param_<name>` per parameter follows; null where the trial has none of it.",
+    ),
+    ("epochs", EPOCH_COLUMNS, "One row per trial and epoch."),
+    (
+        "predictions",
+        PREDICTION_COLUMNS,
+        "Confirm phase only: one row per image and seed. `logit_0`, `logit_1`, … follow (float16, one per class).",
+    ),
+)
+
+
+def page() -> str:
+    """The whole page."""
+    pieces = [INTRODUCTION.format(version=SCHEMA_VERSION)]
+    for name, columns, doc in TABLES:
+        rows = [(code(column.name), code(column.type), column.unit, column.doc) for column in columns]
+        pieces.append(f"## {name}\n\n{doc}\n\n{table(('column', 'type', 'unit', 'meaning'), rows)}")
+    return "\n".join(pieces)

@@ -1,0 +1,33 @@
+"""The site builds without a warning and without a network, and fetches nothing when it is read."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from console import ROOT
+
+pytest.importorskip("mkdocs", reason="needs mkdocs-material: pip install 'sweeper[docs]'")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_site_builds_strictly_with_every_page(site):
+    pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")} - {"404.html"}
+    assert pages == {path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert not list(site.rglob("*.py"))
+
+
+def test_a_page_fetches_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        fetched = re.findall(
+            r'<(?:script|img|iframe)[^>]*\ssrc="([^"]+)"|<link[^>]*\srel="stylesheet"[^>]*\shref="([^"]+)"', page.read_text()
+        )
+        assert not [url for pair in fetched for url in pair if re.match(r"(https?:)?//", url)], page.name
