@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+
 import pytest
 
 import sweeper.tune.session  # noqa: F401  (sets what Ray reads when it is imported)

@@ -1,0 +1,190 @@
+"""A cluster of real hosts, as far as the kernel of one machine can make them: ``ray up``, a sweep that loses a worker, ``ray down``.
+
+Three hosts and a laptop with sshd, file systems and addresses of their own, and an S3 server beside them. The tests are the steps of one
+journey, in their order.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .hosts import Host, Network, why_not
+from .onprem import PROJECT, rendered
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+LAPTOP, HEAD, WORKERS, STORAGE = "10.77.0.100", "10.77.0.1", ("10.77.0.2", "10.77.0.3"), "10.77.0.250"
+ENVIRONMENT = f"AWS_ENDPOINT_URL=http://{STORAGE}:5000 AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing AWS_DEFAULT_REGION=us-east-1"
+RESULTS = "s3://results/sweeps"
+SPACE = "~/sweeper/tests/cluster/space.yaml"
+N_TRIALS, N_EPOCHS = 12, 10
+
+STARTED = time.monotonic()
+
+
+@dataclass
+class Journey:
+    """The hosts, and the cluster file that the laptop uses."""
+
+    laptop: Host
+    head: Host
+    workers: tuple[Host, ...]
+    file: str
+    requests: Path
+
+    def exec(self, command: str, timeout: float = 120) -> str:
+        """What a command on the head prints, called as a user calls it."""
+        return self.laptop.run(f"ray exec {self.file} {shlex.quote(command)}", timeout)
+
+    def submit(self, name: str, command: str) -> None:
+        self.exec(f"ray job submit --no-wait --submission-id {name} -- {command}")
+
+    def job(self, name: str) -> str:
+        """The state of a job: RUNNING, SUCCEEDED, FAILED."""
+        said = self.on_head(f"ray job status {name}")
+        return next(state for state in ("RUNNING", "PENDING", "SUCCEEDED", "FAILED", "STOPPED") if state in said.upper())
+
+    def log(self, name: str) -> str:
+        return self.on_head(f"ray job logs {name}")
+
+    def on_head(self, command: str) -> str:
+        """What a command prints in a shell on the head; quicker than :meth:`exec`, for asking again and again."""
+        return self.head.run(f". ~/.bashrc; {command} 2>&1 || true")
+
+
+@pytest.fixture(scope="module")
+def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
+    if reason := why_not():
+        pytest.skip(reason)
+    moto_server = Path(sys.executable).with_name("moto_server")
+    if not moto_server.exists():
+        pytest.skip("needs moto[server]")
+    scratch = tmp_path_factory.mktemp("hosts")
+    keys = scratch / "keys"
+    keys.mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / "id_ed25519")], check=True)
+    (keys / "authorized_keys").write_text((keys / "id_ed25519.pub").read_text())
+    file, requests = scratch / "cluster.yaml", scratch / "s3.log"
+    file.write_text(rendered(HEAD, WORKERS, RESULTS, ENVIRONMENT))
+    with Network(scratch) as network:
+        network.give_address(STORAGE)
+        with network.server([str(moto_server), "-H", STORAGE, "-p", "5000"], requests):
+            laptop, head = network.host("laptop", LAPTOP, keys), network.host("head", HEAD, keys)
+            workers = tuple(network.host(f"worker{number}", address, keys) for number, address in enumerate(WORKERS, start=1))
+            bucket = f"import boto3; boto3.client('s3', endpoint_url='http://{STORAGE}:5000').create_bucket(Bucket='results')"
+            wait(lambda: "Running on" in requests.read_text(), "the S3 server", 60)
+            laptop.run(f'{ENVIRONMENT} python -c "{bucket}"')
+            yield Journey(laptop, head, workers, str(file), requests)
+    assert not list(Path("/proc/self/mountinfo").read_text().split(str(scratch)))[1:], "a mount was left behind"
+
+
+def wait(condition: Callable[[], object], what: str, seconds: float) -> None:
+    """Wait until the condition holds, and say how long it took."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            pytest.fail(f"waited {seconds:g} s for {what} in vain")
+        time.sleep(1)
+    note(f"{what}: after {time.monotonic() - began:.0f} s")
+
+
+def note(line: str) -> None:
+    sys.stderr.write(f"[{time.monotonic() - STARTED:4.0f} s] {line}\n")
+
+
+def test_ray_up_brings_up_every_host(journey: Journey) -> None:
+    journey.laptop.run(f"cd {PROJECT} && ray up -y {journey.file}", timeout=300)
+    note("ray up has returned")
+    wait(lambda: "/2.0 CPU" in journey.on_head("ray status"), "both workers in `ray status`", 180)
+    status = journey.exec("ray status")
+    assert "3 local.cluster.node" in status
+    assert "0.0/2.0 CPU" in status  # the head has none
+
+
+def test_every_host_has_the_project_and_the_token_that_only_its_owner_reads(journey: Journey) -> None:
+    tokens = set()
+    for host in (journey.head, *journey.workers):
+        assert host.run("stat -c %a ~/.ray/auth_token").strip() == "600"
+        tokens.add(host.run("cat ~/.ray/auth_token"))
+        assert "/home/host/venv" in host.run(". ~/.bashrc; python -c 'import sweeper; print(sweeper.__file__)'")
+    assert len(tokens) == 1
+
+
+def test_without_the_token_nobody_comes_in_and_the_dashboard_listens_to_the_head_alone(journey: Journey) -> None:
+    listening = journey.head.run("ss -Hltn 'sport = :8265'").split()
+    assert "127.0.0.1:8265" in listening
+    stranger = f"RAY_AUTH_MODE=disabled timeout 60 python -c \"import ray; ray.init(address='{HEAD}:6379')\""
+    with pytest.raises(RuntimeError, match=r"(?i)auth|token"):
+        journey.workers[0].run(f"mkdir -p ~/stranger && HOME=~/stranger {stranger}", timeout=90)
+
+
+def test_results_that_the_workers_would_not_see_are_refused_before_anything_is_spent(journey: Journey) -> None:
+    journey.submit("blind", f"sweep run {SPACE} --results ~/results")
+    wait(lambda: journey.job("blind") == "FAILED", "a refusal", 90)
+    said = journey.log("blind")
+    assert "does not see what the driver writes there" in said
+    assert "--results" in said
+    assert "s3://" in said
+    assert "ls: cannot access" in journey.on_head("ls ~/results/*/trials")
+
+
+def test_a_sweep_ends_whole_though_a_worker_is_cut_off_in_the_middle_of_a_trial(journey: Journey) -> None:
+    journey.submit("sweep", f"sweep run {SPACE} --results $SWEEP_RESULTS -v")
+    lost, address = journey.workers[1], WORKERS[1]
+
+    def epochs_of_the_second_worker() -> int:
+        return sum(
+            line.startswith(address) and "PUT" in line and "/checkpoints/" in line for line in journey.requests.read_text().splitlines()
+        )
+
+    wait(lambda: epochs_of_the_second_worker() >= 3, "three epochs on the second worker", 120)
+    lost.unplug()
+    note("the second worker is cut off")
+    wait(lambda: "was lost" in journey.log("sweep"), "the driver to hear of it", 180)
+    reads = journey.requests.read_text().count('.npz HTTP/1.1" 200')
+    lost.plug_in()
+    wait(lambda: journey.job("sweep") != "RUNNING", "the end of the sweep", 240)
+    log = journey.log("sweep")
+    assert journey.job("sweep") == "SUCCEEDED", log
+    assert journey.requests.read_text().count('.npz HTTP/1.1" 200') > reads
+    assert f"its node {address} was lost" in log
+
+
+def test_the_report_is_read_from_outside_the_cluster(journey: Journey) -> None:
+    report = journey.laptop.run(f"{ENVIRONMENT} sweep report {RESULTS}", timeout=120)
+    note(f"the report on the laptop:\n{report}")
+    assert "cross_entropy" in report
+    read = f"""
+import json, pandas
+from sweeper.store import find_sweeps
+(sweep,) = [each for each in find_sweeps('{RESULTS}') if each.id.startswith('cluster-')]
+trials, epochs = sweep.read_trials().frame, sweep.read_epochs().frame
+print(json.dumps({{
+    'states': trials.state.value_counts().to_dict(), 'attempts': int(trials.attempts.max()),
+    'epochs': epochs.groupby('trial').epoch.apply(sorted).to_dict(), 'predictions': len(sweep.read_predictions().frame),
+}}))"""
+    found = json.loads(journey.laptop.run(f"{ENVIRONMENT} python -c {shlex.quote(read)}").splitlines()[-1])
+    assert found["states"] == {"complete": N_TRIALS}
+    assert found["attempts"] == 1  # the lost node is not held against the trial
+    assert len(found["epochs"]) == N_TRIALS
+    assert all(epochs == list(range(1, N_EPOCHS + 1)) for epochs in found["epochs"].values())
+    assert found["predictions"] == 4 * (1000 + 1000)  # confirm trials × images of test and validation
+
+
+def test_the_cut_off_worker_comes_back_by_itself(journey: Journey) -> None:
+    wait(lambda: "/2.0 CPU" in journey.on_head("ray status"), "the lost worker in `ray status` again", 180)
+
+
+def test_ray_down_leaves_nothing_running(journey: Journey) -> None:
+    journey.laptop.run(f"ray down -y {journey.file}", timeout=120)
+    hosts = (journey.head, *journey.workers)
+    wait(lambda: not any(host.processes("ray") for host in hosts), "the last process of Ray to end", 180)
