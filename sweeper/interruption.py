@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -85,11 +84,15 @@ def raise_if_interrupted() -> None:
 
 
 def abort(error: SweeperError) -> None:
-    """Raise :class:`Aborted` in the main thread, from any other one; the process ends in time even where the main thread does not hear."""
+    """Raise :class:`Aborted` in the main thread, from any other one; the process ends in time even where the main thread does not hear.
+
+    The user is told at once: a library whose cluster is gone may end the process before the main thread can say anything.
+    """
     with _state.lock:
         if _state.reason is None:
             _state.reason = Aborted(error)
-            _end_in_time(f"{error}\n{_state.farewell}", 1)
+            _write(f"{error}\n{_state.farewell}")
+            _end_in_time("", 1)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
@@ -135,11 +138,16 @@ def _wake_a_thread() -> Iterator[None]:
 
 def _end_in_time(last_words: str, exit_code: int) -> None:
     def end() -> None:
-        with contextlib.suppress(Exception):
-            sys.stderr.write(last_words + "\n")
-            sys.stderr.flush()
+        _write(last_words)
         os._exit(exit_code)
 
     _state.countdown = threading.Timer(GRACE_SECONDS, end)
     _state.countdown.daemon = True
     _state.countdown.start()
+
+
+def _write(text: str) -> None:
+    """Write a line to stderr past Python's buffers, whose lock the main thread may hold."""
+    if text:
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}\n".encode())

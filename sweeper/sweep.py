@@ -35,9 +35,16 @@ class DataChangedError(SweeperError):
 
 
 class SweepStoppedError(SweeperError):
-    """A sweep that something outside its trials stopped (a full disk, a lost cluster). What was trained is saved."""
+    """A sweep that something outside its trials stopped (a full disk, a lost cluster). What was trained is saved.
+
+    ``told``: the user has read the message already.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, *, told: bool = False) -> None:
+        super().__init__(message)
+        self.told = told
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,7 @@ def _interruptible(last_words: str) -> Iterator[None]:
         try:
             yield
         except Aborted as aborted:
-            raise SweepStoppedError(f"{aborted.error}\n{farewell()}") from aborted.error
+            raise SweepStoppedError(f"{aborted.error}\n{farewell()}", told=True) from aborted.error
 
 
 def _promise(folder: SweepFolder) -> None:

@@ -19,9 +19,11 @@ class Refusal(click.ClickException):
     def __init__(self, error: SweeperError) -> None:
         super().__init__(str(error))
         self.exit_code = error.exit_code  # type: ignore[misc]  # click declares it on the class and reads it from the instance
+        self.told = getattr(error, "told", False)
 
     def show(self, file: Any = None) -> None:
-        click.echo(self.format_message(), file=file or sys.stderr)
+        if not self.told:
+            click.echo(self.format_message(), file=file or sys.stderr)
 
 
 @contextmanager

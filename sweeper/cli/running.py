@@ -162,6 +162,10 @@ def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Seque
     if result.nothing_to_do and not quiet:
         say(f"nothing to do: every trial of {result.folder} has ended")
     click.echo(make_report(str(result.folder)).rstrip("\n"))
+    if result.n_failed:
+        from sweeper.failures import failures_by_cause
+
+        say(f"\n{failures_by_cause(result.folder.read_trials().frame)}")
     if not quiet:
         say(f"\nResults: {result.folder}\nNext:    sweep show {result.folder}")
     raise SystemExit(1 if result.n_failed else 0)
