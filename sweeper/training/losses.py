@@ -24,10 +24,10 @@ Parameter: TypeAlias = Float[Tensor, " member"]
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Logits of some members with what the losses share: log-softmax, softmax, softmax - onehot, and -log p of the true class (nats)."""
+    """Logits of some members with what the losses share; ``error`` is p - onehot, ``nll`` -log p of the true class in nats."""
 
     logits: Float[Tensor, "member batch cls"]
-    labels: Int[Tensor, "member batch"]
+    onehot: Float[Tensor, "member batch cls"]
     log_p: Float[Tensor, "member batch cls"]
     p: Float[Tensor, "member batch cls"]
     error: Float[Tensor, "member batch cls"]
@@ -40,8 +40,8 @@ class Outputs:
         log_p = F.log_softmax(logits.transpose(1, 2).contiguous(), 1).transpose(1, 2)
         p = log_p.exp()
         at = labels[..., None]
-        error = p.scatter_add(-1, at, torch.full_like(log_p[..., :1], -1.0))
-        return cls(logits, labels, log_p, p, error, -log_p.gather(-1, at).squeeze(-1))
+        onehot = torch.zeros_like(p).scatter_(-1, at, 1)
+        return cls(logits, onehot, log_p, p, p - onehot, -log_p.gather(-1, at).squeeze(-1))
 
     def __getitem__(self, members: slice) -> Outputs:
         """The outputs of these members."""
@@ -54,7 +54,7 @@ LossFunction: TypeAlias = Callable[..., tuple[ImageLosses, LogitGradient]]
 
 def l1(outputs: Outputs) -> tuple[ImageLosses, LogitGradient]:
     """|logits - onehot| summed over the classes: raw outputs, as in the notebook's ``nn.L1Loss``."""
-    distance = outputs.logits - (outputs.p - outputs.error)
+    distance = outputs.logits - outputs.onehot
     return distance.abs().sum(-1), distance.sign()
 
 
@@ -91,8 +91,7 @@ def label_smoothing(outputs: Outputs, smoothing: Parameter) -> tuple[ImageLosses
     """Cross-entropy against (1 - smoothing) · onehot + smoothing / classes (Szegedy 2016, 1512.00567, section 7), in nats."""
     share = smoothing[:, None]
     loss = (1 - share) * outputs.nll - share * outputs.log_p.mean(-1)
-    onehot = outputs.p - outputs.error
-    return loss, outputs.error + share[..., None] * (onehot - 1 / outputs.logits.shape[-1])
+    return loss, outputs.error + share[..., None] * (outputs.onehot - 1 / outputs.logits.shape[-1])
 
 
 def generalized_cross_entropy(outputs: Outputs, q: Parameter) -> tuple[ImageLosses, LogitGradient]:

@@ -98,4 +98,4 @@ def _on(device: torch.device, array: npt.NDArray[np.generic]) -> Tensor:
     """The array as a tensor on the device; on the CPU without a copy, be it read-only (Ray's object store) or not."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array).to(device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
