@@ -82,6 +82,7 @@ def run(
 
             click.echo(plan_text(make_plan(checked, notice=SpacedLines(say))))
             return
+        _check(log_to)
         from sweeper.provenance import command_line
         from sweeper.sweep import start_sweep
 
@@ -120,6 +121,7 @@ def resume(
     sweep resume results/focal-20260101-120000 --retry-failed
     """
     with explained(), _answering_signals():
+        _check(log_to)
         from sweeper.look import find_sweep
         from sweeper.sweep import resume_sweep
 
@@ -148,6 +150,14 @@ def _answering_signals() -> Iterator[None]:
     except Interrupted:
         say(f"interrupted; {farewell()}" if farewell() else "interrupted")
         raise SystemExit(EXIT_CODE) from None
+
+
+def _check(log_to: Sequence[str]) -> None:
+    """Refuse loggers that cannot work before Ray and torch are loaded."""
+    if log_to:
+        from sweeper.tune.loggers import check_loggers
+
+        check_loggers(log_to)
 
 
 def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Sequence[str], quiet: bool, verbose: bool) -> NoReturn:

@@ -12,12 +12,14 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweeperError
 from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
+from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, file_name
 from sweeper.tune.coordinator import Observer
 
@@ -100,8 +102,7 @@ class Loggers:
     def __init__(self, names: Sequence[str], say: Callable[[str], None]) -> None:
         self._names = tuple(dict.fromkeys(names))
         self._say = say
-        for name in self._names:
-            _check_installed(name)
+        check_loggers(self._names)
         self._events: queue.SimpleQueue[Callable[[_Logger], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -181,15 +182,17 @@ class Observers:
             observer.ended()
 
 
-def _check_installed(name: str) -> None:
-    from importlib.util import find_spec
+def check_loggers(names: Sequence[str]) -> None:
+    """Whether each logger is known and installed.
 
-    from sweeper.space.wording import nearest, shown
-
-    if name not in LOGGERS:
-        raise LoggerError(f"--log-to: unknown logger {shown(name)}; {nearest(name, LOGGERS)}")
-    if find_spec(LOGGERS[name]) is None:
-        raise LoggerError(f"--log-to {name}: the package {LOGGERS[name]} is not installed: pip install 'sweeper[{name}]'")
+    Raises:
+        LoggerError: for the first that is not.
+    """
+    for name in names:
+        if name not in LOGGERS:
+            raise LoggerError(f"--log-to: unknown logger {shown(name)}; {nearest(name, LOGGERS)}")
+        if find_spec(LOGGERS[name]) is None:
+            raise LoggerError(f"--log-to {name}: the package {LOGGERS[name]} is not installed: pip install 'sweeper[{name}]'")
 
 
 def _callback(name: str, folder: SweepFolder, space: Space) -> Any:

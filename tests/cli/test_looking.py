@@ -1,0 +1,128 @@
+"""list, status, show and reproduce, as a user meets them: real processes on a sweep that was really run."""
+
+import json
+import re
+import shutil
+
+import pandas as pd
+import pytest
+from finished_sweep import sweep
+
+
+@pytest.fixture
+def altered(finished_sweep, tmp_path):
+    """A copy of the finished sweep to be tampered with."""
+    return shutil.copytree(finished_sweep.path, tmp_path / "results" / finished_sweep.id)
+
+
+def test_a_list_has_a_line_per_sweep(finished_sweep):
+    done = sweep("list", finished_sweep.results)
+    heading, line = done.stdout.splitlines()
+    assert heading.split() == ["sweep", "state", "started", "arms", "trials", "failed", "best"]
+    assert re.fullmatch(
+        rf"{finished_sweep.id}  finished  \d{{4}}-\d\d-\d\d \d\d:\d\d     2   12/12       0  val_accuracy 0\.\d{{4}} \S+", line
+    )
+
+
+def test_a_sweep_that_cannot_be_read_says_why_in_the_list_and_the_others_are_listed(finished_sweep, altered):
+    broken = altered.parent / "broken"
+    broken.mkdir()
+    (broken / "sweep.yaml").write_text("name: broken\n")
+    done = sweep("list", altered.parent)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith(f"{'broken':<{len(finished_sweep.id)}}  unreadable")
+    assert "dataset: is missing" in lines[1]
+    assert lines[2].split()[1] == "finished"
+
+
+def test_the_status_of_a_finished_sweep(finished_sweep):
+    done = sweep("status", finished_sweep.id, "--results", finished_sweep.results)
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(rf"{finished_sweep.id}: finished, 12 of 12 trials, \d+ epochs, 0:\d\d:\d\d", lines[0])
+    assert lines[2].split() == ["arm", "search", "running", "pruned", "diverged", "failed", "confirm", "best"]
+    for line, arm in zip(lines[3:5], ["cross_entropy", "focal"], strict=True):
+        assert re.fullmatch(rf"{arm} +4/4 +0 +[1-3] +0 +0 +2/2  0\.\d{{4}}", line)
+    assert lines[-1] == f"next     sweep report {finished_sweep.path}"
+
+
+def test_the_status_as_json_is_the_status_field_by_field(finished_sweep):
+    status = json.loads(sweep("status", finished_sweep.path, "--json").stdout)
+    assert (status["state"], status["owner"], status["folder"]) == ("finished", None, str(finished_sweep.path))
+    parts = status["snapshot"]["parts"]
+    assert [(part["arm"], part["phase"], part["planned"]) for part in parts] == [
+        ("cross_entropy", "search", 4),
+        ("focal", "search", 4),
+        ("cross_entropy", "confirm", 2),
+        ("focal", "confirm", 2),
+    ]
+    trials = pd.read_parquet(finished_sweep.path / "trials")
+    for part in parts:
+        rows = trials[(trials["arm"] == part["arm"]) & (trials["phase"] == part["phase"])]
+        assert part["complete"] == (rows["state"] == "complete").sum()
+        assert part["pruned"] == (rows["state"] == "pruned").sum()
+        assert part["epochs"] == rows["epochs"].sum()
+        if part["best"]:
+            best = rows.loc[rows["value"].idxmax()]
+            assert (part["best"]["value"], part["best"]["parameters"]["learning_rate"]) == (best["value"], best["param_learning_rate"])
+
+
+def test_without_an_id_status_means_the_newest_sweep(finished_sweep):
+    assert sweep("status", "--results", finished_sweep.results).stdout.startswith(f"{finished_sweep.id}: finished")
+
+
+def test_the_best_trial_of_each_arm(finished_sweep):
+    done = sweep("show", "tiny", "--results", finished_sweep.results)
+    lines = done.stdout.splitlines()
+    assert lines[2].split() == ["arm", "best", "trial", "val_accuracy", "curve", "confirmed", "test", "accuracy", "parameters"]
+    assert re.fullmatch(r"cross_entropy  cross_entropy-\d +0\.\d{4}  [▁▂▃▄▅▆▇█]{3} +2 +0\.\d{4}  learning_rate \S+", lines[3])
+    assert re.fullmatch(
+        r"focal +focal-\d +0\.\d{4}  [▁▂▃▄▅▆▇█]{3} +2 +0\.\d{4}  (learning_rate|gamma) \S+, (learning_rate|gamma) \S+", lines[4]
+    )
+    assert re.fullmatch(rf"next +sweep show {finished_sweep.path} \S+", lines[-1])
+    shown = json.loads(sweep("show", finished_sweep.path, "--json").stdout)
+    assert [arm["arm"] for arm in shown["arms"]] == ["cross_entropy", "focal"]
+    assert all(len(arm["curve"]) == 3 for arm in shown["arms"])
+
+
+def test_everything_about_one_trial(finished_sweep):
+    done = sweep("show", finished_sweep.path, "focal-confirm-1")
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(rf"focal-confirm-1 of {finished_sweep.id}: complete after 3 epochs in \d+\.\d s on cpu", lines[0])
+    assert lines[1] == "arm focal, phase confirm, seed 5, attempt 1"
+    for name in ("val_accuracy", "train_loss", "learning_rate"):
+        assert any(re.match(rf"{name} .*[▁▂▃▄▅▆▇█]{{3}}", line) for line in lines)
+    assert "  loss           focal" in lines
+    assert any(line.startswith("  test_accuracy ") for line in lines)
+    assert any(line.startswith("  versions     sweeper ") for line in lines)
+    assert lines[-1] == f"  sweep reproduce {finished_sweep.path} focal-confirm-1"
+    view = json.loads(sweep("show", finished_sweep.path, "focal-confirm-1", "--json").stdout)
+    row = pd.read_parquet(finished_sweep.path / "trials").set_index("trial").loc["focal-confirm-1"]
+    assert view["parameters"]["gamma"] == row["param_gamma"]
+    assert view["test"]["test_nll"] == row["test_nll"]
+    assert [epoch["epoch"] for epoch in view["curve"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "tinny"), "no sweep 'tinny' in {results}; did you mean '{id}'?"),
+        (("show", "{id}", "focl-1"), "{path}: no trial 'focl-1'; did you mean 'focal-1'?"),
+        (("reproduce", "{id}", "x"), "{path}: no trial 'x'; known: "),
+        (("status", "other"), "no sweep 'other' in {results}; known: {id}"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(finished_sweep, arguments, message):
+    known = {"id": finished_sweep.id, "results": str(finished_sweep.results), "path": f"{finished_sweep.results}/{finished_sweep.id}"}
+    done = sweep(*(argument.format(**known) for argument in arguments), "--results", finished_sweep.results)
+    assert (done.returncode, done.stdout) == (2, "")
+    if "did you" in message and arguments[1] == "tinny":
+        assert done.stderr.startswith("no sweep 'tinny' in ")
+    else:
+        assert done.stderr.startswith(message.format(**known))
+
+
+def test_a_trial_that_is_trained_again_is_equal_to_the_last_bit(finished_sweep):
+    done = sweep("reproduce", finished_sweep.path, "focal-0")
+    assert done.returncode == 0, done.stdout
+    assert re.match(r"focal-0: equal to the last bit over \d epochs? on cpu\n", done.stdout)

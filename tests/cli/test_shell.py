@@ -1,0 +1,98 @@
+"""Completions in a real bash, and flags under the names that people know."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from finished_sweep import sweep
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """What bash offers for the last of the words typed so far."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash")
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "sweep"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m sweeper "$@"\n')
+    program.chmod(0o755)
+
+    def offered(*words, cwd=ROOT):
+        script = (
+            f'export PATH={folder}:$PATH; eval "$(sweep completion bash)"; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); '
+            '_sweep_completion sweep; printf "%s\\n" "${COMPREPLY[@]}"'
+        )
+        done = subprocess.run(
+            [bash, "--norc", "-c", script, "bash", *words], capture_output=True, text=True, cwd=cwd, check=True, timeout=60
+        )
+        return done.stdout.split()
+
+    return offered
+
+
+def test_commands_complete(complete):
+    assert complete("sweep", "re") == ["report", "reproduce", "resume"]
+
+
+def test_space_files_complete_from_the_folders_below(complete):
+    shipped = [f"search_spaces/{path.name}" for path in sorted((ROOT / "search_spaces").glob("*.yaml"))]
+    assert [name for name in complete("sweep", "run", "") if name.startswith("search_spaces/")] == shipped
+    assert complete("sweep", "check", "search_spaces/fo") == ["search_spaces/focal.yaml"]
+
+
+def test_sweeps_and_their_trials_complete(complete, finished_sweep):
+    results = str(finished_sweep.results)
+    assert complete("sweep", "show", "--results", results, "ti") == [finished_sweep.id]
+    assert complete("sweep", "resume", f"{results}/ti") == [str(finished_sweep.path)]
+    assert complete("sweep", "show", str(finished_sweep.path), "focal-c") == ["focal-confirm-0", "focal-confirm-1"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "line"), [("zsh", "#compdef sweep"), ("fish", "complete --no-files --command sweep"), ("bash", "complete ")]
+)
+def test_each_shell_gets_its_script(shell, line):
+    done = sweep("completion", shell)
+    assert done.returncode == 0
+    assert line in done.stdout
+
+
+def test_num_samples_is_trials_per_arm():
+    plans = [sweep("check", "search_spaces/focal.yaml", flag, 5, cwd=ROOT).stdout for flag in ("--num-samples", "--trials-per-arm")]
+    assert plans[0] == plans[1]
+    assert "15 search trials" in plans[0]
+
+
+def test_a_folder_that_looks_like_a_number_stays_text():
+    done = sweep("check", "search_spaces/focal.yaml", "--dataset", "parquet", "--data-dir", "1e5", "--name", "7", cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_plan_is_printed_and_nothing_is_created(tmp_path):
+    done = sweep(
+        "run", ROOT / "search_spaces" / "quickstart.yaml", "--trials-per-arm", 5, "--epochs", 4, "--seeds", 2, "--dry-run", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "quickstart: 21 trials, at most 84 epochs; nothing was created"
+    assert lines[2].split() == ["arm", "search", "trials", "epochs", "at", "most", "confirm", "trials", "epochs"]
+    assert [line.split() for line in lines[3:6]] == [[arm, "5", "20", "2", "8"] for arm in ("l1", "cross_entropy", "focal")]
+    assert "s an epoch of one pack" in lines[7]
+    assert lines[8].startswith("at most about 0:")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_printed_schema_is_the_one_beside_the_space_files():
+    assert json.loads(sweep("schema").stdout) == json.loads((ROOT / "search_spaces" / "schema.json").read_text())
+
+
+def test_a_logger_that_is_unknown_is_refused_before_anything_is_created(tmp_path):
+    done = sweep("run", ROOT / "search_spaces" / "quickstart.yaml", "--log-to", "mlflw", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("--log-to: unknown logger 'mlflw'; did you mean 'mlflow'?\n")
+    assert list(tmp_path.iterdir()) == []

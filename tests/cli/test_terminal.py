@@ -1,0 +1,73 @@
+"""The panel in a real terminal of 80 x 24, and what Ctrl-C leaves behind."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+from finished_sweep import SPACE
+
+
+class Terminal:
+    """tmux on a socket of its own."""
+
+    def __init__(self, folder):
+        self.socket = f"sweeper-{uuid.uuid4().hex[:8]}"
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-s", "t", "-c", str(folder), "env PS1='$ ' sh")
+
+    def tmux(self, *arguments):
+        return subprocess.run(["tmux", "-L", self.socket, *arguments], capture_output=True, text=True, check=True, timeout=20).stdout
+
+    def type(self, text, key="Enter"):
+        self.tmux("send-keys", "-t", "t", text, key)
+
+    def screen(self, *flags):
+        return self.tmux("capture-pane", "-t", "t", "-p", *flags)
+
+    def wait_for(self, pattern, seconds=240):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if re.search(pattern, self.screen("-S", "-500")):
+                return self.screen()
+            time.sleep(0.3)
+        pytest.fail(f"{pattern!r} never appeared:\n{self.screen('-S', '-500')}")
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    if shutil.which("tmux") is None:
+        pytest.skip("needs tmux")
+    opened = Terminal(tmp_path)
+    yield opened
+    with contextlib.suppress(subprocess.CalledProcessError):
+        opened.tmux("kill-server")
+
+
+def test_the_panel_stays_in_its_place_and_ctrl_c_leaves_a_clean_terminal(terminal, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    terminal.type(f"NO_COLOR=1 {sys.executable} -m sweeper run tiny.yaml --trials-per-arm 3000 --results results")
+    terminal.wait_for(r"pruner +\d+ % of \d+ epochs saved")
+    time.sleep(1)
+    plain, styled = terminal.screen(), terminal.screen("-e")
+    lines = plain.splitlines()
+    top = [index for index, line in enumerate(lines) if line.startswith("╭─ tiny-")]
+    assert len(top) == 1, plain  # drawn again in its place, not below itself
+    panel = lines[top[0] : top[0] + 11]
+    assert all(len(line) == 80 for line in panel if line.startswith(("╭", "│", "╰")))
+    assert re.match(r"│ search, 0:00:\d\d", panel[1])
+    assert re.search(r"\d+ of 6004 trials", panel[2])
+    assert panel[3].split()[1:-1] == ["arm", "search", "running", "pruned", "diverged", "failed", "confirm", "best"]
+    assert re.match(r"│ cross_entropy +\d+/3000 ", panel[4])
+    assert re.search(r"best +val_accuracy 0\.\d{4} by (cross_entropy|focal)-\d+ \(learning_rate ", plain)
+    assert re.search(r"pace +\d+\.\d (epochs/s|s/epoch), 2 trials in training, cpu \d+ %", plain)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]", styled)  # NO_COLOR
+    terminal.type("C-c", key="")
+    after = terminal.wait_for(r"go on with: sweep resume results/tiny-")
+    assert "Traceback" not in after
+    terminal.type("echo exit code $?")
+    after = terminal.wait_for(r"exit code 130")
+    assert terminal.tmux("display-message", "-p", "-t", "t", "#{cursor_flag}").strip() == "1"
