@@ -65,7 +65,6 @@ class Studies:
 
     def __init__(self, space: Space, journal: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        _check_names(space)
         self._space = space
         self._path = journal
         self._journal = SingleWriterJournal(journal)
@@ -99,6 +98,11 @@ class Studies:
         """Failed trials that no later trial repeats."""
         return sum(len(_unrepeated_failures(entry.study)) for entry in self._entries)
 
+    @property
+    def n_waiting(self) -> int:
+        """Trials planned so far that :meth:`take` has yet to give out."""
+        return len(self._interrupted) + sum(entry.planned - entry.asked for entry in self._entries)
+
     def take(self) -> TrialConfig | None:
         """What to train next: an interrupted trial first, then a new one of the arm that lags behind; ``None`` if all are out."""
         if self._interrupted:
@@ -117,7 +121,7 @@ class Studies:
         if epoch in trial._cached_frozen_trial.intermediate_values:
             return False
         trial.report(value, epoch)
-        return entry.phase is Phase.SEARCH and epoch < self._space.training.epochs and trial.should_prune()
+        return entry.phase is Phase.SEARCH and epoch < self._space.training.epochs and bool(trial.should_prune())
 
     def end(self, trial_id: str, end: TrialEnd) -> None:
         """Tell Optuna how a trial ended. A diverged one is PRUNED, with the attribute ``diverged``: samplers ignore failures."""
@@ -324,14 +328,6 @@ def _unrepeated_failures(study: optuna.Study) -> list[FrozenTrial]:
 
 def _and_others(names: Collection[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _check_names(space: Space) -> None:
-    """Raises ``StudyError`` where a search trial of one arm would have the name of a confirm trial of another."""
-    names = {arm.name for arm in space.arms}
-    for arm in sorted(names):
-        if (other := study_name(arm, Phase.CONFIRM).replace("/", "-")) in names:
-            raise StudyError(f"the arms {arm!r} and {other!r} would have trials of the same name; give {other!r} another name")
 
 
 def _changed_space(path: str, before: str, after: str) -> str:
