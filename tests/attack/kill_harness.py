@@ -72,7 +72,7 @@ def command_line(pid):
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
-def start(arguments, log, **environment):
+def start(arguments, log, process_group=None, **environment):
     mark = uuid.uuid4().hex
     with log.open("ab") as file:
         process = subprocess.Popen(
@@ -80,6 +80,7 @@ def start(arguments, log, **environment):
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
+            process_group=process_group,
             env={**os.environ, MARK: mark, "PYTHONPATH": str(ROOT), **environment},
         )
     return Run(process, mark, log)
