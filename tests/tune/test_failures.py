@@ -1,0 +1,41 @@
+"""What a user reads of a process that died."""
+
+import pytest
+
+from sweeper.tune.failures import failure_of
+
+ACTOR_DIED = """ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.
+	class_name: with_resources.<locals>.ResourceTrainable
+	pid: 26113
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a \
+connection error code 2. End of file. Some common causes include: (1) the process was killed by the OOM killer due to high memory usage."""
+OUT_OF_MEMORY = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.\nMemory on the node was 23GB"
+USERS_ERROR = """Traceback (most recent call last):
+  File "trainable.py", line 1, in step
+    raise KeyError
+ray.exceptions.RayTaskError(KeyError): ray::PackTrainable.train() (pid=1)
+  File "x.py", line 2
+KeyError: 'learning_rate'"""
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "out_of_memory"),
+    [
+        (ACTOR_DIED, "the worker process died: Worker unexpectedly exits with a connection error code 2", False),
+        (USERS_ERROR, "KeyError: 'learning_rate'", False),
+        ("", "the worker process died", False),
+        ("something without a name", "something without a name", False),
+        ("torch.cuda.OutOfMemoryError: CUDA out of memory.", "OutOfMemoryError: CUDA out of memory.", True),
+    ],
+)
+def test_the_cause_is_told_in_one_line_and_the_whole_text_kept(text, error, out_of_memory):
+    failure = failure_of(text)
+    assert failure.error == error
+    assert failure.traceback == text
+    assert failure.out_of_memory is out_of_memory
+
+
+def test_a_worker_that_ray_ended_for_its_memory_is_out_of_memory():
+    failure = failure_of(OUT_OF_MEMORY)
+    assert failure.out_of_memory
+    assert "memory" in failure.error
