@@ -41,7 +41,7 @@ def read_only_storage(path: Path) -> JournalStorage:
         return JournalStorage(ReadOnlyJournal(str(path)))
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, IndexError, optuna.exceptions.OptunaError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AssertionError, optuna.exceptions.OptunaError) as error:
         raise StoreError(f"{path}: not a journal that Optuna can read: {type(error).__name__}: {error}") from error
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable
 
 from sweeper.errors import StoreError, SweeperError
 from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, find_sweeps
+
+
+MOST_LISTED = 10
+_TIME = re.compile(r"-\d{8}-\d{6}(-\d+)?$")
 
 
 class LookError(SweeperError):
@@ -34,8 +40,18 @@ def find_sweep(name: str | None, results: str) -> SweepFolder:
     beginning = [sweep for sweep in sweeps if sweep.id.startswith(name)]
     if len(beginning) == 1:
         return beginning[0]
-    ids = [sweep.id for sweep in beginning or sweeps]
-    raise LookError(f"{'several sweeps begin with' if beginning else 'no sweep'} {shown(name)} in {results}; {nearest(name, ids[-10:])}")
+    if beginning:
+        raise LookError(
+            f"several sweeps begin with {shown(name)} in {results}: {', '.join(sweep.id for sweep in beginning[-MOST_LISTED:])}"
+        )
+    raise LookError(f"no sweep {shown(name)} in {results}; {_nearest_sweep(name, [sweep.id for sweep in sweeps])}")
+
+
+def _nearest_sweep(name: str, ids: list[str]) -> str:
+    """What to type: the nearest id, or the newest sweep whose name, without its time, is near."""
+    newest = {_TIME.sub("", sweep_id): sweep_id for sweep_id in ids}
+    close = difflib.get_close_matches(name, newest, n=1)
+    return nearest(name, ids[-MOST_LISTED:]) if not close else f"did you mean {shown(newest[close[0]])}?"
 
 
 def find_trial(name: str, trials: Iterable[str], sweep: SweepFolder) -> str:
