@@ -10,7 +10,6 @@ from sweeper.errors import StoreError, SweeperError
 from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, find_sweeps
 
-
 MOST_LISTED = 10
 _TIME = re.compile(r"-\d{8}-\d{6}(-\d+)?$")
 
