@@ -2,6 +2,7 @@
 
 ``<!-- include: PATH -->`` stands for the file ``PATH``, seen from the project's root; for a pattern, all files that match, or a sentence if
 none does. Links in it that lead into ``docs/`` are turned; those to other files of the project become plain text.
+``<!-- session: NAME -->`` stands for the screen ``docs/session/NAME.txt``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+SESSION = re.compile(r"^<!-- session: (\S+) -->$", re.MULTILINE)
 INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", re.MULTILINE)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """The page's text with every include replaced."""
+    """The page's text with every include and every screen of the recorded session in its place."""
+    markdown = SESSION.sub(lambda match: f"```text\n{(ROOT / 'docs' / 'session' / match[1]).with_suffix('.txt').read_text()}```", markdown)
     return INCLUDE.sub(lambda match: included(match[1], page.file.src_uri), markdown)
 
 

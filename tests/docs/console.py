@@ -66,7 +66,7 @@ def misread(command: str) -> str | None:
         return f"no command {words[0]}"
     arguments = ["1" if re.fullmatch(r"[NKX]", word) else word for word in words[1:]]
     try:
-        cli.commands[words[0]].make_context(words[0], arguments, parent=click.Context(cli, info_name="sweep"))
+        cli.commands[words[0]].make_context(words[0], arguments, parent=click.Context(cli, info_name="sweep", **cli.context_settings))
     except click.MissingParameter:
         return None  # named in a sentence, without its arguments
     except click.ClickException as error:

@@ -2,6 +2,7 @@
 
 import sys
 
+import click
 import pytest
 from console import DOCS
 
@@ -42,10 +43,11 @@ def test_the_wrong_line_of_a_key_is_refused_with_one_problem_on_its_page(key):
 def test_the_command_line_page_holds_every_command_and_flag():
     text = (DOCS / "reference" / "command-line.md").read_text()
     for name, command in cli.commands.items():
+        context = click.Context(command, info_name=name)
         section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         assert section, name
         for parameter in command.params:
-            for flag in parameter.opts if parameter.param_type_name == "option" else [parameter.human_readable_name.upper()]:
+            for flag in parameter.opts if parameter.param_type_name == "option" else [parameter.make_metavar(context)]:
                 assert flag in section, (name, flag)
 
 
