@@ -15,7 +15,7 @@ from types import FrameType
 
 from sweeper.errors import SweeperError
 
-GRACE_SECONDS = 8.0
+GRACE_SECONDS = 7.0
 """How long the process may take to put its things in order after the first signal."""
 
 EXIT_CODE = 130

@@ -210,14 +210,9 @@ class Studies:
     def _open(self, arm: Arm, phase: Phase, planned: int) -> _ArmStudy:
         search = phase is Phase.SEARCH
         name = study_name(arm.name, phase)
-        study = optuna.create_study(
-            storage=self._storage,
-            study_name=name,
-            direction=self._direction,
-            sampler=self._sampler(arm) if search else optuna.samplers.RandomSampler(seed=0),
-            pruner=build_pruner(self._space) if search else optuna.pruners.NopPruner(),
-            load_if_exists=True,
-        )
+        study = self._study(name)
+        study.sampler = self._sampler(arm) if search else optuna.samplers.RandomSampler(seed=0)
+        study.pruner = build_pruner(self._space) if search else optuna.pruners.NopPruner()
         if search and self._space.search.sampler.name == "grid":
             _enqueue(study, [(point, {}) for point in grid(self._space, arm)[:planned]])
         planned += sum("retry_of" in frozen.user_attrs for frozen in study.get_trials(deepcopy=False))
@@ -240,12 +235,7 @@ class Studies:
     def _check_space(self) -> None:
         """Keep the space in the first study, and refuse a journal that another space began."""
         text = dump_space(self._space)
-        study = optuna.create_study(
-            storage=self._storage,
-            study_name=study_name(self._space.arms[0].name, Phase.SEARCH),
-            direction=self._direction,
-            load_if_exists=True,
-        )
+        study = self._study(study_name(self._space.arms[0].name, Phase.SEARCH))
         version = study.user_attrs.get("schema_version", SCHEMA_VERSION)
         if version != SCHEMA_VERSION:
             raise StudyError(f"{self._path}: written with schema version {version}, this sweeper reads version {SCHEMA_VERSION}")
@@ -258,9 +248,13 @@ class Studies:
         elif began_with != text:
             raise StudyError(_changed_space(str(self._path.with_name("sweep.yaml")), str(began_with), text))
 
-    @property
-    def _direction(self) -> StudyDirection:
-        return StudyDirection.MAXIMIZE if self._maximize else StudyDirection.MINIMIZE
+    def _study(self, name: str) -> optuna.Study:
+        """The study of this name, new if there is none. (Optuna's ``load_if_exists`` would add a record to the journal each time.)"""
+        try:
+            return optuna.load_study(study_name=name, storage=self._storage)
+        except KeyError:
+            direction = StudyDirection.MAXIMIZE if self._maximize else StudyDirection.MINIMIZE
+            return optuna.create_study(storage=self._storage, study_name=name, direction=direction)
 
     def _trial_ids(self, *, finished: bool) -> Collection[str]:
         """Ids of all trials that were asked, or of those alone that have ended."""

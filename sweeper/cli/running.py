@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -149,7 +151,8 @@ def _answering_signals() -> Iterator[None]:
             yield
     except Interrupted:
         say(f"interrupted; {farewell()}" if farewell() else "interrupted")
-        raise SystemExit(EXIT_CODE) from None
+        sys.stdout.flush()
+        os._exit(EXIT_CODE)  # everything is saved; unloading torch and Ray in good order can take longer than a user waits
 
 
 def _check(log_to: Sequence[str]) -> None:

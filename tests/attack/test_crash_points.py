@@ -69,14 +69,21 @@ def test_one_pack_at_a_time_finds_bit_by_bit_what_it_would_have_found_uninterrup
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    ("sampler", "pruner"),
-    [("random", "none"), ("random", HALVING), ("tpe", HALVING), ("grid", "median"), ("gp", "percentile"), ("qmc", "median")],
+    ("sampler", "pruner", "stride"),
+    [
+        ("random", "none", 1),
+        ("tpe", HALVING, 1),
+        ("cmaes", HALVING, 5),
+        ("{name: grid, points: 4}", "median", 5),
+        ("gp", "{name: percentile, percentile: 50}", 5),
+        ("qmc", "median", 5),
+    ],
 )
-def test_every_crash_point_of_one_pack_at_a_time(disk, tmp_path, sampler, pruner):
-    pruner = "{name: percentile, percentile: 50}" if pruner == "percentile" else pruner
-    space = space_with("{name: grid, points: 4}" if sampler == "grid" else sampler, pruner)
-    for point, how in points(disk, tmp_path, space, stride=1):
+def test_every_crash_point_of_one_pack_at_a_time(disk, tmp_path, sampler, pruner, stride):
+    space = space_with(sampler, pruner)
+    for point, how in points(disk, tmp_path, space, stride=stride):
         path = tmp_path / f"{point}-{how}"
         assert sweep_dying_at(disk, path, space, point, how)
         check_sweep(path)

@@ -146,7 +146,8 @@ resources: {max_failures: 1, pack: 6}
 """
 
 
-def test_trials_that_fail_are_tried_again_alone_recorded_and_told_by_cause(tmp_path):
+def test_trials_that_fail_are_tried_again_alone_recorded_and_told_by_cause(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "attack"))
     (tmp_path / "space.yaml").write_text(FAILING)
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'attack'}"}
     run = start(["run", str(tmp_path / "space.yaml"), "--results", str(tmp_path / "results")], tmp_path / "log", **environment)
