@@ -27,6 +27,7 @@ import ray  # isort: skip
 from ray import tune  # isort: skip
 
 from sweeper.records import EpochMetrics
+from sweeper.tune.capacity import Capacity
 from sweeper.tune.messages import REPORT_KEY, PackReport, members_from_json
 
 SPACE = """
@@ -95,13 +96,12 @@ class StubTrainable(tune.Trainable):
         return EpochMetrics(self._epoch, 1 - accuracy, accuracy, 1 - accuracy, accuracy, 1.0, 0.5, 0.1, 0.1, self._stub.epoch_seconds)
 
 
-def measure(*, gpus: int, trials: int, epochs: int, epoch_seconds: float, sampler: str) -> dict[str, Any]:
-    """Idle share, event rate and costs of one simulated sweep."""
+def measure(*, gpus: int, trials: int, epochs: int, epoch_seconds: float, sampler: str, capacity: Capacity | None = None) -> dict[str, Any]:
+    """Idle share, event rate and costs of one simulated sweep; ``capacity``: by default, one GPU for each pack in the session as it is."""
     from sweeper.records import TrialState
     from sweeper.space import parse_space
     from sweeper.store import SweepFolder
     from sweeper.study import Studies
-    from sweeper.tune.capacity import Capacity
     from sweeper.tune.coordinator import Coordinator
     from sweeper.tune.recorder import Recorder
     from sweeper.tune.run import PackPlan, run_packs
@@ -117,7 +117,7 @@ def measure(*, gpus: int, trials: int, epochs: int, epoch_seconds: float, sample
         studies = Studies(space, folder.journal)
         observer = Counts(trials)
         coordinator = Coordinator(studies, recorder, folder, metric="val_accuracy", n_epochs=epochs, max_failures=2, observer=observer)
-        plan = PackPlan(1, Capacity(1, 1, tell=print))
+        plan = PackPlan(1, capacity or Capacity(1, 1, tell=print))
         load = Load()
         with load:
             run_packs(coordinator, Stub(epoch_seconds, epochs, str(busy)), None, plan, f"{scratch}/tune", StubTrainable)
@@ -217,7 +217,7 @@ def main() -> None:
     options = {key: value for key, value in vars(arguments).items() if key != "output"}
     os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(16).hex())
     # no idle processes beside those of the devices
-    os.environ["RAY_enable_worker_prestart"] = os.environ["RAY_prestart_worker_first_driver"] = "0"
+    os.environ |= {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
     ray.init(
         address="local",
         num_cpus=arguments.gpus,

@@ -30,7 +30,9 @@ def rendered(head: str, workers: Sequence[str], results: str, environment: str) 
     assert not unused, f"no set-up command has {unused} any more"
     # two cores for all: each worker trains one trial at a time
     content["head_start_ray_commands"] = [
-        command.replace("--num-gpus=0", f"--num-gpus=0 {_SMALL}") for command in content["head_start_ray_commands"]
+        # by default a silent host is missed after 70 s
+        command.replace("RAY_enable", "RAY_health_check_failure_threshold=3 RAY_enable").replace("--num-gpus=0", f"--num-gpus=0 {_SMALL}")
+        for command in content["head_start_ray_commands"]
     ]
     content["worker_start_ray_commands"] = [
         command.replace("--block", f"--block --num-cpus=1 {_SMALL}") for command in content["worker_start_ray_commands"]
