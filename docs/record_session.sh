@@ -8,7 +8,7 @@ captures=$PWD/docs/session
 work=$(mktemp -d)
 cp -r search_spaces "$work/"
 mkdir -p "$captures"
-terminal() { tmux -L sweeper-session "$@"; }
+terminal() { tmux -L "sweeper-session-$$" "$@"; }
 trap 'terminal kill-server 2>/dev/null || true; rm -rf "$work"' EXIT
 
 terminal -f /dev/null new-session -d -s record -x 80 -y 24 -c "$work" "env PS1='$ ' LANG=C.UTF-8 LC_ALL=C.UTF-8 bash --norc --noprofile"
