@@ -21,14 +21,16 @@ from markupsafe import Markup
 from sweeper import __version__
 
 from .chart_data import TestLogits, colour_of, epoch_curves, test_logits
-from .charts import Chart, budget_chart, curve_charts, importance_chart, logit_charts, parameter_charts
+from .charts import budget_chart, curve_charts, importance_chart, parameter_charts
 from .document import Block, Code, Grid, Heading, Sentence
 from .importance import parameter_importance
 from .layout import lay_out_sweep, list_sweeps
+from .logit_charts import logit_charts
 from .measure import find_measure
 from .reading import StoredSweep
 from .summarize import class_names
 from .summary import Summary
+from .vega import Chart
 
 _ASSETS = resources.files("sweeper.report") / "assets"
 _LIBRARIES = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")

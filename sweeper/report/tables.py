@@ -21,7 +21,14 @@ def as_table(document: Document) -> str:
     """Plain text for a terminal of 80 columns, the same when piped."""
     stream = io.StringIO()
     console = Console(
-        file=stream, width=WIDTH, color_system=None, force_terminal=False, legacy_windows=False, highlight=False, markup=False
+        file=stream,
+        width=WIDTH,
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
     )
     for block in document:
         _print(console, block)

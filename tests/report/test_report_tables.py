@@ -3,16 +3,21 @@
 import csv
 import io
 import json
+import random
 import re
-from itertools import chain, pairwise
+from itertools import chain, combinations, pairwise
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import REFERENCE_SPACE
+from scipy import special, stats
 from sweeps import SPACE, SweepBuilder, searched
 
 from sweeper.records import Phase, TrialState
-from sweeper.report import report
+from sweeper.report import FORMATS, report
 from sweeper.report.document import Grid
 from sweeper.report.layout import lay_out
 from sweeper.report.measure import ReportError
@@ -345,3 +350,58 @@ def test_an_arm_that_diverges_on_a_seed_is_not_called_the_winner(tmp_path):
     assert found.verdict.kind == "no_clear_winner"
     assert found.verdict.sentence.endswith("is ahead where it trains, but diverged on 1 seed.")
     assert "focal: 1 confirm trial diverged; its means leave them out and are too good" in found.warnings
+
+
+def test_every_figure_of_the_comparison_can_be_computed_again_from_the_files(tmp_path):
+    builder = searched(tmp_path)
+    for arm, skill in (("l1", 0.5), ("cross_entropy", 2.0), ("focal", 2.2)):
+        builder.confirm_with_logits(arm, range(100, 108), skill, **({"gamma": 0.1} if arm == "focal" else {}))
+    folder = Path(str(builder.done()))
+    trials = pd.read_parquet(folder / "trials").query("phase == 'confirm' and state == 'complete'")
+    predictions = pd.read_parquet(folder / "predictions").query("split == 'test'")
+    accuracy = trials.pivot(index="seed", columns="arm", values="test_accuracy")
+    best = accuracy.mean().idxmax()
+    found = {arm["arm"]: arm for arm in json.loads(report(str(tmp_path), format="json"))["sweeps"][0]["comparison"]["arms"]}
+    assert next(iter(found)) == best
+    raw = {
+        pair: stats.permutation_test((accuracy[pair[0]] - accuracy[pair[1]],), np.mean, permutation_type="samples").pvalue
+        for pair in combinations(sorted(found), 2)
+    }
+    holm, running = {}, 0.0
+    for rank, pair in enumerate(sorted(raw, key=raw.get)):
+        running = max(running, raw[pair] * (len(raw) - rank))
+        holm[pair] = min(running, 1.0)
+    for arm, entry in found.items():
+        logits = predictions[predictions["arm"] == arm]
+        scores = logits.filter(like="logit_").to_numpy(dtype=np.float64)
+        is_hit = scores.argmax(axis=1) == logits["label"]
+        nll = special.logsumexp(scores, axis=1) - scores[np.arange(len(scores)), logits["label"]]
+        assert entry["measures"]["test_accuracy"]["mean"] == pytest.approx(accuracy[arm].mean())
+        assert entry["measures"]["test_accuracy"]["mean"] == pytest.approx(is_hit.mean())
+        assert entry["measures"]["test_nll"]["mean"] == pytest.approx(nll.mean())
+        recalls = is_hit.groupby(logits["label"]).mean()
+        assert list(entry["per_class"].values()) == pytest.approx(recalls.tolist())
+        if arm != best:
+            gap = accuracy[arm] - accuracy[best]
+            assert entry["difference"]["mean"] == pytest.approx(gap.mean())
+            assert entry["effect_size"] == pytest.approx(gap.mean() / gap.std())
+            assert entry["p_best_wins"] == ((gap < 0) + 0.5 * (gap == 0)).mean()
+            assert entry["p_holm"] == pytest.approx(holm[tuple(sorted((arm, best)))])
+
+
+@pytest.mark.parametrize("case", range(8))
+def test_whatever_ends_the_trials_had_there_is_a_report_in_every_format(tmp_path, case):
+    rng = random.Random(case)
+    builder = SweepBuilder(tmp_path, space=SPACE.replace("seeds: 8", f"seeds: {rng.choice([0, 2, 8])}"))
+    for arm in ("l1", "cross_entropy", "focal"):
+        extra = {"gamma": rng.choice([0.0, 5.0])} if arm == "focal" else {}
+        for number in range(rng.choice([0, 1, 4])):
+            state = rng.choice(list(TrialState))
+            n_epochs = rng.choice([0, 1, 4]) or (state is TrialState.COMPLETE)
+            builder.trial(arm, number, [rng.random() for _ in range(n_epochs)], state=state, **extra)
+        builder.confirm(arm, [rng.choice([0.1, 0.5, rng.random()]) for _ in range(rng.choice([0, 1, 2, 8]))], **extra)
+    builder.done()
+    for format_ in FORMATS:
+        text = report(str(tmp_path), format=format_)
+        assert format_ == "html" or "nan" not in text.lower()
+    assert max(map(len, report(str(tmp_path)).splitlines())) <= 80

@@ -60,11 +60,11 @@ def parameter_against_metric(points: pd.DataFrame, parameter: TunedParameter, co
 
 def parallel_coordinates(table: pd.DataFrame, parameters: list[TunedParameter], colours: dict[str, str], measure: Measure) -> Figure | None:
     """One line per complete trial through its parameters to its final metric, dotted where it passes a parameter that its arm has not."""
-    parameters = sorted(parameters, key=lambda each: len(each.arms))
+    table = table.sort_values("value", ascending=measure.maximize).tail(MOST_LINES)
+    parameters = sorted((each for each in parameters if table[each.name].notna().any()), key=lambda each: len(each.arms))
     names = [each.name for each in parameters]
     if len(table) < 2 or not names:
         return None
-    table = table.sort_values("value", ascending=measure.maximize).tail(MOST_LINES)
     columns = [*names, "value"]
     is_log = {each.name: each.is_log for each in parameters}
     heights = np.column_stack([_heights(table[name].to_numpy(), is_log.get(name, False)) for name in columns])
