@@ -60,7 +60,7 @@ def interruptible() -> Iterator[None]:
         return
     before = {each: signal.getsignal(each) for each in _SIGNALS}
     if _state.depth == 0:
-        _state.reason, _state.farewell = None, ""
+        _state.reason, _state.farewell, _state.countdown = None, "", None
     _state.depth += 1
     for each in _SIGNALS:
         if each is not signal.SIGHUP or before[each] is not signal.SIG_IGN:  # nohup
@@ -69,6 +69,10 @@ def interruptible() -> Iterator[None]:
     try:
         with waker:
             yield
+    except Exception as error:
+        if _state.reason is not None:  # Ray's compiled parts turn an exception that a signal raises in them into a SystemError
+            raise _state.reason from error
+        raise
     finally:
         _state.depth -= 1
         if _state.depth == 0 and _state.countdown is not None:
@@ -123,9 +127,8 @@ def _wake_a_thread() -> Iterator[None]:
 
     def wait() -> None:
         while number := os.read(readable, 1):
-            if number[0] in _SIGNALS and not isinstance(_state.reason, Aborted):
+            if number[0] in _SIGNALS and _state.countdown is None:
                 _end_in_time(_state.farewell, EXIT_CODE)
-                break
         os.close(readable)
 
     threading.Thread(target=wait, name="sweeper-signals", daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +19,12 @@ from sweeper.provenance import provenance
 from sweeper.records import TrialState
 from sweeper.space import Space, dump_space, parse_space
 from sweeper.store import SweepFolder
-from sweeper.study import Studies, TrialEnd
+from sweeper.study import Studies, TrialEnd, example_members
 from sweeper.training.data import Dataset, load_dataset
+from sweeper.tune.capacity import Capacity
 from sweeper.tune.cluster import Cluster
 from sweeper.tune.coordinator import Coordinator, Observer, Undisturbed
+from sweeper.tune.pack_size import PackSize, timed_size, timed_size_on_a_node
 from sweeper.tune.recorder import Recorder
 from sweeper.tune.run import PackPlan, run_packs, threads_for
 from sweeper.tune.session import ray_session
@@ -120,12 +123,12 @@ def resume_sweep(
 @contextlib.contextmanager
 def _interruptible(last_words: str) -> Iterator[None]:
     """Ends a block at a signal, and turns what another thread found wrong into the error that it is."""
-    with interruptible():
-        say_at_the_end(last_words)
-        try:
+    try:
+        with interruptible():
+            say_at_the_end(last_words)
             yield
-        except Aborted as aborted:
-            raise SweepStoppedError(f"{aborted.error}\n{farewell()}", told=True) from aborted.error
+    except Aborted as aborted:
+        raise SweepStoppedError(f"{aborted.error}\n{farewell()}", told=True) from aborted.error
 
 
 def _promise(folder: SweepFolder) -> None:
@@ -174,6 +177,9 @@ def _execute(
     notice: Callable[[str], None] | None,
 ) -> SweepResult:
     settings = space.training_settings()
+    wanted = space.resources
+    capacity = cluster.capacity(wanted.cpus_per_trial, wanted.gpus_per_trial, str(folder), notice or _nobody)
+    context = TrialContext(folder, settings, threads_for(capacity.cpus), "cuda" if capacity.gpus else "cpu")
     coordinator = Coordinator(
         studies,
         recorder,
@@ -182,11 +188,11 @@ def _execute(
         n_epochs=settings.epochs,
         max_failures=space.resources.max_failures,
         observer=Undisturbed(observer),
+        refill=bool(capacity.gpus),  # the CPU trains each stream of batches on its own
     )
-    wanted = space.resources
-    capacity = cluster.capacity(wanted.cpus_per_trial, wanted.gpus_per_trial, str(folder), notice or _nobody)
-    size = space.resources.pack if isinstance(space.resources.pack, int) else 1
-    context = TrialContext(folder, settings, threads_for(capacity.cpus), "cuda" if capacity.gpus else "cpu")
+    size = _pack_size(space, context, dataset, capacity, studies.n_waiting, joined=cluster.joined)
+    if size.even and notice:
+        notice(f"packs of at most {size.most} trial{'' if size.most == 1 else 's'}")
     try:
         coordinator.observer.started(folder, space, capacity.n_packs)
         with tempfile.TemporaryDirectory(prefix="sweeper-", ignore_cleanup_errors=True) as scratch:
@@ -196,6 +202,18 @@ def _execute(
     except SweeperError as error:
         raise SweepStoppedError(f"{error}\n{farewell()}") from error
     return SweepResult(folder, studies.n_failed)
+
+
+def _pack_size(space: Space, context: TrialContext, dataset: Dataset, capacity: Capacity, n_trials: int, *, joined: bool) -> PackSize:
+    """As many members as the space asks for; for ``auto`` as many as are fastest where a pack would be put."""
+    if space.resources.pack != "auto":
+        return PackSize(space.resources.pack)
+    members = example_members(space, len(space.arms))
+    each = math.ceil(n_trials / max(1, capacity.n_packs))
+    arguments = (dataset, context.settings, members, context.device, context.threads, each)
+    if joined or context.device != "cpu":
+        return PackSize(timed_size_on_a_node(capacity.cpus, capacity.gpus, *arguments), even=True)
+    return PackSize(timed_size(*arguments), even=True)
 
 
 def _nobody(line: str) -> None:

@@ -1,0 +1,138 @@
+"""Signals and lost clusters, in processes of their own."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAD = """
+import os, signal, sys, threading, time
+from sweeper.errors import StoreError
+from sweeper import interruption
+from sweeper.interruption import Aborted, Interrupted, abort, interruptible, raise_if_interrupted, say_at_the_end
+def signal_soon(number=signal.SIGINT, seconds=0.2):
+    threading.Timer(seconds, lambda: os.kill(os.getpid(), number)).start()
+"""
+
+
+def run(code, timeout=30):
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=timeout, check=False)
+    return done, time.monotonic() - started
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_raises_and_the_later_ones_are_ignored(number):
+    done, _ = run(f"""
+try:
+    with interruptible(), interruptible():
+        try:
+            signal_soon({number}); time.sleep(20)
+        except Exception:
+            print("swallowed")
+        finally:
+            os.kill(os.getpid(), {number}); time.sleep(0.2); print("in order")
+except Interrupted:
+    print("interrupted")
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "in order\ninterrupted\n", "")
+
+
+def test_a_process_that_hears_nothing_ends_in_time_with_its_last_words():
+    done, seconds = run("""
+interruption.GRACE_SECONDS = 1.0
+with interruptible():
+    say_at_the_end("go on with: sweep resume x")
+    signal_soon()
+    try:
+        time.sleep(20)
+    except Interrupted:
+        while True:
+            time.sleep(1)  # deep in a library
+""")
+    assert (done.returncode, done.stderr) == (130, "go on with: sweep resume x\n")
+    assert seconds < 10
+
+
+def test_a_process_whose_main_thread_is_deep_in_compiled_code_ends_too():
+    done, _ = run("""
+import ctypes
+interruption.GRACE_SECONDS = 1.0
+with interruptible():
+    say_at_the_end("saved")
+    signal_soon()
+    try:
+        ctypes.CDLL(None).sleep(20)
+        time.sleep(0)
+    except Interrupted:
+        ctypes.CDLL(None).sleep(20)  # gives up the interpreter's lock, as torch and Ray do
+""")
+    assert (done.returncode, done.stderr) == (130, "saved\n")
+
+
+def test_another_thread_can_end_the_sweep_and_is_heard_at_once():
+    done, _ = run("""
+try:
+    with interruptible():
+        say_at_the_end("go on")
+        threading.Timer(0.2, lambda: abort(StoreError("the cluster is gone"))).start()
+        time.sleep(20)
+except Aborted as aborted:
+    print("aborted:", aborted.error)
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "aborted: the cluster is gone\n", "the cluster is gone\ngo on\n")
+
+
+def test_an_interruption_that_a_library_turned_into_an_error_is_still_an_interruption():
+    done, _ = run("""
+try:
+    with interruptible():
+        signal_soon()
+        try:
+            time.sleep(20)
+        except Interrupted as interrupted:
+            raise SystemError("returned a result with an exception set") from interrupted
+except Interrupted:
+    print("interrupted")
+""")
+    assert (done.returncode, done.stdout) == (0, "interrupted\n")
+
+
+def test_an_interruption_that_was_swallowed_is_raised_again_at_the_next_hook():
+    done, _ = run("""
+try:
+    with interruptible():
+        signal_soon()
+        try:
+            time.sleep(20)
+        except BaseException:
+            pass
+        raise_if_interrupted()
+except Interrupted:
+    print("interrupted")
+time.sleep(0.1)
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+def test_nohup_is_respected():
+    done, _ = run("""
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with interruptible():
+    os.kill(os.getpid(), signal.SIGHUP); time.sleep(0.1)
+print("went on")
+""")
+    assert (done.returncode, done.stdout) == (0, "went on\n")
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    done, _ = run("""
+def work():
+    with interruptible():
+        print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+thread = threading.Thread(target=work); thread.start(); thread.join()
+""")
+    assert (done.returncode, done.stdout) == (0, "True\n")
