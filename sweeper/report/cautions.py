@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
 from sweeper.records import Phase
-from sweeper.space import Arm, FloatRange, IntRange, Space
+from sweeper.space import Arm, Constant, FloatRange, IntRange, Space
 from sweeper.space.wording import shown
 
 from . import numbers
@@ -24,6 +24,7 @@ def cautions(sweep: StoredSweep, arms: Sequence[ArmSummary], comparison: Compari
     return (
         *sweep.problems,
         *_data(sweep.space),
+        *_gradients(sweep.space),
         *_seeds(arms, comparison),
         *_budgets(arms),
         *_bad_ends(sweep, arms),
@@ -40,6 +41,20 @@ def _data(space: Space | None) -> Iterator[str]:
         yield "every epoch was measured on the test split: what was chosen was chosen on it, so the figures are too good"
     if space.dataset.name == "synthetic":
         yield "the data set is synthetic: what the losses do on generated images says little about real ones"
+
+
+def _gradients(space: Space | None) -> Iterator[str]:
+    """The mean over batch x classes divides some gradients by the number of classes: at one learning rate that decides who wins."""
+    if space is None or space.training.reduction != "elements":
+        return
+    definitions = [definition for arm in space.arms for definition in space.definitions(arm)]
+    losses = {str(each.parameter.value) for each in definitions if each.name == "loss" and isinstance(each.parameter, Constant)}
+    is_tuned = any(definition.name == "learning_rate" and definition.is_free for definition in definitions)
+    if not is_tuned and len({loss in LOSSES and LOSSES[loss].elementwise for loss in losses}) > 1:
+        yield (
+            "reduction elements divides the gradient of elementwise losses by the number of classes and that of the others not, "
+            "at one learning rate for all: the losses are not compared on equal terms"
+        )
 
 
 def _seeds(arms: Sequence[ArmSummary], comparison: Comparison | None) -> Iterator[str]:

@@ -265,6 +265,7 @@ def test_ours_stand_beside_published_figures(tmp_path):
     assert re.search(r"^focal_2 +57\.6 +58\.1 +-0\.50 +1$", text, flags=re.MULTILINE)
     assert "Published: the notebook." in text
     assert "measured on the test split" in text
+    assert "the losses are not compared on equal terms" in " ".join(text.split())
 
 
 HOSTILE = '\x1b[31m<script>alert(1)</script>|`*_[x](y)\\end{verbatim}\u202e\r\n"'
