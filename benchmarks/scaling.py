@@ -49,11 +49,11 @@ N_ARMS = 4
 
 @dataclass(frozen=True)
 class Stub:
-    """What a simulated device needs to know: the length of an epoch, how many make a trial, where to write when it was busy."""
+    """What a simulated device needs to know: the length of an epoch, where to write when it was busy, and how many devices there are."""
 
     epoch_seconds: float
-    epochs: int
     log: str
+    devices: int
 
 
 class StubTrainable(tune.Trainable):
@@ -62,6 +62,7 @@ class StubTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any], context: Stub, dataset: None) -> None:  # noqa: ARG002
         self._stub = context
         self._log = (Path(context.log) / f"{os.getpid()}.csv").open("a", buffering=1)
+        self._all_up = False
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -75,6 +76,9 @@ class StubTrainable(tune.Trainable):
         self._members |= {member.trial_id: member for member in members_from_json(add)}
 
     def step(self) -> dict[str, Any]:
+        while not self._all_up:  # on the cores of one machine the processes start one by one, on a cluster each starts on its own
+            self._all_up = len(os.listdir(self._stub.log)) >= self._stub.devices
+            time.sleep(0 if self._all_up else 1)
         began = time.time()
         time.sleep(self._stub.epoch_seconds)
         self._epoch += 1
@@ -103,6 +107,7 @@ def measure(*, gpus: int, trials: int, epochs: int, epoch_seconds: float, sample
     from sweeper.store import SweepFolder
     from sweeper.study import Studies
     from sweeper.tune.coordinator import Coordinator
+    from sweeper.tune.pack_size import PackSize
     from sweeper.tune.recorder import Recorder
     from sweeper.tune.run import PackPlan, run_packs
 
@@ -117,10 +122,10 @@ def measure(*, gpus: int, trials: int, epochs: int, epoch_seconds: float, sample
         studies = Studies(space, folder.journal)
         observer = Counts(trials)
         coordinator = Coordinator(studies, recorder, folder, metric="val_accuracy", n_epochs=epochs, max_failures=2, observer=observer)
-        plan = PackPlan(1, capacity or Capacity(1, 1, tell=print))
+        plan = PackPlan(PackSize(1), capacity or Capacity(1, 1, tell=print))
         load = Load()
         with load:
-            run_packs(coordinator, Stub(epoch_seconds, epochs, str(busy)), None, plan, f"{scratch}/tune", StubTrainable)
+            run_packs(coordinator, Stub(epoch_seconds, str(busy), gpus), None, plan, f"{scratch}/tune", StubTrainable)
         recorder.flush()
         states = folder.read_trials().frame["state"]
         processes = len(list(busy.iterdir()))
@@ -216,8 +221,8 @@ def main() -> None:
     arguments = parser.parse_args()
     options = {key: value for key, value in vars(arguments).items() if key != "output"}
     os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(16).hex())
-    # no idle processes beside those of the devices
-    os.environ |= {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+    # no idle processes beside those of the devices; and as these share the driver's cores here, they get as much of them as it does
+    os.environ |= {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0", "RAY_worker_niceness": "0"}
     ray.init(
         address="local",
         num_cpus=arguments.gpus,

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import optuna
 import torch
 
 from sweeper.look.text import aligned
 from sweeper.progress.wording import duration
 from sweeper.provenance import available_cores, processor
-from sweeper.records import Phase, TrialConfig
-from sweeper.space import Space, draw
+from sweeper.space import Space
+from sweeper.study import example_members
 from sweeper.sweep import load_data
 from sweeper.training.data import Dataset
 from sweeper.training.data.dataset import make_dataset
@@ -128,24 +127,13 @@ def _time_an_epoch(space: Space, size: int, device: str, notice: Callable[[str],
         settings = replace(settings, validation=max(1, math.floor(settings.validation * share)))
     if device == "cpu":
         torch.set_num_threads(max(1, math.floor(space.resources.cpus_per_trial)))
-    pack = Pack(dataset, settings, _members(space, size), device)
+    pack = Pack(dataset, settings, example_members(space, size), device)
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
         pack.train_epoch()
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:]) / share
-
-
-def _members(space: Space, size: int) -> list[TrialConfig]:
-    """One trial of each arm in turn, with parameters drawn at random."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.RandomSampler(seed=space.seed)
-    arms = [space.arms[index % len(space.arms)] for index in range(size)]
-    return [
-        TrialConfig(arm.name, Phase.SEARCH, number, space.seed, draw(space, arm, optuna.create_study(sampler=sampler).ask()))
-        for number, arm in enumerate(arms)
-    ]
 
 
 def plan_text(plan: Plan) -> str:

@@ -304,6 +304,17 @@ class Studies:
         return min(ranked, key=lambda entry: entry[:2])[2] if ranked else None
 
 
+def example_members(space: Space, size: int) -> list[TrialConfig]:
+    """Trials for a timing: one of each arm in turn, with parameters drawn at random."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.RandomSampler(seed=space.seed)
+    arms = [space.arms[index % len(space.arms)] for index in range(size)]
+    return [
+        TrialConfig(arm.name, Phase.SEARCH, number, space.seed, draw(space, arm, optuna.create_study(sampler=sampler).ask()))
+        for number, arm in enumerate(arms)
+    ]
+
+
 def _enqueue(study: optuna.Study, points: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
     """Enqueue the points that are not in the study yet, in their order; a crash in between leaves the rest for the next call."""
     for parameters, attributes in points[len(study.get_trials(deepcopy=False)) :]:

@@ -99,7 +99,12 @@ class Undisturbed:
 
 
 class Coordinator:
-    """Hands out members to packs, takes their reports, decides, and records every trial's end."""
+    """Hands out members to packs, takes their reports, decides, and records every trial's end.
+
+    ``refill``: a pack that members have left takes in new ones, up to the number it began with; else it shrinks until it is empty. New
+    members start at their first epoch, and so share no batches with the old ones: where each stream of batches is cut on its own, it is
+    cheaper to let a pack shrink and to start the next with members that share all.
+    """
 
     def __init__(
         self,
@@ -111,6 +116,7 @@ class Coordinator:
         n_epochs: int,
         max_failures: int,
         observer: Observer,
+        refill: bool = False,
     ) -> None:
         self._studies = studies
         self._recorder = recorder
@@ -119,6 +125,8 @@ class Coordinator:
         self._n_epochs = n_epochs
         self._max_failures = max_failures
         self.observer = observer
+        self._refill = refill
+        self._sizes: dict[str, int] = {}
         self._packs: dict[str, dict[str, _Member]] = {}
         self._alone: set[str] = set()
         self._nodes_lost: Counter[str] = Counter()
@@ -128,31 +136,26 @@ class Coordinator:
         return self._studies.finished
 
     @property
+    def n_waiting(self) -> int:
+        """Trials that no pack has, of those that are planned so far."""
+        return self._studies.n_waiting
+
+    @property
     def n_packs(self) -> int:
         """Packs that are running or waiting for a device."""
         return len(self._packs)
 
     def start_pack(self, pack_id: str, size: int) -> tuple[TrialConfig, ...]:
         """Up to ``size`` members for a new pack; none when all trials are out or done."""
-        members: list[TrialConfig] = []
-        while len(members) < size:
-            config = self._studies.take()
-            if config is None:
-                break
-            if config.trial_id in self._alone and members:
-                self._studies.release(config.trial_id)
-                break
-            members.append(config)
-            if config.trial_id in self._alone:
-                break
+        self._packs[pack_id] = {}
+        members = self._join(pack_id, size)
         if members:
-            self._packs[pack_id] = {}
-            for config in members:
-                self._join(pack_id, config)
-            self._studies.commit()
+            self._sizes[pack_id] = len(members)
+        else:
+            del self._packs[pack_id]
         for config in members:
             self.observer.joined(config)
-        return tuple(members)
+        return members
 
     def report(self, pack_id: str, report: PackReport) -> Decision:
         """Take a pack's news: record, report to Optuna, prune, end.
@@ -180,10 +183,13 @@ class Coordinator:
         left = [outcome.config.trial_id for outcome in ends]
         left += [trial_id for trial_id in report.failures if trial_id in pack and trial_id not in left]
         self._leave(pack_id, left, ends)
+        new = self._join(pack_id, self._sizes[pack_id]) if self._refill and pack else ()
         for config, epoch in seen:
             self.observer.epoch(config, epoch)
         self._tell(ends, again)
-        return Decision(remove=tuple(left), add=(), empty=not pack)
+        for config in new:
+            self.observer.joined(config)
+        return Decision(remove=tuple(left), add=new, empty=not pack)
 
     def lost(self, pack_id: str, failure: Failure) -> None:
         """Take back the members of a pack whose process died: each is tried again alone, up to ``max_failures`` times.
@@ -197,11 +203,13 @@ class Coordinator:
         ends = [outcome for member in members if (outcome := self._failed(pack_id, member, failure, device=None))]
         self._leave(pack_id, [member.config.trial_id for member in members], ends)
         self._packs.pop(pack_id, None)
+        self._sizes.pop(pack_id, None)
         ended = {outcome.config.trial_id for outcome in ends}
         self._tell(ends, [(member.config, failure.error) for member in members if member.config.trial_id not in ended])
 
     def closed(self, pack_id: str, error: str | None = None) -> None:
         """Forget a pack that Tune has ended, or that ``error`` took; members it still had go back to be trained again."""
+        self._sizes.pop(pack_id, None)
         for trial_id, member in self._packs.pop(pack_id, {}).items():
             self._studies.release(trial_id)
             self.observer.returned(member.config, error)
@@ -212,8 +220,22 @@ class Coordinator:
         self._nodes_lost.update(list(members))
         return all(self._nodes_lost[trial_id] <= MOST_NODES_LOST for trial_id in members)
 
-    def _join(self, pack_id: str, config: TrialConfig) -> None:
-        self._packs[pack_id][config.trial_id] = _Member(config, 1 + self._studies.failures(config.trial_id))
+    def _join(self, pack_id: str, size: int) -> tuple[TrialConfig, ...]:
+        """Trials that join a pack, until it has ``size`` members or none are left; a trial that has failed before gets a pack alone."""
+        pack = self._packs[pack_id]
+        joined: list[TrialConfig] = []
+        while len(pack) < size and self._alone.isdisjoint(pack):
+            config = self._studies.take()
+            if config is None:
+                break
+            if config.trial_id in self._alone and pack:
+                self._studies.release(config.trial_id)
+                break
+            pack[config.trial_id] = _Member(config, 1 + self._studies.failures(config.trial_id))
+            joined.append(config)
+        if joined:
+            self._studies.commit()
+        return tuple(joined)
 
     def _take_epochs(self, member: _Member, epochs: Sequence[EpochMetrics]) -> TrialState | None:
         """Record the epochs that are new; returns the state in which the trial has ended with them, if it has."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
-from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from ray.tune import CheckpointConfig, CLIReporter, FailureConfig, RunConfig, TuneConfig
 
 from sweeper.training.data import Dataset
 from sweeper.tune.capacity import Capacity
 from sweeper.tune.coordinator import Coordinator
 from sweeper.tune.escape import Escape
+from sweeper.tune.pack_size import PackSize
 from sweeper.tune.scheduler import PackScheduler
 from sweeper.tune.searcher import PackSearcher
 from sweeper.tune.trainable import PackTrainable, TrialContext
@@ -27,7 +28,7 @@ _NO_LIMIT = 10**6  # the searcher has a limit of its own, which changes with the
 class PackPlan:
     """How trials are put on devices: members per pack, and what one pack occupies."""
 
-    size: int
+    size: PackSize
     capacity: Capacity
 
 
@@ -70,6 +71,7 @@ def run_packs(
                 name="tune",
                 storage_path=scratch,
                 verbose=0,
+                progress_reporter=CLIReporter(),  # silent, where the one that Tune picks in a notebook clears the cell's output
                 failure_config=FailureConfig(max_failures=0),
                 checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),

@@ -11,6 +11,7 @@ from sweeper.errors import StudyError
 from sweeper.tune.coordinator import Coordinator
 from sweeper.tune.escape import escaping
 from sweeper.tune.messages import members_to_json
+from sweeper.tune.pack_size import PackSize
 
 
 class PackSearcher(Searcher):
@@ -20,7 +21,7 @@ class PackSearcher(Searcher):
     its members back: so it is said only when nothing is out.
     """
 
-    def __init__(self, coordinator: Coordinator, *, pack_size: int, max_packs: Callable[[], int]) -> None:
+    def __init__(self, coordinator: Coordinator, *, pack_size: PackSize, max_packs: Callable[[], int]) -> None:
         super().__init__()
         self._coordinator = coordinator
         self._pack_size = pack_size
@@ -42,9 +43,10 @@ class PackSearcher(Searcher):
         """Configuration of the next pack; ``None`` while all members are out; ``Searcher.FINISHED`` at the end."""
         if self._coordinator.finished:
             return Searcher.FINISHED
-        if self._coordinator.n_packs >= self._max_packs():
+        max_packs = self._max_packs()
+        if self._coordinator.n_packs >= max_packs:
             return None
-        members = self._coordinator.start_pack(trial_id, self._pack_size)
+        members = self._coordinator.start_pack(trial_id, self._pack_size.of_next(self._coordinator.n_waiting, max_packs))
         if members:
             return {"members": members_to_json(members)}
         if not self._coordinator.n_packs:

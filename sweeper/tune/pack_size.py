@@ -1,0 +1,150 @@
+"""How many trials train together as one pack: the number that was asked for, or what ``--pack auto`` finds by a short timing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+import torch
+
+from sweeper.records import TrainingSettings, TrialConfig
+from sweeper.training.data import Dataset
+from sweeper.training.engine import Pack
+
+TIMED_IMAGES = 1024
+"""Training images of an epoch that is timed."""
+
+LARGEST = 4096
+
+LEAST_GAIN = 0.03
+"""Share of the time per trial that a pack twice as large must save to be chosen: more than what two timings of one pack differ by."""
+
+SHARE_OF_SWEEP = 0.02
+"""Share of a sweep's time that choosing may cost; a sweep that is shorter than the timing is worth trains without packs."""
+
+SHARE_OF_MEMORY = 0.5
+
+PACKS_TO_COME = 4
+"""Packs that each device is to train with what is left: large packs at the end leave devices idle, and at the start they leave the
+samplers and pruners nothing to learn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackSize:
+    """``most``: members of a full pack. ``even``: packs shrink towards the end of the sweep, so that all devices end together."""
+
+    most: int
+    even: bool = False
+
+    def of_next(self, n_waiting: int, n_packs: int) -> int:
+        """Members of the next pack while ``n_waiting`` trials wait and ``n_packs`` packs train side by side; at least one."""
+        if not self.even:
+            return self.most
+        return max(1, min(self.most, math.ceil(n_waiting / (PACKS_TO_COME * max(1, n_packs)))))
+
+
+def fastest_size(seconds: Callable[[int], float], *, most: int, enough: Callable[[int], bool]) -> int:
+    """The pack size, a power of two up to ``most``, beyond which doubling it saves less than :data:`LEAST_GAIN`.
+
+    ``seconds(size)`` is the time per trial, infinite where memory does not suffice; a size and its double are timed anew, one after the
+    other, so that a machine that changes its pace misleads less. ``enough(size)``: whether timing that size would cost too much.
+    """
+    size = 1
+    while 2 * size <= most and not enough(2 * size):
+        before, after = seconds(size), seconds(2 * size)
+        if not after < (1 - LEAST_GAIN) * before:
+            break
+        size *= 2
+    return size
+
+
+def timed_size(
+    dataset: Dataset, settings: TrainingSettings, members: Sequence[TrialConfig], device: str, threads: int, n_trials_each: int
+) -> int:
+    """The fastest pack size on this machine's device, found by training pieces of an epoch.
+
+    ``members``: trials as they may come; more are made from them. ``n_trials_each``: trials that each device will train, from which follow
+    the largest pack and how long choosing may take.
+    """
+    piece, settings, share = _piece(dataset, settings)
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    started = time.perf_counter()
+    measured: dict[int, float] = {}
+    try:
+        pack = _PackOf(piece, settings, members, device)
+        pack.epoch_seconds(1)  # compiles, or loads what was compiled before
+        whole_sweep = pack.epoch_seconds(1) / share * settings.epochs * n_trials_each
+
+        def enough(size: int) -> bool:
+            to_come = 3 * 2 * (measured.get(size // 2, whole_sweep / settings.epochs / n_trials_each * share) * size)
+            return time.perf_counter() - started + to_come > SHARE_OF_SWEEP * whole_sweep or not pack.fits(size)
+
+        def seconds(size: int) -> float:
+            measured[size] = min(pack.epoch_seconds(size) for _ in range(2)) / size
+            return measured[size]
+
+        return fastest_size(seconds, most=min(LARGEST, math.ceil(n_trials_each / PACKS_TO_COME)), enough=enough)
+    finally:
+        torch.set_num_threads(threads_before)
+
+
+def timed_size_on_a_node(cpus: float, gpus: float, *arguments: Any) -> int:
+    """:func:`timed_size` where a pack would be put: on the first node with room for one."""
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(timed_size)
+    return int(ray.get(remote.remote(*arguments)))
+
+
+class _PackOf:
+    """Packs of any size on one device."""
+
+    def __init__(self, dataset: Dataset, settings: TrainingSettings, members: Sequence[TrialConfig], device: str) -> None:
+        self._dataset, self._settings, self._members, self._device = dataset, settings, members, device
+        self._bytes_each = 0.0
+
+    def epoch_seconds(self, size: int) -> float:
+        """Wall seconds of the second epoch of a pack; infinite where the device has not the memory."""
+        configs = [replace(self._members[index % len(self._members)], number=index) for index in range(size)]
+        on_gpu = self._device == "cuda"
+        try:
+            if on_gpu:
+                torch.cuda.reset_peak_memory_stats()
+            pack = Pack(self._dataset, self._settings, configs, self._device)
+            pack.train_epoch()
+            started = time.perf_counter()
+            pack.train_epoch()
+            seconds = time.perf_counter() - started
+            if on_gpu:
+                self._bytes_each = torch.cuda.max_memory_allocated() / size
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            return math.inf
+        return seconds
+
+    def fits(self, size: int) -> bool:
+        """Whether a pack of this size leaves half of the device's free memory free, as far as smaller ones tell."""
+        if self._device != "cuda":
+            return True
+        free, _ = torch.cuda.mem_get_info()
+        return self._bytes_each * size < SHARE_OF_MEMORY * free
+
+
+def _piece(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset, TrainingSettings, float]:
+    """The first images of a data set, settings that hold out as large a share of them as before, and the share that they are."""
+    n_images = len(dataset.train_labels)
+    share = min(1.0, TIMED_IMAGES / n_images)
+    n_train, n_test = (max(1, math.ceil(n * share)) for n in (n_images, len(dataset.test_labels)))
+    piece = replace(
+        dataset,
+        train_images=dataset.train_images[:n_train],
+        train_labels=dataset.train_labels[:n_train],
+        test_images=dataset.test_images[:n_test],
+        test_labels=dataset.test_labels[:n_test],
+    )
+    if settings.validation is not None:
+        settings = replace(settings, validation=max(1, math.floor(settings.validation * share)))
+    return piece, settings, share

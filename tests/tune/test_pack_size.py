@@ -1,0 +1,88 @@
+"""What ``--pack auto`` chooses, and that packs change nothing but the time."""
+
+import math
+
+import pandas as pd
+import pytest
+from finished_sweep import SPACE, sweep
+
+from sweeper.tune.pack_size import PackSize, fastest_size
+
+
+def choose(seconds, most=64, enough=lambda size: False):
+    return fastest_size(seconds.__getitem__, most=most, enough=enough)
+
+
+def test_a_pack_is_doubled_while_that_saves_time():
+    assert choose({1: 1.0, 2: 0.8, 4: 0.7, 8: 0.69}) == 4
+
+
+def test_a_pack_that_is_slower_than_one_trial_is_never_chosen():
+    assert choose({1: 1.0, 2: 1.3}) == 1
+
+
+def test_a_gain_within_the_noise_of_timing_is_none():
+    assert choose({1: 1.0, 2: 0.98}) == 1
+
+
+def test_a_pack_that_does_not_fit_into_memory_is_not_chosen():
+    assert choose({1: 1.0, 2: 0.5, 4: math.inf}) == 2
+
+
+def test_no_pack_is_larger_than_the_trials_that_there_are():
+    assert choose({1: 1.0, 2: 0.5}, most=3) == 2
+
+
+def test_timing_ends_when_it_has_cost_enough():
+    assert choose({1: 1.0}, enough=lambda size: True) == 1
+
+
+@pytest.mark.parametrize(
+    ("n_waiting", "n_packs", "size"),
+    [(96, 2, 8), (64, 2, 8), (63, 2, 8), (40, 2, 5), (12, 2, 2), (3, 2, 1), (0, 2, 1), (96, 1, 8), (96, 24, 1), (96, 0, 8)],
+)
+def test_packs_chosen_by_us_leave_no_device_idle_at_the_end(n_waiting, n_packs, size):
+    assert PackSize(8, even=True).of_next(n_waiting, n_packs) == size
+
+
+@pytest.mark.parametrize("n_waiting", [1, 8, 100])
+def test_a_size_that_was_asked_for_is_kept(n_waiting):
+    assert PackSize(8).of_next(n_waiting, 2) == 8
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Rows of one space, nothing pruned, run with ``--pack 1``, ``4`` and ``auto``."""
+    folder = tmp_path_factory.mktemp("packs")
+    space = folder / "tiny.yaml"
+    pruner = "{name: successive_halving, min_resource: 1, reduction_factor: 2}"
+    assert pruner in SPACE
+    space.write_text(SPACE.replace(pruner, "none"))
+    found = {}
+    for pack in ("1", "4", "auto"):
+        results = folder / pack
+        done = sweep("run", space, "--pack", pack, "--results", results, timeout=400)
+        assert done.returncode == 0, done.stderr
+        found[pack] = tuple(pd.read_parquet(results.glob(f"*/{table}").__next__()) for table in ("trials", "epochs"))
+    return found
+
+
+@pytest.mark.parametrize("pack", ["4", "auto"])
+def test_rows_are_the_same_with_packs_as_without(tables, pack):
+    trials, epochs = tables[pack]
+    alone_trials, alone_epochs = tables["1"]
+    ours = ["arm", "phase", "trial", "number", "seed", "state", "epochs", "attempts", "param_gamma", "param_learning_rate", "test_accuracy"]
+    same = {"check_exact": False, "rtol": 1e-6}
+    pd.testing.assert_frame_equal(
+        trials.sort_values("trial")[ours].reset_index(drop=True), alone_trials.sort_values("trial")[ours].reset_index(drop=True), **same
+    )
+    curves = ["trial", "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_nll", "learning_rate"]
+    by = ["trial", "epoch"]
+    pd.testing.assert_frame_equal(
+        epochs.sort_values(by)[curves].reset_index(drop=True), alone_epochs.sort_values(by)[curves].reset_index(drop=True), **same
+    )
+
+
+def test_four_trials_share_a_pack_when_asked_to(tables):
+    assert tables["4"][0].groupby("pack").size().max() == 4
+    assert tables["1"][0].groupby("pack").size().max() == 1
