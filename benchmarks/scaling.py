@@ -77,7 +77,7 @@ class StubTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         while not self._all_up:  # on the cores of one machine the processes start one by one, on a cluster each starts on its own
-            self._all_up = len(os.listdir(self._stub.log)) >= self._stub.devices
+            self._all_up = len(list(Path(self._stub.log).iterdir())) >= self._stub.devices
             time.sleep(0 if self._all_up else 1)
         began = time.time()
         time.sleep(self._stub.epoch_seconds)
