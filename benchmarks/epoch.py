@@ -66,8 +66,8 @@ class NotebookNet(nn.Module):
         return self.layers(x)
 
 
-def notebook_epoch(dataset: Dataset, n_validation: int, n_workers: int) -> Callable[[], None]:
-    """A function that runs one epoch of the notebook's loop, evaluation included."""
+def notebook_epoch(dataset: Dataset, n_validation: int, n_workers: int, learning_rate: float = 0.01) -> Callable[[], float]:
+    """A function that runs one epoch of the notebook's loop, evaluation included, and returns the validation accuracy."""
     kept, held_out = split(dataset.train_labels, n_validation, seed=1)
     normalise = [T.ToTensor(), T.Normalize(dataset.mean, dataset.std)]
     augmented = T.Compose([T.RandomCrop(32, padding=4), T.RandomHorizontalFlip(), *normalise])
@@ -79,9 +79,9 @@ def notebook_epoch(dataset: Dataset, n_validation: int, n_workers: int) -> Calla
     ]
     torch.manual_seed(1)
     net, criterion = NotebookNet(), nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(net.parameters(), lr=learning_rate, momentum=0.9)
 
-    def epoch() -> None:
+    def epoch() -> float:
         net.train()
         train_loss, n_right = 0.0, 0
         for images, labels in loaders[0]:
@@ -93,11 +93,13 @@ def notebook_epoch(dataset: Dataset, n_validation: int, n_workers: int) -> Calla
             train_loss += loss.item()
             n_right += (outputs.argmax(1) == labels).sum().item()
         net.eval()
+        n_right = 0
         with torch.no_grad():
             for images, labels in loaders[1]:
                 outputs = net(images)
                 train_loss += criterion(outputs, labels).item()
                 n_right += (outputs.argmax(1) == labels).sum().item()
+        return n_right / len(val)
 
     return epoch
 

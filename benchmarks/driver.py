@@ -1,0 +1,129 @@
+"""What the driver costs per trial, at the start of a long sweep and at its end: real studies, rows, journal and Ray, no training.
+
+    python -m benchmarks.driver                        10,000 trials of 3 reports on every core
+    python -m benchmarks.driver --trials 1000          a shorter look
+
+A trial is three reports of a stub that answers at once, so all of its time is overhead. Sampler TPE, no pruner, one trial per pack.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import secrets
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import sweeper.tune.session  # noqa: F401  (sets what Ray reads when it is imported)
+
+import ray  # isort: skip
+
+from benchmarks.scaling import Stub, StubTrainable
+from sweeper.provenance import available_cores, processor
+from sweeper.space import parse_space
+from sweeper.store import SweepFolder
+from sweeper.study import Studies
+from sweeper.tune.capacity import Capacity
+from sweeper.tune.coordinator import Coordinator
+from sweeper.tune.pack_size import PackSize
+from sweeper.tune.recorder import Recorder
+from sweeper.tune.run import PackPlan, run_packs
+
+EPOCHS = 3
+SPACE = """
+name: driver
+dataset: {{name: synthetic, validation: 100, train_images: 1000, test_images: 100}}
+training: {{epochs: {epochs}}}
+parameters:
+  loss: {{choices: [l1, cross_entropy, focal]}}
+  gamma: {{low: 0.0, high: 5.0, when: {{loss: focal}}}}
+  learning_rate: {{low: 1e-4, high: 1.0, log: true}}
+compare: {{arms: loss, trials_per_arm: {trials_per_arm}, seeds: 0}}
+search: {{sampler: {sampler}, pruner: none}}
+"""
+N_ARMS = 3
+
+
+class Clock:
+    """Notes when each trial ended, and the processor seconds and the memory of this process at that moment."""
+
+    def __init__(self) -> None:
+        self.ends = [self._now()]
+
+    def _now(self) -> tuple[float, float, int]:
+        return time.perf_counter(), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def started(self, *_: Any) -> None: ...
+
+    def joined(self, *_: Any) -> None: ...
+
+    def epoch(self, *_: Any) -> None: ...
+
+    def returned(self, *_: Any) -> None: ...
+
+    def outcome(self, *_: Any) -> None:
+        self.ends.append(self._now())
+        if len(self.ends) % 1000 == 1:
+            wall, cpu = (self.ends[-1][i] - self.ends[-1001][i] for i in (0, 1))
+            print(f"{len(self.ends) - 1} trials: {wall:.2f} ms a trial, {cpu:.2f} ms of the driver's processor", flush=True)
+
+    def ended(self) -> None: ...
+
+
+def measure(trials: int, sampler: str) -> Clock:
+    """The ends of ``trials`` trials, one trial per core side by side."""
+    text = SPACE.format(epochs=EPOCHS, trials_per_arm=trials // N_ARMS, sampler=sampler)
+    with tempfile.TemporaryDirectory(prefix="sweeper-driver-") as scratch:
+        space = parse_space(text, "driver.yaml")
+        folder = SweepFolder(f"{scratch}/sweep")
+        folder.create()
+        recorder = Recorder(folder, space.parameter_types(), space.search.metric)
+        studies = Studies(space, folder.journal)
+        clock = Clock()
+        coordinator = Coordinator(studies, recorder, folder, metric="val_accuracy", n_epochs=EPOCHS, max_failures=2, observer=clock)
+        busy = Path(scratch) / "busy"
+        busy.mkdir()
+        plan = PackPlan(PackSize(1), Capacity(1, 0))
+        run_packs(coordinator, Stub(0.0, EPOCHS, str(busy)), None, plan, f"{scratch}/tune", StubTrainable)
+        recorder.flush()
+        return clock
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--sampler", default="tpe")
+    options = parser.parse_args()
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
+    cores = available_cores()
+    ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    load_before = os.getloadavg()[0]
+    try:
+        ends = measure(options.trials, options.sampler).ends
+    finally:
+        ray.shutdown()
+    n_trials = len(ends) - 1
+    part = max(1, n_trials // 10)
+    skipped = min(50, part)  # the first trials wait for processes to start
+    parts = {"first": (skipped, skipped + part), "last": (n_trials - part, n_trials)}
+    each = {name: [(ends[b][i] - ends[a][i]) / (b - a) * 1e3 for i in (0, 1)] for name, (a, b) in parts.items()}
+    versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "optuna"))
+    print(
+        f"\n{n_trials} trials of {EPOCHS} reports and no training, sampler {options.sampler}; {cores} cores of {processor()}; "
+        f"Python {platform.python_version()}, {versions}; n = 1 run; load {load_before:.1f} before, {os.getloadavg()[0]:.1f} after\n"
+    )
+    print(f"| trials | ms per trial | ms of the driver's processor per trial |\n|---|---:|---:|\n"
+          f"| {part} after the first {skipped} | {each['first'][0]:.1f} | {each['first'][1]:.1f} |\n"
+          f"| last {part} | {each['last'][0]:.1f} | {each['last'][1]:.1f} |\n"
+          f"| ratio | {each['last'][0] / each['first'][0]:.2f} | {each['last'][1] / each['first'][1]:.2f} |\n")  # fmt: skip
+    print(f"Peak memory of the driver: {ends[-1][2] / 2**20:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
