@@ -175,11 +175,12 @@ class LivePanel(_Telling):
 @contextlib.contextmanager
 def watching(*, quiet: bool = False, verbose: bool = False, console: Console | None = None) -> Iterator[Watcher]:
     """Somebody who watches a sweep for the length of the block, and leaves the terminal as it was however the block ends."""
-    console = console or PatientConsole(stderr=True, highlight=False)
+    console = console or PatientConsole(stderr=True, highlight=False, force_jupyter=False)
     if quiet:
         yield Watcher()
         return
-    person = console.is_terminal and not console.is_dumb_terminal and not console.is_jupyter
+    # not rich's is_terminal alone: FORCE_COLOR, which notebooks and CI set, makes no terminal of a log
+    person = console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
     watcher: LivePanel | Lines = LivePanel(console, verbose) if person else Lines(console, verbose)
     try:
         yield watcher

@@ -109,6 +109,13 @@ def test_quiet_tells_nothing(tmp_path):
     assert told(tmp_path, lambda watcher: watcher.outcome(ended(config("l1", 0), TrialState.FAILED, [], error="x")), quiet=True) == []
 
 
+def test_forced_colours_make_no_terminal_of_a_log(tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    lines = told(tmp_path, lambda watcher: watcher.outcome(ended(config("l1", 0), TrialState.COMPLETE, [0.1] * 4)))
+    assert len(lines) == 2
+    assert not any("\x1b" in line for line in lines)
+
+
 def test_a_pipe_that_is_closed_does_not_disturb_the_end(tmp_path):
     class Closed(io.StringIO):
         def write(self, text):
