@@ -72,7 +72,6 @@ def run_packs(
                 storage_path=scratch,
                 verbose=0,
                 progress_reporter=CLIReporter(),  # silent, where the one that Tune picks in a notebook clears the cell's output
-                progress_reporter=CLIReporter(),  # silent, where the one that Tune picks in a notebook clears the cell's output
                 failure_config=FailureConfig(max_failures=0),
                 checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
