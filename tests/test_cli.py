@@ -80,3 +80,10 @@ def test_data_that_is_not_there_is_refused_before_anything_is_created(tmp_path):
     assert str(tmp_path / "absent") in done.stderr
     assert "Traceback" not in done.stderr
     assert not results.exists()
+
+
+def test_a_report_writes_its_pictures_where_it_is_told(finished_sweep, tmp_path):
+    done = sweep("report", str(finished_sweep.path), "--plots", str(tmp_path / "pictures"))
+    assert done.returncode == 0, done.stderr
+    written = {path.suffix for path in (tmp_path / "pictures").iterdir()}
+    assert written == {".png", ".svg"}

@@ -14,12 +14,14 @@ from sweeper.cli.options import explained
 @click.option("--by", default="arm", show_default=True, metavar="NAME", help="arm, or any parameter: loss, gamma, learning_rate, ...")
 @click.option("--metric", default=None, metavar="NAME", help="Metric to compare by; default: the space's search.metric.")
 @click.option("--sweep", default=None, metavar="ID", help="One sweep of a folder that holds several.")
-def report(results: str, format_: str, output: str | None, by: str, metric: str | None, sweep: str | None) -> None:
+@click.option("--plots", default=None, metavar="DIR", help="Also write the pictures there, as PNG and SVG.")
+def report(results: str, format_: str, output: str | None, by: str, metric: str | None, sweep: str | None, plots: str | None) -> None:
     """Print the comparison that a sweep found.
 
     \b
     sweep report results/
     sweep report results/ --format markdown --output comparison.md
+    sweep report results/ --format html --output comparison.html --plots pictures
     """
     with explained():
         from sweeper.report import report as make_report
@@ -34,3 +36,8 @@ def report(results: str, format_: str, output: str | None, by: str, metric: str 
 
             path = Path(output)
             Folder(str(path.parent)).write(path.name, text.encode())
+        if plots is not None:
+            from sweeper.report import write_plots
+
+            for picture in write_plots(results, plots, sweep=sweep):
+                click.echo(picture, err=True)

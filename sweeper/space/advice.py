@@ -109,6 +109,6 @@ def _confirm(space: Space) -> Iterator[str]:
     needed = next(n for n in range(1, 100) if n_pairs * 2 / 2**n <= SIGNIFICANCE)
     if seeds < needed:
         yield (
-            f"compare.seeds is {seeds}: with {n_arms} arms a paired Wilcoxon test with Holm correction "
+            f"compare.seeds is {seeds}: with {n_arms} arms a paired sign-flip test with Holm correction "
             f"cannot reach {SIGNIFICANCE} with fewer than {needed}"
         )
