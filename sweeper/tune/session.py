@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 from sweeper.errors import ClusterError
 from sweeper.provenance import available_cores
@@ -24,6 +26,12 @@ import ray
 from sweeper.tune.cluster import Cluster, joined_cluster
 from sweeper.tune.watch import ray_processes_watched
 
+_MARK = "SWEEPER_RAY_SESSION"
+"""Environment variable by which the processes of our own Ray are known: they inherit it."""
+
+_AGENTS = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent", b"dashboard/agent.py", b"runtime_env/agent/main.py")
+"""What their command lines hold once they have named themselves, and before."""
+
 
 @contextlib.contextmanager
 def ray_session(address: str | None) -> Iterator[Cluster]:
@@ -40,6 +48,10 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
         with contextlib.nullcontext() if address else ray_processes_watched():
             _connect(address)
             yield joined_cluster() if address else Cluster(joined=False)
+    except BaseException:
+        if not address:
+            _end_agents()  # before the shutdown, which waits long for a raylet that is dead
+        raise
     finally:
         ray.shutdown()
 
@@ -48,6 +60,7 @@ def _connect(address: str | None) -> None:
     try:
         if address is None:
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            os.environ[_MARK] = secrets.token_hex(16)
             ray.init(
                 address="local",
                 num_cpus=available_cores(),
@@ -63,3 +76,13 @@ def _connect(address: str | None) -> None:
         where = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
         way_out = "; check the address with `ray status`, and RAY_AUTH_TOKEN if the cluster asks for a token" if address else ""
         raise ClusterError(f"cannot {where}: {reason}{way_out}") from error
+
+
+def _end_agents() -> None:
+    """End the agents of our own Ray, which outlive a raylet that was killed by minutes."""
+    mark = f"{_MARK}={os.environ.get(_MARK)}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended by itself, or is somebody else's
+            command = folder.joinpath("cmdline").read_bytes()
+            if any(agent in command for agent in _AGENTS) and mark in folder.joinpath("environ").read_bytes():
+                os.kill(int(folder.name), signal.SIGKILL)

@@ -64,7 +64,7 @@ def test_ctrl_c_stops_within_ten_seconds_with_everything_saved_and_a_second_proc
     folder, _ = reference
     space = folder.parents[1] / "space.yaml"
     run = start(["run", str(space), "--results", str(tmp_path)], tmp_path / "log", process_group=0)
-    wait_for(run, "search 0/10")
+    wait_for(run, ", rows in ")
     (sweep,) = (path.parent for path in tmp_path.glob("*/sweep.yaml"))
     second = start(["resume", str(sweep)], tmp_path / "log-2")
     assert finish(second) == 2
