@@ -20,7 +20,7 @@ from sweeper.records import TrialState
 from sweeper.space import Space, dump_space, parse_space
 from sweeper.store import SweepFolder
 from sweeper.study import Studies, TrialEnd, example_members
-from sweeper.training.data import Dataset, load_dataset
+from sweeper.training.data import Dataset, load_dataset, split
 from sweeper.tune.capacity import Capacity
 from sweeper.tune.cluster import Cluster
 from sweeper.tune.coordinator import Coordinator, Observer, Undisturbed
@@ -249,7 +249,7 @@ def load_data(space: Space, notice: Any) -> Dataset:
         DataError: if it cannot be had, or is not what it should be.
     """
     options = space.dataset
-    return load_dataset(
+    dataset = load_dataset(
         options.name,
         options.data_dir,
         train_images=options.train_images,
@@ -259,6 +259,9 @@ def load_data(space: Space, notice: Any) -> Dataset:
         std=options.std,
         progress=notice,
     )
+    if isinstance(options.validation, int):
+        split(dataset.train_labels, options.validation, space.seed)  # refuses what no trial could be trained with
+    return dataset
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:

@@ -87,3 +87,10 @@ def test_a_report_writes_its_pictures_where_it_is_told(finished_sweep, tmp_path)
     assert done.returncode == 0, done.stderr
     written = {path.suffix for path in (tmp_path / "pictures").iterdir()}
     assert written == {".png", ".svg"}
+
+
+def test_a_validation_split_that_leaves_nothing_to_train_on_is_refused_before_the_sweep_begins(tmp_path):
+    done = sweep("run", "search_spaces/quickstart.yaml", "--set", "dataset.validation=9999", "--results", str(tmp_path / "results"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()

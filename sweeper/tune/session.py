@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeper.errors import ClusterError
+from sweeper.interruption import Interrupted
 from sweeper.provenance import available_cores
 
 # read when ray is imported: our recorder writes the results, and our progress shows them
@@ -71,6 +72,8 @@ def _connect(address: str | None) -> None:
             )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except SystemExit as error:
+        raise Interrupted from error  # while Ray starts, a handler of its own answers SIGTERM
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         where = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
