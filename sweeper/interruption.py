@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from sweeper import last_words
 from sweeper.errors import SweeperError
 
 GRACE_SECONDS = 7.0
@@ -96,13 +97,22 @@ def abort(error: SweeperError) -> None:
         if _state.reason is None:
             _state.reason = Aborted(error)
             _write(f"{error}\n{_state.farewell}")
-            _end_in_time("", 1)
+            last_words.take_back()
+            _end_in_time(1)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
+def settle() -> None:
+    """The caller answers for what was heard: blocks further out do not raise it again, and nothing is left to be said at the end."""
+    _state.reason = None
+    last_words.take_back()
+
+
 def say_at_the_end(text: str) -> None:
-    """Set what the user is told when the process is interrupted from here on."""
+    """Set what the user is told when the process is interrupted from here on, even if it is killed."""
     _state.farewell = text
+    if text:
+        last_words.leave(text)
 
 
 def farewell() -> str:
@@ -128,7 +138,7 @@ def _wake_a_thread() -> Iterator[None]:
     def wait() -> None:
         while number := os.read(readable, 1):
             if number[0] in _SIGNALS and _state.countdown is None:
-                _end_in_time(_state.farewell, EXIT_CODE)
+                _end_in_time(EXIT_CODE)
         os.close(readable)
 
     threading.Thread(target=wait, name="sweeper-signals", daemon=True).start()
@@ -139,12 +149,8 @@ def _wake_a_thread() -> Iterator[None]:
         os.close(writable)
 
 
-def _end_in_time(last_words: str, exit_code: int) -> None:
-    def end() -> None:
-        _write(last_words)
-        os._exit(exit_code)
-
-    _state.countdown = threading.Timer(GRACE_SECONDS, end)
+def _end_in_time(exit_code: int) -> None:
+    _state.countdown = threading.Timer(GRACE_SECONDS, os._exit, [exit_code])
     _state.countdown.daemon = True
     _state.countdown.start()
 

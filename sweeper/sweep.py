@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from sweeper import last_words
 from sweeper.errors import StoreError, SweeperError
-from sweeper.interruption import Aborted, Interrupted, farewell, interruptible, say_at_the_end
+from sweeper.interruption import Aborted, Interrupted, farewell, interruptible, say_at_the_end, settle
 from sweeper.provenance import provenance
 from sweeper.records import TrialState
 from sweeper.space import Space, dump_space, parse_space
@@ -121,14 +122,17 @@ def resume_sweep(
 
 
 @contextlib.contextmanager
-def _interruptible(last_words: str) -> Iterator[None]:
+def _interruptible(words: str) -> Iterator[None]:
     """Ends a block at a signal, and turns what another thread found wrong into the error that it is."""
     try:
         with interruptible():
-            say_at_the_end(last_words)
+            say_at_the_end(words)
             yield
     except Aborted as aborted:
+        settle()
         raise SweepStoppedError(f"{aborted.error}\n{farewell()}", told=True) from aborted.error
+    finally:
+        last_words.take_back()
 
 
 def _promise(folder: SweepFolder) -> None:

@@ -10,8 +10,8 @@ import pytest
 HEAD = """
 import os, signal, sys, threading, time
 from sweeper.errors import StoreError
-from sweeper import interruption
-from sweeper.interruption import Aborted, Interrupted, abort, interruptible, raise_if_interrupted, say_at_the_end
+from sweeper import interruption, last_words
+from sweeper.interruption import Aborted, Interrupted, abort, interruptible, raise_if_interrupted, say_at_the_end, settle
 def signal_soon(number=signal.SIGINT, seconds=0.2):
     threading.Timer(seconds, lambda: os.kill(os.getpid(), number)).start()
 """
@@ -136,3 +136,41 @@ def work():
 thread = threading.Thread(target=work); thread.start(); thread.join()
 """)
     assert (done.returncode, done.stdout) == (0, "True\n")
+
+
+def test_an_abort_that_was_answered_is_not_raised_again_by_the_blocks_around():
+    done, _ = run("""
+try:
+    with interruptible():
+        try:
+            with interruptible():
+                threading.Timer(0.2, lambda: abort(StoreError("the cluster is gone"))).start()
+                time.sleep(20)
+        except Aborted as aborted:
+            settle()
+            raise StoreError("stopped") from aborted.error
+except StoreError as error:
+    print(error)
+""")
+    assert (done.returncode, done.stdout) == (0, "stopped\n")
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(1)"])
+def test_a_process_that_is_killed_or_ended_by_a_library_leaves_its_last_words(end):
+    done, _ = run(f"""
+with interruptible():
+    say_at_the_end("nothing was written")
+    say_at_the_end("go on with: sweep resume 'it''s 100% \\\\n saved'")
+    {end}
+""")
+    assert done.returncode in {1, -signal.SIGKILL}
+    assert done.stderr == "go on with: sweep resume 'it''s 100% \\n saved'\n"
+
+
+def test_what_was_taken_back_is_not_said():
+    done, _ = run("""
+with interruptible():
+    say_at_the_end("go on")
+    last_words.take_back()
+""")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
-    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue"},
+    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.last_words"},
     {"sweeper.append_log", "sweeper.interruption"},
     {
         "sweeper.space",

@@ -291,6 +291,8 @@ class SweepFolder:
 def find_sweeps(uri: str) -> list[SweepFolder]:
     """The sweeps below a results folder, oldest first, or the one sweep that ``uri`` itself is.
 
+    One whose provenance is torn counts as oldest.
+
     Raises:
         StoreError: if the folder does not exist or holds no sweep.
     """
@@ -304,7 +306,14 @@ def find_sweeps(uri: str) -> list[SweepFolder]:
     sweeps = [sweep for sweep in found if sweep.exists()]
     if not sweeps:
         raise StoreError(f"{uri}: no sweep in this folder (a sweep's folder holds sweep.yaml); {hint}")
-    return sorted(sweeps, key=lambda sweep: (str(sweep.read_provenance().get("started_at", "")), sweep.id))
+    return sorted(sweeps, key=lambda sweep: (_began(sweep), sweep.id))
+
+
+def _began(sweep: SweepFolder) -> str:
+    try:
+        return str(sweep.read_provenance().get("started_at", ""))
+    except StoreError:
+        return ""
 
 
 def stored_precision(predictions: Predictions) -> Predictions:

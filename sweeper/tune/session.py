@@ -23,6 +23,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
 
 import ray
+from ray._private import ray_constants
 
 from sweeper.tune.cluster import Cluster, joined_cluster
 from sweeper.tune.watch import ray_processes_watched
@@ -46,7 +47,7 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
     """
     address = address or os.environ.get("RAY_ADDRESS") or None
     try:
-        with contextlib.nullcontext() if address else ray_processes_watched():
+        with contextlib.nullcontext() if address else _on_loopback(), contextlib.nullcontext() if address else ray_processes_watched():
             _connect(address)
             yield joined_cluster() if address else Cluster(joined=False)
     except BaseException:
@@ -55,6 +56,18 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
         raise
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A Ray that is started in the block listens on 127.0.0.1 alone: what Ray does on macOS and Windows, where it joins no clusters."""
+    before, os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = ray_constants.ENABLE_RAY_CLUSTER, "0"  # for Ray's processes
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
 
 
 def _connect(address: str | None) -> None:

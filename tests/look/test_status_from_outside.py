@@ -11,9 +11,10 @@ import pytest
 
 from sweeper.errors import StoreError
 from sweeper.journal_reader import SeenTrial, read_journal
-from sweeper.look import as_json, find_sweep, sparkline, sweep_status, view_trial
+from sweeper.look import as_json, find_sweep, list_sweeps, sparkline, sweep_status, view_trial
 from sweeper.look.status import epochs_per_second
 from sweeper.records import Phase, TrialState
+from sweeper.report import report
 from sweeper.store import SweepFolder, rows_so_far
 
 
@@ -110,6 +111,18 @@ def test_the_pace_spreads_a_trials_epochs_over_its_time():
 def test_a_folder_of_sweeps_means_the_newest(finished_sweep):
     assert find_sweep(str(finished_sweep.results), "nowhere").id == finished_sweep.id
     assert find_sweep(None, str(finished_sweep.results)).id == finished_sweep.id
+
+
+@pytest.mark.parametrize("provenance", ['{"started_at": "20', "[]", ""])
+def test_a_sweep_with_a_torn_provenance_hides_no_other(finished_sweep, tmp_path, provenance):
+    for name in ("whole-20260101-000000", "torn-20270101-000000"):
+        shutil.copytree(finished_sweep.path, tmp_path / name)
+    (tmp_path / "torn-20270101-000000" / "provenance.json").write_text(provenance)
+    torn, whole = list_sweeps(str(tmp_path))
+    assert (torn.sweep, whole.sweep, whole.state) == ("torn-20270101-000000", "whole-20260101-000000", "finished")
+    assert "torn-20270101-000000/provenance.json: " in torn.problem
+    assert find_sweep(None, str(tmp_path)).id == "whole-20260101-000000"
+    assert "where the sweep ran is not known: " in report(str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A sweep on object storage: a real S3 server on loopback, kill and resume from another machine's empty cache."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import urllib.request
 
 import pytest
 from attack.invariants import check_equal, check_sweep
+from attack.kill_harness import SPACE, finish, start, wait_until_gone
 from attack.simulation import Crash, Disk, new_sweep, run_sweep
 from attack.test_crash_points import space_with
 
@@ -136,6 +138,39 @@ def test_a_sweep_that_dies_is_resumed_here_or_on_another_machine(bucket, tmp_pat
         copy = download(uri, tmp_path / f"copy-{point}")
         check_sweep(copy)
         check_equal(copy, tmp_path / "local")
+
+
+@pytest.mark.timeout(600)
+def test_a_real_sweep_is_killed_resumed_from_another_cache_and_reported_from_the_bucket(bucket, tmp_path):
+    """With Ray and its workers; the 5 s between saves are those of a user."""
+    (tmp_path / "space.yaml").write_text(SPACE.replace("PACK", "1"))
+    run = start(["run", str(tmp_path / "space.yaml"), "--results", bucket], tmp_path / "log")
+    deadline = time.monotonic() + 240
+    while not any(sweep.folder.names("checkpoints") for sweep in sweeps_in(bucket)):
+        assert run.process.poll() is None, run.output
+        assert time.monotonic() < deadline, run.output
+        time.sleep(0.1)
+    run.process.kill()
+    run.process.wait()
+    (sweep,) = sweeps_in(bucket)
+    assert run.output.endswith(f"everything is saved; go on with: sweep resume {sweep}\n")
+    wait_until_gone(run)
+    resumed = start(["resume", str(sweep)], tmp_path / "log-2", SWEEPER_CACHE_DIR=str(tmp_path / "another"))
+    assert finish(resumed) == 0, resumed.output
+    copy = download(str(sweep), tmp_path / sweep.id)
+    check_sweep(copy)
+    reports = [
+        start(["report", place, "--format", "json"], tmp_path / f"json-{number}") for number, place in enumerate((bucket, str(copy)))
+    ]
+    assert [finish(each) for each in reports] == [0, 0], reports[0].output
+    from_bucket, from_disk = (json.loads(each.output)["sweeps"] for each in reports)
+    assert from_bucket == from_disk
+
+
+def sweeps_in(bucket):
+    with contextlib.suppress(StoreError):
+        return find_sweeps(bucket)
+    return []
 
 
 def test_a_second_process_is_refused_while_the_first_is_alive_and_let_in_when_it_is_gone(bucket, tmp_path, monkeypatch):

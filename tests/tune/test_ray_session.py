@@ -7,6 +7,7 @@ import sys
 
 SESSION = """
 import json, os, subprocess, sys
+from pathlib import Path
 from sweeper.tune.session import ray_session
 import ray
 
@@ -18,6 +19,19 @@ try:
 except Exception as error:
     print(type(error).__name__)
 '''
+def listening():
+    # addresses on which this process and its Ray listen, as the kernel writes them: 0100007F is 127.0.0.1
+    mine = f"SWEEPER_RAY_SESSION={os.environ['SWEEPER_RAY_SESSION']}".encode()
+    sockets = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.name == str(os.getpid()) or mine in (process / "environ").read_bytes():
+                sockets |= {os.readlink(link) for link in (process / "fd").iterdir()}
+        except OSError:
+            continue
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return sorted({line[1].split(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets})
+
 with ray_session(None):
     context = ray.get_runtime_context()
     environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
@@ -25,16 +39,24 @@ with ray_session(None):
         [sys.executable, "-c", STRANGER.replace("ADDRESS", context.gcs_address)], env=environment, capture_output=True, text=True
     )
     dashboard = ray._private.worker._global_node.webui_url
-print(json.dumps({"stranger": stranger.stdout.split(), "dashboard": dashboard, "initialized": ray.is_initialized()}))
+    addresses = listening()
+print(json.dumps({
+    "addresses": addresses,
+    "stranger": stranger.stdout.split(),
+    "dashboard": dashboard,
+    "initialized": ray.is_initialized(),
+}))
 """
 
 
-def test_a_stranger_without_the_token_is_refused_and_no_token_is_written_to_the_home_folder(tmp_path):
+def test_our_ray_listens_on_loopback_refuses_a_stranger_and_writes_no_token_to_the_home_folder(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {"HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", SESSION], env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["stranger"] == ["AuthenticationError"]
     assert not found["dashboard"]
+    assert found["addresses"]
+    assert all(address.endswith("0100007F") for address in found["addresses"]), "not on loopback alone"
     assert found["initialized"] is False
     assert [path.name for path in tmp_path.rglob("*") if "token" in path.name.lower()] == []
