@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -20,6 +21,9 @@ GRACE_SECONDS = 7.0
 """How long the process may take to put its things in order after the first signal."""
 
 EXIT_CODE = 130
+
+_MOMENT = 0.05
+"""Seconds until an exception that was lost in a finalizer is raised again: by then the finalizer has returned."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -66,9 +70,9 @@ def interruptible() -> Iterator[None]:
     for each in _SIGNALS:
         if each is not signal.SIGHUP or before[each] is not signal.SIG_IGN:  # nohup
             signal.signal(each, _heard)
-    waker = _wake_a_thread() if _state.depth == 1 else contextlib.nullcontext()
+    outermost = _state.depth == 1
     try:
-        with waker:
+        with _wake_a_thread() if outermost else contextlib.nullcontext(), _raised_again() if outermost else contextlib.nullcontext():
             yield
     except Exception as error:
         if _state.reason is not None:  # Ray's compiled parts turn an exception that a signal raises in them into a SystemError
@@ -147,6 +151,25 @@ def _wake_a_thread() -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(before)
         os.close(writable)
+
+
+@contextlib.contextmanager
+def _raised_again() -> Iterator[None]:
+    """Raise again, a moment later, what was raised in a finalizer or a callback: Python prints such an exception and goes on."""
+    before = sys.unraisablehook
+
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is None or not issubclass(lost.exc_type, Interrupted | Aborted):
+            before(lost)
+            return
+        signal.signal(signal.SIGINT, _heard)
+        threading.Timer(_MOMENT, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _end_in_time(exit_code: int) -> None:

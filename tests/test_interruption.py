@@ -174,3 +174,20 @@ with interruptible():
     last_words.take_back()
 """)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interruption_that_hits_a_finalizer_is_raised_again_and_nothing_is_printed():
+    done, seconds = run("""
+class Slow:
+    def __del__(self):
+        time.sleep(1)
+try:
+    with interruptible():
+        signal_soon()
+        Slow()
+        time.sleep(20)
+except Interrupted:
+    print("interrupted")
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+    assert seconds < 5

@@ -21,7 +21,7 @@ from sweeper.tune.session import ray_session
 SPACE = """
 name: growing
 dataset: {name: synthetic, train_images: 2000, test_images: 300, validation: 300}
-training: {epochs: 12}
+training: {epochs: 20}
 parameters:
   loss: {choices: [cross_entropy, mse]}
   learning_rate: {low: 0.01, high: 0.3, log: true}
@@ -192,7 +192,9 @@ def test_a_trial_whose_node_is_lost_goes_on_elsewhere_and_it_is_not_held_against
 
     def lose_a_node_in_the_middle(config, metrics) -> None:
         epochs.append((config.trial_id, metrics.epoch))
-        if len(epochs) == 8:
+        latest = dict(epochs)
+        on_both = sum(2 <= epoch <= 10 for epoch in latest.values()) == 2
+        if on_both and lost in cluster.list_all_nodes():
             cluster.remove_node(lost, allow_graceful=False)
 
     watcher = Watcher(lose_a_node_in_the_middle)
@@ -206,7 +208,7 @@ def test_a_trial_whose_node_is_lost_goes_on_elsewhere_and_it_is_not_held_against
     assert [error for error in watcher.returned_for if error] == [f"its node {_address(lost)} was lost"]
     rows = result.folder.read_epochs().frame
     assert sorted(zip(rows["trial"], rows["epoch"], strict=True)) == sorted(set(epochs))
-    assert len(rows) == 6 * 12
+    assert len(rows) == 6 * 20
 
 
 def _address(node) -> str:
