@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from sweeper import last_words
+from sweeper import caretaker
 from sweeper.errors import SweeperError
 
 GRACE_SECONDS = 7.0
@@ -101,7 +101,7 @@ def abort(error: SweeperError) -> None:
         if _state.reason is None:
             _state.reason = Aborted(error)
             _write(f"{error}\n{_state.farewell}")
-            last_words.take_back()
+            caretaker.at_a_sudden_end(say="")
             _end_in_time(1)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
@@ -109,14 +109,13 @@ def abort(error: SweeperError) -> None:
 def settle() -> None:
     """The caller answers for what was heard: blocks further out do not raise it again, and nothing is left to be said at the end."""
     _state.reason = None
-    last_words.take_back()
+    caretaker.dismiss()
 
 
 def say_at_the_end(text: str) -> None:
     """Set what the user is told when the process is interrupted from here on, even if it is killed."""
     _state.farewell = text
-    if text:
-        last_words.leave(text)
+    caretaker.at_a_sudden_end(say=text)
 
 
 def farewell() -> str:

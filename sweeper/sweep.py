@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper import last_words
+from sweeper import caretaker
 from sweeper.errors import StoreError, SweeperError
 from sweeper.interruption import Aborted, Interrupted, farewell, interruptible, say_at_the_end, settle
 from sweeper.provenance import provenance
@@ -132,7 +132,7 @@ def _interruptible(words: str) -> Iterator[None]:
         settle()
         raise SweepStoppedError(f"{aborted.error}\n{farewell()}", told=True) from aborted.error
     finally:
-        last_words.take_back()
+        caretaker.dismiss()
 
 
 def _promise(folder: SweepFolder) -> None:

@@ -1,16 +1,18 @@
 """Signals and lost clusters, in processes of their own."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 HEAD = """
 import os, signal, sys, threading, time
 from sweeper.errors import StoreError
-from sweeper import interruption, last_words
+from sweeper import caretaker, interruption
 from sweeper.interruption import Aborted, Interrupted, abort, interruptible, raise_if_interrupted, say_at_the_end, settle
 def signal_soon(number=signal.SIGINT, seconds=0.2):
     threading.Timer(seconds, lambda: os.kill(os.getpid(), number)).start()
@@ -167,11 +169,30 @@ with interruptible():
     assert done.stderr == "go on with: sweep resume 'it''s 100% \\n saved'\n"
 
 
+def test_processes_that_are_left_behind_by_a_sudden_end_are_ended_and_no_others():
+    done, _ = run("""
+import subprocess
+def sleeper(**environment):
+    process = subprocess.Popen(["sleep", "60"], env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    print(process.pid, flush=True)
+sleeper(MARK_OF_A_TEST="1"), sleeper(MARK_OF_A_TEST="11")
+caretaker.at_a_sudden_end(say="go on", end="MARK_OF_A_TEST=1")
+os.kill(os.getpid(), signal.SIGKILL)
+""")
+    ours, another = map(int, done.stdout.split())
+    assert done.stderr == "go on\n"
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{ours}").exists() and "\nState:\tZ" not in Path(f"/proc/{ours}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(another, signal.SIGKILL)  # raises if it has ended
+
+
 def test_what_was_taken_back_is_not_said():
     done, _ = run("""
 with interruptible():
     say_at_the_end("go on")
-    last_words.take_back()
+    caretaker.dismiss()
 """)
     assert (done.returncode, done.stderr) == (0, "")
 

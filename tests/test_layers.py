@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
-    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.last_words"},
+    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.caretaker"},
     {"sweeper.append_log", "sweeper.interruption"},
     {
         "sweeper.space",

@@ -91,7 +91,7 @@ def read_sweep(folder: SweepFolder) -> StoredSweep:
     try:
         provenance = folder.read_provenance()
     except StoreError as error:
-        problems.append(f"where the sweep ran is not known: {error}")
+        problems.append(f"where the sweep ran is not known: {str(error).removeprefix(f'{folder}/')}")
     table = folder.read_trials()
     problems += skipped_files(folder, table)
     trials, n_unknown = _known_rows(table.frame)

@@ -42,7 +42,7 @@ def _print(console: Console, block: Block) -> None:
             console.print(Text(("=" if level == 1 else "-") * min(cell_len(text), WIDTH)))
         case Sentence(text, role):
             hanging = Table.grid(padding=(0, 1, 0, 0))
-            hanging.add_row(*(["!"] if role == "warning" else []), Text(text))
+            hanging.add_row(*(["!"] if role == "warning" else []), Text(text, overflow="fold"))
             console.print(hanging)
         case Grid():
             console.print(_rich_table(block))

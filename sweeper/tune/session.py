@@ -8,8 +8,8 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
+from sweeper.caretaker import at_a_sudden_end, living_processes
 from sweeper.errors import ClusterError
 from sweeper.interruption import Interrupted
 from sweeper.provenance import available_cores
@@ -75,6 +75,7 @@ def _connect(address: str | None) -> None:
         if address is None:
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             os.environ[_MARK] = secrets.token_hex(16)
+            at_a_sudden_end(end=_mark())
             ray.init(
                 address="local",
                 num_cpus=available_cores(),
@@ -96,9 +97,11 @@ def _connect(address: str | None) -> None:
 
 def _end_agents() -> None:
     """End the agents of our own Ray, which outlive a raylet that was killed by minutes."""
-    mark = f"{_MARK}={os.environ.get(_MARK)}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended by itself, or is somebody else's
-            command = folder.joinpath("cmdline").read_bytes()
-            if any(agent in command for agent in _AGENTS) and mark in folder.joinpath("environ").read_bytes():
-                os.kill(int(folder.name), signal.SIGKILL)
+    for process, command in list(living_processes(_mark())):
+        if any(agent in command for agent in _AGENTS):
+            with contextlib.suppress(OSError):  # it has ended by itself
+                os.kill(process, signal.SIGKILL)
+
+
+def _mark() -> str:
+    return f"{_MARK}={os.environ.get(_MARK)}"
