@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from .invariants import check_equal, check_sweep, tables
-from .kill_harness import MARK, ROOT, attack, finish, reference_sweep, start, wait_until_gone
+from .kill_harness import MARK, ROOT, attack, finish, start, wait_until_gone
 
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    return reference_sweep(tmp_path_factory.mktemp("real") / "reference")
+@pytest.fixture
+def reference(undisturbed):
+    return undisturbed
 
 
 def files_of(folder):

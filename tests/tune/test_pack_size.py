@@ -2,9 +2,9 @@
 
 import math
 
-import pandas as pd
 import pytest
-from finished_sweep import SPACE, sweep
+from attack.invariants import check_equal, check_sweep, tables
+from finished_sweep import sweep
 
 from sweeper.tune.pack_size import PackSize, fastest_size
 
@@ -50,39 +50,13 @@ def test_a_size_that_was_asked_for_is_kept(n_waiting):
     assert PackSize(8).of_next(n_waiting, 2) == 8
 
 
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """Rows of one space, nothing pruned, run with ``--pack 1``, ``4`` and ``auto``."""
-    folder = tmp_path_factory.mktemp("packs")
-    space = folder / "tiny.yaml"
-    pruner = "{name: successive_halving, min_resource: 1, reduction_factor: 2}"
-    assert pruner in SPACE
-    space.write_text(SPACE.replace(pruner, "none"))
-    found = {}
-    for pack in ("1", "4", "auto"):
-        results = folder / pack
-        done = sweep("run", space, "--pack", pack, "--results", results, timeout=400)
-        assert done.returncode == 0, done.stderr
-        found[pack] = tuple(pd.read_parquet(results.glob(f"*/{table}").__next__()) for table in ("trials", "epochs"))
-    return found
-
-
-@pytest.mark.parametrize("pack", ["4", "auto"])
-def test_rows_are_the_same_with_packs_as_without(tables, pack):
-    trials, epochs = tables[pack]
-    alone_trials, alone_epochs = tables["1"]
-    ours = ["arm", "phase", "trial", "number", "seed", "state", "epochs", "attempts", "param_gamma", "param_learning_rate", "test_accuracy"]
-    same = {"check_exact": False, "rtol": 1e-6}
-    pd.testing.assert_frame_equal(
-        trials.sort_values("trial")[ours].reset_index(drop=True), alone_trials.sort_values("trial")[ours].reset_index(drop=True), **same
-    )
-    curves = ["trial", "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_nll", "learning_rate"]
-    by = ["trial", "epoch"]
-    pd.testing.assert_frame_equal(
-        epochs.sort_values(by)[curves].reset_index(drop=True), alone_epochs.sort_values(by)[curves].reset_index(drop=True), **same
-    )
-
-
-def test_four_trials_share_a_pack_when_asked_to(tables):
-    assert tables["4"][0].groupby("pack").size().max() == 4
-    assert tables["1"][0].groupby("pack").size().max() == 1
+@pytest.mark.parametrize(("pack", "largest"), [("4", 4), ("auto", None)])
+def test_rows_are_the_same_bit_by_bit_with_packs_as_without(undisturbed, tmp_path, pack, largest):
+    alone, _ = undisturbed
+    done = sweep("run", alone.parents[1] / "space.yaml", "--pack", pack, "--results", tmp_path, timeout=400)
+    assert done.returncode == 0, done.stderr
+    (packed,) = tmp_path.iterdir()
+    check_sweep(packed)
+    check_equal(packed, alone)
+    if largest:
+        assert tables(packed)[0].groupby("pack").size().max() == largest
