@@ -11,7 +11,7 @@ from .arms import contains, possible_values
 from .draft import Draft
 from .loss_signatures import LossSignature
 from .parameters import TRAINING_DOMAINS, Finding, is_among
-from .schema import Constant, FloatRange, IntRange, Parameter
+from .schema import Condition, Constant, FloatRange, IntRange, Parameter
 from .wording import Path, listed, nearest, shown
 
 
@@ -26,12 +26,14 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
                     (*path, "when"), f"every trial needs {name}: it cannot have a condition; give single arms a setting of their own"
                 )
             continue
-        findings = list(_condition(draft, name, parameter))
+        findings = list(_condition(draft, name, parameter.when))
         yield from findings
         if not draft.all_losses_known:
             yield from _slip(draft, name)
         elif not findings and name not in in_cycles:
             yield from _ownership(draft, name, parameter)
+    for name, when in draft.unread_conditions.items():
+        yield from _condition(draft, name, when)
     for trail in _trails(draft.parameters):
         yield Finding(("parameters", trail[0], "when"), f"conditions form a cycle: {' -> '.join([*trail, trail[0]])}")
     if draft.all_losses_known:
@@ -47,11 +49,13 @@ def _slip(draft: Draft, name: str) -> Iterator[Finding]:
         yield Finding(("parameters", name), f"no parameter has this name; {meant}")
 
 
-def _condition(draft: Draft, name: str, parameter: Parameter) -> Iterator[Finding]:
-    for other, wanted in parameter.when.items():
+def _condition(draft: Draft, name: str, when: Condition) -> Iterator[Finding]:
+    for other, wanted in when.items():
         at: Path = ("parameters", name, "when", other)
         if other == name:
             yield Finding(at, "a parameter cannot depend on itself")
+        elif other == "loss" and other not in draft.written:
+            continue  # told once, where it is missing
         elif other not in draft.written:
             hint = "it is a constant under training" if other in draft.constants else nearest(other, sorted(draft.written - {name}))
             yield Finding(at, f"no parameter has this name; {hint}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sweeper.records import Value
 
 from .loss_signatures import LossSignature
-from .schema import ArmChoice, Choices, Compare, Dataset, Parameter, Resources, Search, Training
+from .schema import ArmChoice, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Training
 from .wording import Path
 
 
@@ -19,6 +19,7 @@ class Draft:
     ``written``, ``written_training``: the names under both sections, also of those that could not be read.
     ``signatures``: of the losses that exist.
     ``positions``: places in the file of the choices that could be read.
+    ``unread_conditions``: of the parameters that could not be read, by name.
     """
 
     dataset: Dataset | None
@@ -33,6 +34,7 @@ class Draft:
     constants: dict[str, Value] = field(default_factory=dict)
     written_training: frozenset[str] = frozenset()
     positions: Mapping[str, list[int]] = field(default_factory=dict)
+    unread_conditions: Mapping[str, Condition] = field(default_factory=dict)
 
     def choice_path(self, name: str, index: int) -> Path:
         """Where the choice that stands at ``index`` among those that could be read stands in the file."""

@@ -14,7 +14,7 @@ from .check import find_problems
 from .draft import Draft
 from .loss_signatures import Argument, LossError, LossSignature, is_import_path, loss_signature
 from .overrides import apply_overrides
-from .parameters import ANYTHING, TEXT, TRAINING_DOMAINS, Domain, Finding, common_domain, fitted, parse_parameter, validated
+from .parameters import ANYTHING, TEXT, TRAINING_DOMAINS, Domain, Finding, common_domain, conditions_of, fitted, parse_parameter, validated
 from .schema import Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
 from .space import DEFAULT_CONSTANTS, Seed, Space, training_constants
 from .wording import Path, nearest, printable, shown
@@ -83,6 +83,7 @@ class _Reader:
         self.signatures: dict[str, LossSignature] = {}
         self.all_losses_known = True
         self.positions: dict[str, list[int]] = {}
+        self.unread_conditions: dict[str, Condition] = {}
         self.told: set[Path] = set()
 
     def space(self) -> Space | None:
@@ -111,6 +112,7 @@ class _Reader:
             constants=constants,
             written_training=frozenset(name for name, value in written_training.items() if value is not None),
             positions=self.positions,
+            unread_conditions=self.unread_conditions,
         )
         self._report(find_problems(draft))
         if self.document.problems or not (dataset and training and compare and resources and search and head):
@@ -180,6 +182,8 @@ class _Reader:
             self._report(findings)
             if parameter is not None:
                 parameters[name] = parameter
+            else:
+                self.unread_conditions[name] = conditions_of(value)
             if isinstance(parameter, Choices):
                 faulty = {finding.path[3] for finding in findings if finding.path[2:3] == ("choices",) and len(finding.path) > 3}
                 self.positions[name] = [index for index in range(len(value["choices"])) if index not in faulty]

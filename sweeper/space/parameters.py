@@ -14,7 +14,7 @@ from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.records import Value
 
 from .loss_signatures import Argument, Kind
-from .schema import ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
+from .schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
 from .wording import Path, limit, nearest, reworded, shown
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -143,6 +143,11 @@ def parse_parameter(raw: object, name: str, path: Path, domain_of: Callable[[str
     close = [key for key in raw if nearest(key, ["choices", "value", "low", "high"]).startswith("did")]
     hint = f" (unknown key {shown(close[0])}; {nearest(close[0], ['choices', 'value', 'low', 'high'])})" if close else ""
     return None, [*findings, Finding(path, f"needs low and high, choices, or value{hint}")]
+
+
+def conditions_of(raw: object) -> Condition:
+    """The conditions of a parameter as written in ``raw``, as far as they can be read, whatever else is wrong with it."""
+    return _with_conditions_as_lists(raw, ())[0].get("when", {}) if isinstance(raw, dict) else {}
 
 
 def _with_conditions_as_lists(raw: dict[str, Any], path: Path) -> tuple[dict[str, Any], list[Finding]]:
