@@ -20,7 +20,7 @@ from sweeper.progress import watching
 from sweeper.records import Phase, TrialState, study_name
 from sweeper.report import report
 from sweeper.reproduce import Reproduction, reproduce_trial
-from sweeper.space import Space, as_override, check_warnings, dump_space, load_space, parse_space
+from sweeper.space import Space, as_override, check_warnings, dump_space, load_space, parse_space, parse_stored_space
 from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, rows_so_far
 from sweeper.sweep import resume_sweep, start_sweep
@@ -53,7 +53,7 @@ class Sweep:
     @property
     def space(self) -> Space:
         """What was run, with every default written out."""
-        return parse_space(self._folder.read_space(), f"{self._folder}/sweep.yaml")
+        return parse_stored_space(self._folder.read_space(), f"{self._folder}/sweep.yaml")
 
     @property
     def provenance(self) -> Mapping[str, Any]:

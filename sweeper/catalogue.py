@@ -62,6 +62,9 @@ MODELS: Mapping[str, str] = MappingProxyType(
     {"convnet": "conv 3-4 k3, ReLU, max-pool 2; conv 4-8 k3, ReLU, max-pool 2; linear 288-32, ReLU; linear 32-10 (9,986 weights)"}
 )
 
+MODEL_ARGUMENTS = ("n_classes", "num_classes", "height", "width")
+"""What a model of the user's own is built with, as far as it names them: the classes, by either name, and the size of the images."""
+
 DATASETS: Mapping[str, str] = MappingProxyType(
     {
         "cifar10": "CIFAR-10 by torchvision, downloaded once and checksummed",

@@ -62,3 +62,9 @@ class TrainingError(SweeperError):
     """A trial that cannot be trained as configured (an unknown loss, a user's loss that fails)."""
 
     exit_code = 1
+
+
+class ModelError(TrainingError):
+    """A model of the user's own that cannot be built, or that breaks a rule that every model must keep."""
+
+    exit_code = 2

@@ -14,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import sweeper
+from sweeper.own_code import source_digests
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pandas", "pyarrow", "scipy")
 
 
-def provenance(command: Sequence[str], dataset: dict[str, Any]) -> dict[str, Any]:
-    """What a stranger needs to judge and repeat a run. ``dataset``: name, fingerprint, sizes of the data that was trained on."""
+def provenance(command: Sequence[str], dataset: dict[str, Any], model: dict[str, Any], own_code: Sequence[str]) -> dict[str, Any]:
+    """What a stranger needs to judge and repeat a run.
+
+    ``dataset``: name, fingerprint, sizes of the data that was trained on. ``model``: its name and number of weights. ``own_code``: import
+    paths of the user's own losses and model.
+    """
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(command),
@@ -29,6 +34,8 @@ def provenance(command: Sequence[str], dataset: dict[str, Any]) -> dict[str, Any
         "packages": package_versions(),
         "hardware": hardware(),
         "dataset": dataset,
+        "model": model,
+        "own_code": source_digests(own_code),
     }
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
 
-from sweeper.errors import SweeperError
+from sweeper.errors import SpaceError, SweeperError
 from sweeper.look import TrialView, view_trial
 from sweeper.look.text import aligned
+from sweeper.own_code import source_digests
 from sweeper.provenance import package_versions
 from sweeper.records import EpochMetrics
-from sweeper.report.reading import read_sweep
+from sweeper.space import parse_space
 from sweeper.store import SweepFolder
 from sweeper.sweep import load_data
 from sweeper.training.engine import MemberFailure, Pack
@@ -54,7 +55,9 @@ class Reproduction:
         return self.verdict != "different"
 
 
-def reproduce_trial(folder: SweepFolder, trial: str, *, notice: Callable[[str], None] = lambda _: None) -> Reproduction:
+def reproduce_trial(
+    folder: SweepFolder, trial: str, *, notice: Callable[[str], None] = lambda _: None, allow_custom_code: bool = True
+) -> Reproduction:
     """Train a trial as many epochs as it was trained, in this process, and compare. Writes nothing.
 
     ``notice`` is told in words what is going on.
@@ -64,16 +67,17 @@ def reproduce_trial(folder: SweepFolder, trial: str, *, notice: Callable[[str], 
         ReproduceError: if it has not ended, or its data, space or loss is not there any more.
     """
     view = view_trial(folder, trial)
-    stored = read_sweep(folder)
-    if stored.space is None:
-        raise ReproduceError(f"{folder}: {'; '.join(stored.problems)}")
+    try:
+        space = parse_space(folder.read_space(), f"{folder}/sweep.yaml", allow_custom_code=allow_custom_code)
+    except SpaceError as error:
+        raise ReproduceError(f"{folder}: its space cannot be run any more: {'; '.join(str(error).splitlines())}") from error
     if view.state in ("running", "interrupted") or view.seed is None:
         raise ReproduceError(f"{folder}: {trial} has not ended yet; wait for it, or go on with: sweep resume {folder}")
     if not view.curve:
         raise ReproduceError(
             f"{folder}: {trial} has trained no epoch, there is nothing to compare with: {view.error or 'it failed at once'}"
         )
-    dataset = load_data(stored.space, notice)
+    dataset = load_data(space, notice)
     then = view.provenance.get("dataset", {}).get("fingerprint")
     if then not in (None, dataset.fingerprint):
         raise ReproduceError(
@@ -82,9 +86,11 @@ def reproduce_trial(folder: SweepFolder, trial: str, *, notice: Callable[[str], 
         )
     device = "cuda" if view.device != "cpu" and torch.cuda.is_available() else "cpu"
     if device == "cpu":
-        torch.set_num_threads(max(1, math.floor(stored.space.resources.cpus_per_trial)))
+        torch.set_num_threads(max(1, math.floor(space.resources.cpus_per_trial)))
     notice(f"training {trial} for {len(view.curve)} epochs on {device}, seed {view.seed}")
-    pack = Pack(dataset, stored.space.training_settings(), [view.config], device)
+    whole = {name for name, kind in space.parameter_types().items() if kind == "int64"}
+    parameters = {name: int(value) if name in whole else value for name, value in view.parameters.items()}
+    pack = Pack(dataset, space.training_settings(), [replace(view.config, parameters=parameters)], device)
     curve: list[EpochMetrics] = []
     for _ in view.curve:
         result = pack.train_epoch()[trial]
@@ -93,10 +99,10 @@ def reproduce_trial(folder: SweepFolder, trial: str, *, notice: Callable[[str], 
         curve.append(result)
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     exact = view.device == "cpu" and device == "cpu"
-    return _compare(view, curve, name, exact=exact)
+    return _compare(view, curve, name, exact=exact, own_code=space.own_code)
 
 
-def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: bool) -> Reproduction:
+def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: bool, own_code: Sequence[str] = ()) -> Reproduction:
     first = next((epoch.epoch for epoch, again in zip(view.curve, curve, strict=True) if not _equal(epoch, again)), None)
     close = all(_close(epoch, again) for epoch, again in zip(view.curve, curve, strict=True))
     largest = {
@@ -114,7 +120,7 @@ def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: 
         device=device,
         first_epoch=first,
         largest={name: difference for name, difference in largest.items() if difference != 0},
-        changed=_changes(view, device),
+        changed=_changes(view, device, own_code),
     )
 
 
@@ -139,8 +145,8 @@ def _close(epoch: EpochMetrics, again: EpochMetrics) -> bool:
     return True
 
 
-def _changes(view: TrialView, device: str) -> dict[str, tuple[str, str]]:
-    """What is not as it was when the sweep began: packages, Python, sweeper, the commit, the processor, the device."""
+def _changes(view: TrialView, device: str, own_code: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """What is not as it was when the sweep began: packages, Python, sweeper, the commit, the processor, the device, the user's own code."""
     import platform
 
     from sweeper import __version__
@@ -160,6 +166,10 @@ def _changes(view: TrialView, device: str) -> dict[str, tuple[str, str]]:
     now |= {"processor": processor(), "device": device}
     then |= packages if isinstance(packages, dict) else {}
     now |= package_versions()
+    recorded = provenance.get("own_code")
+    if isinstance(recorded, dict):
+        then |= {path: str(recorded[path])[:12] for path in own_code if path in recorded}
+        now |= {path: digest[:12] for path, digest in source_digests(own_code).items()}
     known = [name for name in then if then[name] is not None and now.get(name) is not None]
     changes = {name: (str(then[name]), str(now[name])) for name in known if then[name] != now[name]}
     if provenance.get("git_dirty") or state["git_dirty"]:

@@ -16,12 +16,14 @@ import pandas as pd
 from sweeper import caretaker
 from sweeper.errors import StoreError, SweeperError
 from sweeper.interruption import Aborted, Interrupted, farewell, interruptible, say_at_the_end, settle
+from sweeper.own_code import source_digests
 from sweeper.provenance import provenance
 from sweeper.records import TrialState
 from sweeper.space import Space, dump_space, parse_space
 from sweeper.store import SweepFolder
 from sweeper.study import Studies, TrialEnd, example_members
 from sweeper.training.data import Dataset, load_dataset, split
+from sweeper.training.named_model import describe_model
 from sweeper.tune.capacity import Capacity
 from sweeper.tune.cluster import Cluster
 from sweeper.tune.coordinator import Coordinator, Observer, Undisturbed
@@ -36,6 +38,10 @@ __all__ = ["Interrupted", "SweepResult", "SweepStoppedError", "resume_sweep", "s
 
 class DataChangedError(SweeperError):
     """A sweep that would go on with other images than it began with."""
+
+
+class ModelChangedError(SweeperError):
+    """A sweep that would go on with another network than it began with."""
 
 
 class SweepStoppedError(SweeperError):
@@ -71,11 +77,12 @@ def start_sweep(
     """
     with _interruptible("interrupted before the sweep began: nothing was written"):
         dataset = load_data(space, data_notice)
+        model = describe_model(space.training.model, dataset)  # refuses what no trial could be trained with
         with ray_session(address) as cluster:
             cluster.require_shared_results(results)
             folder = _new_folder(space.name, results)
             with folder.lock():
-                folder.write_provenance(provenance(command, _describe(dataset)))
+                folder.write_provenance(provenance(command, _describe(dataset), model, space.own_code))
                 folder.write_space(dump_space(space))
                 _promise(folder)
                 with _opened(space, folder) as (recorder, studies):
@@ -110,12 +117,14 @@ def resume_sweep(
                 _close(folder, recorder)
                 return SweepResult(folder, studies.n_failed, nothing_to_do=True)
             dataset = load_data(space, data_notice)
-            began_with = folder.read_provenance().get("dataset", {}).get("fingerprint")
+            began = folder.read_provenance()
+            began_with = began.get("dataset", {}).get("fingerprint")
             if began_with not in (None, dataset.fingerprint):
                 raise DataChangedError(
                     f"{folder}: the data set has changed since the sweep began (fingerprint {dataset.fingerprint[:12]}, "
                     f"was {str(began_with)[:12]}); restore the files, or run the space as a new sweep"
                 )
+            _check_own_code(space, folder, describe_model(space.training.model, dataset), began, data_notice or _nobody)
             with ray_session(address) as cluster:
                 cluster.require_shared_results(str(folder))
                 return _execute(space, folder, dataset, recorder, studies, observer, cluster, data_notice)
@@ -218,6 +227,23 @@ def _pack_size(space: Space, context: TrialContext, dataset: Dataset, capacity: 
     if joined or context.device != "cpu":
         return PackSize(timed_size_on_a_node(capacity.cpus, capacity.gpus, *arguments), even=True)
     return PackSize(timed_size(*arguments), even=True)
+
+
+def _check_own_code(
+    space: Space, folder: SweepFolder, model: Mapping[str, Any], began: Mapping[str, Any], notice: Callable[[str], None]
+) -> None:
+    """Refuse another network; say where code of the user's own has changed since the sweep began."""
+    before = began.get("model")
+    if before not in (None, model):
+        was = before.get("weights") if isinstance(before, dict) else before
+        raise ModelChangedError(
+            f"{folder}: training.model {space.training.model} has changed since the sweep began ({model['weights']} weights, was {was}); "
+            "restore it, or run the space as a new sweep"
+        )
+    digests, recorded = source_digests(space.own_code), began.get("own_code")
+    for path in space.own_code:
+        if isinstance(recorded, dict) and path in recorded and recorded[path] != digests.get(path):
+            notice(f"warning: {path} has changed since the sweep began: its trials of before and after may not be comparable")
 
 
 def _nobody(line: str) -> None:

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
     {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.caretaker"},
-    {"sweeper.append_log", "sweeper.interruption"},
+    {"sweeper.append_log", "sweeper.interruption", "sweeper.own_code"},
     {
         "sweeper.space",
         "sweeper.store",

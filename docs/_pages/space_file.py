@@ -71,6 +71,7 @@ def _sections() -> Iterator[str]:
     yield "A parameter of the optimiser stands here when it is constant, and under `parameters` when it is tuned; never in both places.\n"
     yield table(_HEAD, [_row(f"training.{key}", field, _training_default(key)) for key, field in schema["training"]["properties"].items()])
     yield table(("model", "what it is"), [(code(name), doc) for name, doc in MODELS.items()])
+    yield "A model of your own is `model: my_package.my_module:MyNet`: see the [tutorial](../tutorial.md#a-model-of-your-own).\n"
     yield "## parameters\n"
     yield FORMS
     yield table(_HEAD, [_row(name, {}, None) for name in _names() if name.startswith("parameters.*")])
@@ -213,6 +214,8 @@ def _rule(form: dict[str, Any]) -> str:
     if form.get("type") == "array":
         inner = _rule(form["prefixItems"][0]) if "prefixItems" in form else ""
         return f"{form['minItems']} numbers{', each ' + inner if inner else ''}"
+    if ":" in form.get("pattern", ""):
+        return form["description"].rstrip(".")
     if "pattern" in form:
         return "1 to 64 letters, digits, `.`, `_`, `-`; the first a letter or digit" if "name" not in form else code(form["pattern"])
     bounds = [("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sweeper.cli.names import complete_sweep, complete_trial
-from sweeper.cli.options import as_json, explained, results_option, say
+from sweeper.cli.options import as_json, explained, no_custom_code, results_option, say
 
 
 @click.command(name="list")
@@ -80,7 +80,8 @@ def show(sweep: str, trial: str | None, results: str, json: bool) -> None:
 @click.argument("trial", shell_complete=complete_trial, metavar="TRIAL")
 @results_option
 @as_json
-def reproduce(sweep: str, trial: str, results: str, json: bool) -> None:
+@no_custom_code
+def reproduce(sweep: str, trial: str, results: str, json: bool, no_custom_code: bool) -> None:
     """Train one trial again, and say whether it learns what it learnt.
 
     On the CPU the curve must be equal to the last bit; on a GPU, whose sums have no fixed order, within a tolerance that is printed.
@@ -94,6 +95,6 @@ def reproduce(sweep: str, trial: str, results: str, json: bool) -> None:
         from sweeper.progress import SpacedLines
         from sweeper.reproduce import reproduce_trial, reproduction_text
 
-        found = reproduce_trial(find_sweep(sweep, results), trial, notice=SpacedLines(say))
+        found = reproduce_trial(find_sweep(sweep, results), trial, notice=SpacedLines(say), allow_custom_code=not no_custom_code)
         click.echo(as_json(found) if json else reproduction_text(found))
         raise SystemExit(0 if found.same else 1)

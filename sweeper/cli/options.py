@@ -78,7 +78,7 @@ def space_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 no_custom_code = click.option(
-    "--no-custom-code", is_flag=True, help="Refuse a space that names a loss of one's own: importing it runs its code."
+    "--no-custom-code", is_flag=True, help="Refuse a space that names a loss or model of one's own: importing it runs its code."
 )
 
 

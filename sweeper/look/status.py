@@ -12,7 +12,7 @@ from typing import Literal
 from sweeper.journal_reader import SeenTrial, read_journal
 from sweeper.progress import Best, Part, Snapshot, free_parameters
 from sweeper.records import MAXIMIZED_METRICS, Phase, TrialConfig, TrialState, study_name
-from sweeper.space import Arm, Space, parse_space
+from sweeper.space import Arm, Space, parse_stored_space
 from sweeper.store import SweepFolder
 
 PACE_WINDOW = timedelta(minutes=5)
@@ -39,7 +39,7 @@ def sweep_status(folder: SweepFolder) -> Status:
         SpaceError: if its space cannot be read any more.
     """
     owner = folder.owner()
-    space = parse_space(folder.read_space(), f"{folder}/sweep.yaml")
+    space = parse_stored_space(folder.read_space(), f"{folder}/sweep.yaml")
     studies = _read_studies(folder)
     now = datetime.now()
     parts = tuple(

@@ -152,6 +152,8 @@ def _provenance(view: TrialView) -> Iterable[list[str]]:
         yield ["command", printable(str(provenance["command"]))]
     if isinstance(dataset, dict):
         yield ["data", printable(f"{dataset.get('name')}, fingerprint {str(dataset.get('fingerprint'))[:12]}")]
+    if isinstance(model := provenance.get("model"), dict):
+        yield ["model", printable(f"{model.get('name')}, {model.get('weights')} weights")]
     if isinstance(hardware, dict):
         yield [
             "hardware",

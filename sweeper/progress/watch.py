@@ -39,7 +39,7 @@ class Watcher:
         self._tally: Tally | None = None
 
     def notice(self, line: str) -> None:
-        """Something of interest before the sweep has started, such as how far a download is."""
+        """Something of interest before the sweep has started: how far a download is, when it takes long, or a warning."""
 
     def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:  # noqa: ARG002
         """Begin to count, from what an earlier process left."""
@@ -90,7 +90,8 @@ class _Telling(Watcher):
         self._spaced = SpacedLines(self._print)
 
     def notice(self, line: str) -> None:
-        self._spaced(line)
+        tell = self._print if line.startswith("warning: ") else self._spaced
+        tell(line)
 
     def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
         super().started(folder, space, n_packs)

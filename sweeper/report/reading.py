@@ -11,7 +11,7 @@ import pandas as pd
 from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.errors import SpaceError, StoreError
 from sweeper.records import Phase, TrialState, Value
-from sweeper.space import Space, parse_space
+from sweeper.space import Space, parse_stored_space
 from sweeper.space.wording import nearest, printable, shown
 from sweeper.store import StoredTable, SweepFolder, find_sweeps
 
@@ -22,7 +22,7 @@ from .measure import ReportError
 class StoredSweep:
     """One sweep as stored. All text in it is printable: control characters in files never reach a terminal.
 
-    ``space`` is ``None`` where ``sweep.yaml`` cannot be read any more (a loss of the user's that is gone). ``problems``: what could not
+    ``space`` is ``None`` where ``sweep.yaml`` cannot be read any more (damaged, or written by hand). ``problems``: what could not
     be read, in sentences; ``skipped_files``: how many files that were.
     """
 
@@ -85,7 +85,7 @@ def read_sweep(folder: SweepFolder) -> StoredSweep:
     problems: list[str] = []
     space, provenance = None, {}
     try:
-        space = parse_space(folder.read_space(), f"{folder}/sweep.yaml")
+        space = parse_stored_space(folder.read_space(), f"{folder}/sweep.yaml")
     except (SpaceError, StoreError) as error:
         problems.append(f"the space cannot be read, so nothing is known of what was planned: {'; '.join(str(error).splitlines())}")
     try:

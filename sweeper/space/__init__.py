@@ -3,7 +3,7 @@
 from .advice import check_warnings
 from .arms import Arm
 from .dump import dump_space
-from .load import load_space, parse_space
+from .load import load_space, parse_space, parse_stored_space
 from .optuna_parts import build_pruner, build_sampler, draw, grid
 from .overrides import as_override
 from .schema import Choices, Compare, Constant, Dataset, FloatRange, IntRange, Parameter, Reference, Resources, Search, Training
@@ -32,4 +32,5 @@ __all__ = [
     "grid",
     "load_space",
     "parse_space",
+    "parse_stored_space",
 ]

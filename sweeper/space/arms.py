@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sweeper.records import Value
 
-from .loss_signatures import LossSignature, loss_signature
+from .loss_signatures import LossSignature
 from .parameters import TRAINING_DOMAINS, is_among
 from .schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
 
@@ -89,8 +89,10 @@ def contains(parameter: Parameter, name: str, value: Value) -> bool:
     return parameter.low <= value <= parameter.high and abs(steps - round(steps)) < 1e-8
 
 
-def define(parameters: Mapping[str, Parameter], constants: Mapping[str, Value], arm: Arm) -> tuple[Definition, ...]:
-    """Every parameter that can be active in ``arm``, each after those that its condition names.
+def define(
+    parameters: Mapping[str, Parameter], constants: Mapping[str, Value], arm: Arm, signatures: Mapping[str, LossSignature]
+) -> tuple[Definition, ...]:
+    """Every parameter that can be active in ``arm``, each after those that its condition names. ``signatures``: of the space's losses.
 
     A loss's own parameter on which the file is silent has the loss's default, and exists for that loss only.
     """
@@ -98,7 +100,7 @@ def define(parameters: Mapping[str, Parameter], constants: Mapping[str, Value], 
     merged |= {name: Constant(value=value) for name, value in constants.items() if name not in merged}
     merged |= {name: Constant(value=value) for name, value in arm.settings.items()} | dict(arm.ranges)
     losses = tuple(str(loss) for loss in possible_values(merged["loss"], "loss") or ())
-    signatures = {loss: loss_signature(loss) for loss in losses}
+    signatures = {loss: signatures[loss] for loss in losses}
     fixed = {*arm.settings, *arm.ranges}
     conditions: dict[str, Condition] = {}
     for name, parameter in merged.items():

@@ -69,7 +69,7 @@ def arm_problems(draft: Draft, training: Training, compare: Compare) -> Iterator
     constants = {name: value for name, value in constants.items() if name not in draft.parameters}
     arms = list_arms(draft.parameters, compare.arms)
     findings = [finding for index, arm in enumerate(arms) for finding in _settings(draft, arm, _arm_path(draft, compare, index))]
-    definitions = {arm.name: define(draft.parameters, constants, arm) for arm in arms}
+    definitions = {arm.name: define(draft.parameters, constants, arm, draft.signatures) for arm in arms}
     findings += _unequal_defaults(draft, definitions, compare)
     if not findings:
         findings += _alike(draft, definitions, compare)

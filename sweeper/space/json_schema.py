@@ -79,7 +79,10 @@ def json_schema() -> Schema:
         "type": "object",
         "required": ["loss"],
         "properties": {
-            "loss": {"description": f"Which loss: {', '.join(LOSSES)}, or package.module:name of your own.", **_parameter(_losses())},
+            "loss": {
+                "description": f"Which loss: {', '.join(LOSSES)}, or package.module:name of your own.",
+                **_parameter(_own_or(LOSSES, "loss")),
+            },
             **{name: _described(entry, _parameter(_training_value(entry))) for name, entry in TRAINING_PARAMETERS.items()},
             **{name: _described(entry, _parameter({"type": "number"})) for name, entry in _loss_parameters().items()},
         },
@@ -89,7 +92,10 @@ def json_schema() -> Schema:
         "dataset": (Dataset, {"name": _named(DATASETS)}),
         "training": (
             Training,
-            {"model": _named(MODELS), **{name: _described(entry, _training_value(entry)) for name, entry in TRAINING_PARAMETERS.items()}},
+            {
+                "model": _own_or(MODELS, "model"),
+                **{name: _described(entry, _training_value(entry)) for name, entry in TRAINING_PARAMETERS.items()},
+            },
         ),
         "compare": (Compare, {}),
         "resources": (Resources, {}),
@@ -191,10 +197,9 @@ def _parameter(value: Schema) -> Schema:
     return {"anyOf": forms}
 
 
-def _losses() -> Schema:
-    return {
-        "anyOf": [_named(LOSSES), {"type": "string", "pattern": r"^[^:]+:[^:]+$", "description": "package.module:name of your own loss."}]
-    }
+def _own_or(known: Mapping[str, object], what: str) -> Schema:
+    own = {"type": "string", "pattern": r"^[^:]+:[^:]+$", "description": f"package.module:Name of your own {what}."}
+    return {"anyOf": [_named(known), own]}
 
 
 def _training_value(entry: TrainingParameter) -> Schema:

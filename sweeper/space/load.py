@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from sweeper.catalogue import LOSSES
 from sweeper.errors import Problem, SpaceError
+from sweeper.own_code import is_import_path
 
 from .algorithms import parse_algorithm
 from .check import find_problems
 from .draft import Draft
-from .loss_signatures import Argument, LossError, LossSignature, is_import_path, loss_signature
+from .loss_signatures import Argument, LossError, LossSignature, ModelPathError, check_model, loss_signature
 from .overrides import apply_overrides
 from .parameters import ANYTHING, TEXT, TRAINING_DOMAINS, Domain, Finding, common_domain, conditions_of, fitted, parse_parameter, validated
 from .schema import Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
@@ -20,11 +21,14 @@ from .space import DEFAULT_CONSTANTS, Seed, Space, training_constants
 from .wording import Path, nearest, printable, shown
 from .yaml_lines import MAX_BYTES, Document, read_yaml
 
+OwnCode: TypeAlias = Literal["run", "refuse", "unseen"]
+"""What is done about losses and models by import path: import them, refuse them, or take them as written."""
+
 
 def load_space(path: str | FilePath, overrides: Sequence[str] = (), *, allow_custom_code: bool = True) -> Space:
     """The space in the file ``path``, with single fields replaced by ``key=value`` overrides.
 
-    A loss given by import path is imported, which runs the user's code, unless ``allow_custom_code`` is false: then it is refused.
+    A loss or model by import path is imported, which runs the user's code, unless ``allow_custom_code`` is false: then it is refused.
 
     Raises:
         SpaceError: the file cannot be read, or breaks rules; the message lists all of them with their lines.
@@ -54,6 +58,21 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = (), *, allow_
     Raises:
         SpaceError: the text breaks rules; the message lists all of them with their lines.
     """
+    return _parse(text, source, overrides, "run" if allow_custom_code else "refuse")
+
+
+def parse_stored_space(text: str, source: str) -> Space:
+    """The space of a sweep that has begun, from what :func:`dump_space` wrote. Code of the user's own is neither run nor looked for.
+
+    Its losses have the parameters that the text gives them; their silent defaults are not known.
+
+    Raises:
+        SpaceError: as :func:`parse_space`.
+    """
+    return _parse(text, source, (), "unseen")
+
+
+def _parse(text: str, source: str, overrides: Sequence[str], own_code: OwnCode) -> Space:
     document = read_yaml(text)
     if not document.problems and not isinstance(document.data, dict):
         got = "it is empty" if document.data is None else f"got {shown(document.data)}"
@@ -61,7 +80,7 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = (), *, allow_
     if not isinstance(document.data, dict):
         raise _refusal(source, document.problems)
     apply_overrides(document, overrides)
-    reader = _Reader(document, allow_custom_code)
+    reader = _Reader(document, own_code)
     space = reader.space()
     if document.problems or space is None:
         raise _refusal(source, document.problems)
@@ -76,10 +95,10 @@ def _refusal(source: str, problems: Iterable[Problem]) -> SpaceError:
 class _Reader:
     """Turns one document into sections, collecting problems on the way."""
 
-    def __init__(self, document: Document, allow_custom_code: bool) -> None:
+    def __init__(self, document: Document, own_code: OwnCode) -> None:
         self.document = document
         self.data: dict[str, Any] = document.data
-        self.allow_custom_code = allow_custom_code
+        self.own_code = own_code
         self.signatures: dict[str, LossSignature] = {}
         self.all_losses_known = True
         self.positions: dict[str, list[int]] = {}
@@ -91,6 +110,8 @@ class _Reader:
         self._unknown_and_missing_keys()
         dataset = self._section("dataset", Dataset)
         training = self._section("training", Training)
+        if training is not None and is_import_path(training.model):
+            self._own_model(training.model)
         compare = self._section("compare", Compare)
         resources = self._section("resources", Resources)
         search = self._search()
@@ -119,7 +140,8 @@ class _Reader:
             return None
         silent = {name: value for name, value in DEFAULT_CONSTANTS.items() if name not in parameters}
         constants = {name: fitted(value, TRAINING_DOMAINS[name]) for name, value in {**silent, **constants}.items()}
-        return Space(
+        return Space.of(
+            self.signatures,
             name=self.data["name"],
             dataset=dataset,
             training=training.model_copy(update=constants),
@@ -149,6 +171,16 @@ class _Reader:
         section, findings = validated(model, {} if raw is None and key != "dataset" else raw, (key,))
         self._report(findings)
         return section
+
+    def _own_model(self, path: str) -> None:
+        """Look up a model of the user's own, as far as that can be done without images."""
+        try:
+            if self.own_code == "refuse":
+                raise ModelPathError(f"{shown(path)} is code of your own, which --no-custom-code refuses to run")
+            if self.own_code == "run":
+                check_model(path)
+        except ModelPathError as error:
+            self._report([Finding(("training", "model"), str(error))])
 
     def _search(self) -> Search | None:
         raw = self.data.get("search")
@@ -196,9 +228,10 @@ class _Reader:
             if loss in self.signatures:
                 continue
             try:
-                if is_import_path(loss) and not self.allow_custom_code:
+                if is_import_path(loss) and self.own_code == "refuse":
                     raise LossError(f"{shown(loss)} is code of your own, which --no-custom-code refuses to run")
-                self.signatures[loss] = loss_signature(loss)
+                is_unseen = is_import_path(loss) and self.own_code == "unseen"
+                self.signatures[loss] = _signature_as_written(raw) if is_unseen else loss_signature(loss)
             except LossError as error:
                 self.all_losses_known = False
                 self._report([Finding(path, str(error))])
@@ -231,6 +264,17 @@ class _Head(Section):
     seed: Seed = 1
 
 
+def _signature_as_written(raw: Mapping[str, Any]) -> LossSignature:
+    """The signature of a loss that is not looked at: every parameter of the file that is not one of the training may be its own."""
+    choices = [choice for each in raw.values() if isinstance(each, dict) for choice in _listed(each.get("choices"))]
+    names = {*raw, *(name for choice in choices if isinstance(choice, dict) for name in choice)} - {"loss", "name", *TRAINING_DOMAINS}
+    return LossSignature({str(name): Argument("any") for name in names}, takes_any=True)
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _named_losses(raw: Mapping[str, Any]) -> list[tuple[Path, str]]:
     """Every loss under ``parameters`` with its place: a constant, a choice, a setting of an arm."""
     found: list[tuple[Path, Any]] = []
@@ -242,7 +286,7 @@ def _named_losses(raw: Mapping[str, Any]) -> list[tuple[Path, str]]:
         if name == "loss":
             found.append(((*path, "value"), parameter.get("value")))
         choices = parameter.get("choices")
-        for index, choice in enumerate(choices if isinstance(choices, list) else []):
+        for index, choice in enumerate(_listed(choices)):
             if isinstance(choice, dict):
                 found.append(((*path, "choices", index, "loss"), choice.get("loss")))
             elif name == "loss":

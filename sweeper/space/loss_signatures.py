@@ -1,24 +1,20 @@
-"""The parameters that belong to a loss: the catalogue's for a built-in one, the constructor's for one given by import path."""
+"""What code of the user's own is called with, and the parameters that belong to a loss: the catalogue's, or those of its constructor."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
-import re
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
+from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, TRAINING_PARAMETERS
+from sweeper.own_code import import_own, is_import_path
 from sweeper.records import Value
 
 from .wording import nearest, shown
 
-IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 Kind: TypeAlias = Literal["float", "int", "text", "bool", "any"]
 
 
@@ -48,9 +44,26 @@ class LossError(Exception):
     """A loss that the space names and that cannot be had; the message completes 'parameters.loss: '."""
 
 
-def is_import_path(loss: str) -> bool:
-    """Whether ``loss`` is code of the user's own, ``my_package.my_module:MyLoss``."""
-    return IMPORT_PATH.fullmatch(loss) is not None
+class ModelPathError(Exception):
+    """A model that the space names and that cannot be had; the message completes 'training.model: '."""
+
+
+def check_model(path: str) -> None:
+    """Import the model of an import path, which runs its module, and read what it is built with.
+
+    Raises:
+        ModelPathError: if it cannot be imported, or built with what a model is given.
+    """
+    target, parameters = _imported(path, ModelPathError)
+    if not isinstance(target, type) and hasattr(target, "named_parameters"):
+        raise ModelPathError(f"{shown(path)} is a module that is built already; name the class, or a function that builds one")
+    for parameter in parameters:
+        is_needed = parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if is_needed and (parameter.kind is parameter.POSITIONAL_ONLY or parameter.name not in MODEL_ARGUMENTS):
+            raise ModelPathError(
+                f"{shown(path)} needs {shown(parameter.name)}, and a model is given only {', '.join(MODEL_ARGUMENTS)}: "
+                "give it a default, or name a function that sets it"
+            )
 
 
 def loss_signature(loss: str) -> LossSignature:
@@ -69,21 +82,23 @@ def loss_signature(loss: str) -> LossSignature:
     raise LossError(f"unknown loss {shown(loss)}; {nearest(loss, LOSSES)}")
 
 
+def _imported(path: str, refusal: type[LossError | ModelPathError]) -> tuple[Callable[..., Any], list[inspect.Parameter]]:
+    """What an import path names, which must be callable, and its parameters."""
+    try:
+        target = import_own(path)
+    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
+        raise refusal(f"cannot import {shown(path)}: {type(error).__name__}: {_first_line(error)}") from error
+    if not callable(target):
+        raise refusal(f"{shown(path)} is not a class or function but {type(target).__name__}")
+    try:
+        return target, list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise refusal(f"cannot read the parameters of {shown(path)}: {_first_line(error)}") from error
+
+
 @lru_cache(maxsize=64)
 def _imported_signature(loss: str) -> LossSignature:
-    module_name, _, name = loss.partition(":")
-    if str(Path.cwd()) not in sys.path and "" not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # a console script, unlike `python -m`, leaves the working folder out
-    try:
-        target: object = getattr(importlib.import_module(module_name), name)
-    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
-        raise LossError(f"cannot import {shown(loss)}: {type(error).__name__}: {_first_line(error)}") from error
-    if not callable(target):
-        raise LossError(f"{shown(loss)} is not a class or function but {type(target).__name__}")
-    try:
-        parameters = list(inspect.signature(target).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise LossError(f"cannot read the parameters of {shown(loss)}: {_first_line(error)}") from error
+    target, parameters = _imported(loss, LossError)
     if not isinstance(target, type):
         parameters = _after_logits_and_labels(loss, parameters)
     arguments: dict[str, Argument] = {}

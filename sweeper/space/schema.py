@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidatorFunc
 from pydantic_core import ValidationError
 
 from sweeper.catalogue import DATASETS, MODELS
+from sweeper.own_code import is_import_path
 from sweeper.records import MAXIMIZED_METRICS, VAL_METRICS, Value
 
 from .wording import nearest, rule, shown
@@ -43,6 +44,14 @@ def expecting(what: str) -> WrapValidator:
             raise rule(f"must be {what}, got {shown(value)}") from None
 
     return WrapValidator(check)
+
+
+def _model_name(name: str) -> str:
+    if name in MODELS or is_import_path(name):
+        return name
+    if ":" in name or "." in name:
+        raise rule(f"a model of your own is written my_package.my_module:MyNet, got {shown(name)}")
+    raise rule(f"unknown model {shown(name)}; {nearest(name, MODELS)}; one of your own is written my_package.my_module:MyNet")
 
 
 def _sweep_name(name: str) -> str:
@@ -111,7 +120,7 @@ class Dataset(Section):
 class Training(Section):
     """What all trials share; the six parameters of the optimiser stand here when they are constant, ``None`` when they are tuned."""
 
-    model: Annotated[str, one_of(MODELS, "model")] = "convnet"
+    model: Annotated[str, AfterValidator(_model_name)] = "convnet"
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
     reduction: Literal["batch", "elements"] = "batch"
     augment: bool = True

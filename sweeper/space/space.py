@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.own_code import is_import_path
 from sweeper.records import TrainingSettings, Value
 
 from .arms import Arm, Definition, define, list_arms
 from .grids import iterate_grid, n_points
+from .loss_signatures import LossSignature
 from .schema import Choices, Compare, Constant, Dataset, FloatRange, IntRange, Parameter, Resources, Search, Section, SweepName, Training
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generators take
@@ -33,6 +35,19 @@ class Space(Section):
     search: Search
     resources: Resources
     seed: Seed = 1
+    _signatures: Mapping[str, LossSignature] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def of(cls, signatures: Mapping[str, LossSignature], **sections: Any) -> Space:
+        """A space with these sections, and the signatures of its losses."""
+        space = cls(**sections)
+        space._signatures = dict(signatures)
+        return space
+
+    @property
+    def own_code(self) -> tuple[str, ...]:
+        """Import paths of the model and losses that are the user's own."""
+        return tuple(path for path in (self.training.model, *self._signatures) if is_import_path(path))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -41,7 +56,7 @@ class Space(Section):
 
     def definitions(self, arm: Arm) -> tuple[Definition, ...]:
         """Every parameter that trials of ``arm`` can have, in an order in which their conditions can be decided."""
-        return define(self.parameters, training_constants(self.training), arm)
+        return define(self.parameters, training_constants(self.training), arm, self._signatures)
 
     def training_settings(self) -> TrainingSettings:
         """What all trials of the sweep share."""

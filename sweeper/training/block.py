@@ -15,7 +15,7 @@ from sweeper.training.backend import Backend
 from sweeper.training.criterion import Criterion, MemberLoss
 from sweeper.training.custom_loss import MemberFailure
 from sweeper.training.evaluate import score
-from sweeper.training.model import ConvNet
+from sweeper.training.model import Model
 from sweeper.training.optimizer import sgd_step_, step_learning_rate
 from sweeper.training.resident import Batch
 
@@ -53,7 +53,7 @@ class Block:
         self,
         members: Sequence[Member],
         streams: Sequence[int],
-        net: ConvNet,
+        net: Model,
         backend: Backend,
         reduction: Literal["batch", "elements"],
     ) -> None:

@@ -36,11 +36,6 @@ class MemberFailure:
         return cls(said, "".join(traceback.format_exception(error)))
 
 
-def is_import_path(loss: str) -> bool:
-    """Whether ``loss`` names a loss of the user's own, ``package.module:Name``, and not one of the catalogue."""
-    return ":" in loss
-
-
 class CustomLoss:
     """The loss that ``package.module:Name`` names, with the parameters that its signature accepts.
 

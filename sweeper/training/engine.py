@@ -18,18 +18,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sweeper.catalogue import MODELS
 from sweeper.errors import TrainingError
+from sweeper.own_code import is_import_path
 from sweeper.records import EpochMetrics, Predictions, TrainingSettings, TrialConfig
 from sweeper.training.augment import normalised_levels
 from sweeper.training.backend import Backend
 from sweeper.training.block import Block, Member
 from sweeper.training.criterion import MemberLoss
-from sweeper.training.custom_loss import CustomLoss, MemberFailure, is_import_path
+from sweeper.training.custom_loss import CustomLoss, MemberFailure
 from sweeper.training.data import Dataset
+from sweeper.training.functional import Functional
 from sweeper.training.grouped import Grouped
 from sweeper.training.lanes import Lanes
 from sweeper.training.model import ConvNet
+from sweeper.training.named_model import build_model
+from sweeper.training.own_model import OwnModel
 from sweeper.training.resident import ResidentData, Split
 
 __all__ = ["MemberFailure", "Pack"]
@@ -40,7 +43,8 @@ Stream = TypeVar("Stream", bound=Hashable)
 class Pack:
     """K ≥ 1 members on one device, trained an epoch at a time; members may come and go between epochs.
 
-    ``backend``: how, by default ``lanes`` on the CPU and ``grouped``, which runs anywhere, on other devices.
+    ``backend``: how, by default ``lanes`` on the CPU and ``grouped``, which runs anywhere, on other devices. A model of the user's own runs
+    member by member in the place of ``lanes``, so that company changes no bit of it, and packed in the place of ``grouped`` if it can be.
 
     Raises :class:`TrainingError` for an unknown model or loss, for images too small for the model, and for a member already present.
     """
@@ -53,15 +57,16 @@ class Pack:
         device: str | torch.device = "cpu",
         backend: Literal["lanes", "grouped"] | None = None,
     ) -> None:
-        if settings.model not in MODELS:
-            raise TrainingError(f"unknown model {settings.model!r}; known are {', '.join(MODELS)}")
         self._settings = settings
         self._device = torch.device(device)
-        height, width = dataset.train_images.shape[1:3]
-        self._net = ConvNet(height, width, len(dataset.classes))
+        self._net: ConvNet | OwnModel = build_model(settings.model, dataset)
         levels = normalised_levels(dataset.mean, dataset.std)
         on_lanes = backend == "lanes" if backend else self._device.type == "cpu"
-        self._backend: Backend = Lanes(self._net, levels) if on_lanes else Grouped(self._net, levels, self._device)
+        self._backend: Backend
+        if isinstance(self._net, OwnModel):
+            self._backend = Functional(self._net, levels, self._device, packs=not on_lanes)
+        else:
+            self._backend = Lanes(self._net, levels) if on_lanes else Grouped(self._net, levels, self._device)
         self._data = ResidentData(dataset, settings, self._backend, self._device)
         self._members: dict[str, Member] = {}
         self.add(members)

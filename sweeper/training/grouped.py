@@ -14,14 +14,10 @@ from sweeper.training.augment import PADDING
 from sweeper.training.model import POOL, ConvNet
 
 
-class Grouped:
-    """All members that take equal steps in one block, on streams of their own."""
+class DeviceCut:
+    """Cuts batches with PyTorch's own operators, on any device."""
 
-    max_members: int | None = None
-    mixes_streams = True
-
-    def __init__(self, net: ConvNet, levels: Float[Tensor, "channel 256"], device: torch.device) -> None:
-        self._net = net
+    def __init__(self, levels: Float[Tensor, "channel 256"], device: torch.device) -> None:
         self._shift = levels[:, 0].to(device)
         self._scale = ((levels[:, 255] - levels[:, 0]) / 255).to(device)
 
@@ -37,6 +33,17 @@ class Grouped:
         if offsets is not None and flips is not None:
             cut = crop_and_flip(cut.flatten(0, 1), offsets.flatten(0, 1), flips.flatten()).view(cut.shape)
         return torch.addcmul(self._shift, cut.float(), self._scale).movedim(-1, -3)
+
+
+class Grouped(DeviceCut):
+    """All members that take equal steps in one block, on streams of their own."""
+
+    max_members: int | None = None
+    mixes_streams = True
+
+    def __init__(self, net: ConvNet, levels: Float[Tensor, "channel 256"], device: torch.device) -> None:
+        super().__init__(levels, device)
+        self._net = net
 
     def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> GroupedNetwork:
         """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""

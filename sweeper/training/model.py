@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -17,6 +19,28 @@ CHANNELS = (3, 4, 8)
 KERNEL = 3
 POOL = 2
 HIDDEN = 32
+
+
+class Model(Protocol):
+    """What the engine asks of a network: its weights as flat rows, one per member."""
+
+    @property
+    def n_classes(self) -> int:
+        """Width of the logits."""
+        ...
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each weight tensor of one member by name, in the order of the flat row."""
+        ...
+
+    def initial_weights(self, seed: int) -> Float[Tensor, " weight"]:
+        """Flat initial weights of one member, on the CPU; the seed alone decides them."""
+        ...
+
+    def split(self, weights: Float[Tensor, "member weight"]) -> dict[str, Tensor]:
+        """Views of the flat rows: each weight tensor by name, with the member axis first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +105,10 @@ class ConvNet:
 
     def split(self, weights: Float[Tensor, "member weight"]) -> dict[str, Tensor]:
         """Views of the flat rows: each weight tensor by name, with the member axis first."""
-        sizes = [math.prod(shape) for shape in self.shapes.values()]
-        pieces = torch.split(weights, sizes, dim=1)
-        return {name: piece.view(-1, *shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)}
+        return split_rows(weights, self.shapes)
+
+
+def split_rows(weights: Float[Tensor, "member weight"], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Views of flat rows as tensors of these shapes, with the member axis first."""
+    pieces = torch.split(weights, [math.prod(shape) for shape in shapes.values()], dim=1)
+    return {name: piece.view(-1, *shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}

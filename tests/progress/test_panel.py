@@ -124,3 +124,11 @@ def test_a_pipe_that_is_closed_does_not_disturb_the_end(tmp_path):
     console = PatientConsole(file=Closed(), width=80)
     with watching(console=console) as watcher, pytest.raises(BrokenPipeError):
         watcher.started(SweepFolder(str(tmp_path / "focal-1")), space(), 2)
+
+
+def test_before_the_sweep_a_warning_is_told_at_once_and_news_only_when_a_load_takes_long():
+    stream = io.StringIO()
+    with watching(console=Console(file=stream, width=80)) as watcher:
+        watcher.notice("12 % of 170 MB")
+        watcher.notice("warning: my_code:Loss has changed")
+    assert stream.getvalue() == "warning: my_code:Loss has changed\n"

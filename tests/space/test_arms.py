@@ -201,7 +201,11 @@ def test_members_of_a_pack_share_one_batch_size(pack):
         ({"epochs": 0}, {}, "training.epochs: must be >= 1, got 0"),
         ({"weight_decay": -1}, {}, "training.weight_decay: must be >= 0, got -1.0"),
         ({"weight_decay": float("nan")}, {}, "training.weight_decay: must be a finite number, got nan"),
-        ({"model": "resnet"}, {}, "training.model: unknown model 'resnet'; known: convnet"),
+        (
+            {"model": "resnet"},
+            {},
+            "training.model: unknown model 'resnet'; known: convnet; one of your own is written my_package.my_module:MyNet",
+        ),
         ({"reduction": "mean"}, {}, "training.reduction: must be 'batch' or 'elements', got 'mean'"),
     ],
 )

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from sweeper.training.augment import draw_epoch
 from sweeper.training.data import split
@@ -66,14 +67,20 @@ def augmented(image, offset, flip):
 class PlainTrial:
     """A trial on its own, epoch by epoch."""
 
-    def __init__(self, dataset, settings, config):
+    def __init__(self, dataset, settings, config, build=None):
+        """``build``: makes the network, by default the notebook's."""
         self.dataset, self.settings, self.config = dataset, settings, config
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            self.net = PlainConvNet(*dataset.train_images.shape[1:3], len(dataset.classes))
+            self.net = build() if build else PlainConvNet(*dataset.train_images.shape[1:3], len(dataset.classes))
+            if any(map(is_lazy, self.net.parameters())):
+                self.net(torch.zeros(1, 3, *dataset.train_images.shape[1:3]))
         parameters = config.parameters
         self.optimizer = torch.optim.SGD(
-            self.net.parameters(), parameters["learning_rate"], momentum=parameters["momentum"], weight_decay=parameters["weight_decay"]
+            [each for each in self.net.parameters() if each.requires_grad],
+            parameters["learning_rate"],
+            momentum=parameters["momentum"],
+            weight_decay=parameters["weight_decay"],
         )
         self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, parameters["step_size"], parameters["step_gamma"])
         everything = np.arange(len(dataset.train_labels))
@@ -121,5 +128,5 @@ class PlainTrial:
         return self.net(torch.stack([normalised(self.dataset, image) for image in images])), torch.from_numpy(labels.copy())
 
     def weights(self):
-        """Weights by name, as arrays."""
-        return {name: tensor.detach().numpy() for name, tensor in self.net.named_parameters()}
+        """Weights that have learnt, by name, as arrays."""
+        return {name: tensor.detach().numpy() for name, tensor in self.net.named_parameters() if tensor.grad is not None}

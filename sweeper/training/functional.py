@@ -1,0 +1,63 @@
+"""The fused model of a user's own module: all members in one call of ``torch.func.vmap`` where that can be, else one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sweeper.training.grouped import DeviceCut, exact_convolutions
+from sweeper.training.own_model import OwnModel
+
+
+class Functional(DeviceCut):
+    """Blocks of any number of members where ``packs`` asks for it and the model can be packed, else of one.
+
+    Alone a member's sums have one order, whatever trains beside it; packed they differ in the last bits.
+    """
+
+    def __init__(self, model: OwnModel, levels: Float[Tensor, "channel 256"], device: torch.device, *, packs: bool) -> None:
+        super().__init__(levels, device)
+        self._model = model
+        self.mixes_streams = packs and model.can_be_packed()
+        model.to(device)
+        self.max_members: int | None = None if self.mixes_streams else 1
+
+    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> FunctionalNetwork:
+        """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""
+        rows = torch.tensor(streams, device=self._shift.device) if len(set(streams)) > 1 else None
+        return FunctionalNetwork(self._model, weights, rows)
+
+
+class FunctionalNetwork:
+    """Members of one model; ``streams`` is ``None`` when all of them read the only row of each batch."""
+
+    def __init__(self, model: OwnModel, weights: Float[Tensor, "member weight"], streams: Int[Tensor, " member"] | None) -> None:
+        self._model = model
+        self._tensors = {name: tensor.requires_grad_() for name, tensor in model.split(weights.detach()).items()}
+        self._n_members = len(weights)
+        self._streams = streams
+        self._logits = torch.empty(0)
+
+    def forward(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:  # noqa: ARG002
+        """Raw logits of every member."""
+        images = images.contiguous()
+        with torch.enable_grad(), exact_convolutions():
+            if self._n_members == 1:
+                alone = {name: tensor[0] for name, tensor in self._tensors.items()}
+                self._logits = self._model(alone, images[0])[None]
+            elif self._streams is None:
+                self._logits = self._model.packed(self._tensors, images[0], shared=True)
+            else:
+                self._logits = self._model.packed(self._tensors, images[self._streams], shared=False)
+        return self._logits.detach()
+
+    def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
+        """Gradient of every weight, from that of the logits; zero for weights that the logits do not depend on."""
+        tensors = list(self._tensors.values())
+        with exact_convolutions():
+            pieces = torch.autograd.grad(self._logits, tensors, gradient, allow_unused=True)
+        filled = [torch.zeros_like(tensor) if piece is None else piece for tensor, piece in zip(tensors, pieces, strict=True)]
+        return torch.cat([piece.flatten(1) for piece in filled], 1)
