@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import click
 
 from sweeper.cli.names import complete_sweep, complete_trial
@@ -22,7 +25,7 @@ def list_(results: str, json: bool) -> None:
         from sweeper.look import as_json, list_sweeps, list_text
 
         sweeps = list_sweeps(results)
-        click.echo(as_json(sweeps) if json else list_text(sweeps))
+        click.echo(as_json(sweeps) if json else list_text(sweeps, _width()))
 
 
 @click.command()
@@ -60,16 +63,12 @@ def show(sweep: str, trial: str | None, results: str, json: bool) -> None:
     sweep show results/focal-20260101-120000 focal-12 --json
     """
     with explained():
-        import shutil
-        import sys
-
         from sweeper.look import as_json, find_sweep, sweep_text, trial_text, view_sweep, view_trial
 
         folder = find_sweep(sweep, results)
         if trial is None:
             view = view_sweep(folder)
-            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
-            click.echo(as_json(view) if json else sweep_text(view, width))
+            click.echo(as_json(view) if json else sweep_text(view, _width()))
         else:
             found = view_trial(folder, trial)
             click.echo(as_json(found) if json else trial_text(found))
@@ -98,3 +97,8 @@ def reproduce(sweep: str, trial: str, results: str, json: bool, no_custom_code: 
         found = reproduce_trial(find_sweep(sweep, results), trial, notice=SpacedLines(say), allow_custom_code=not no_custom_code)
         click.echo(as_json(found) if json else reproduction_text(found))
         raise SystemExit(0 if found.same else 1)
+
+
+def _width() -> int:
+    """Columns of the terminal; a program that reads from a pipe gets whole lines."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000

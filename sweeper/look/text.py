@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -35,14 +36,16 @@ def _bar(share: float) -> str:
     return BARS[min(int(share * len(BARS)), len(BARS) - 1)]
 
 
-def list_text(sweeps: Sequence[SweepLine]) -> str:
-    """One line per sweep, oldest first."""
-    rows = [["sweep", "state", "started", "arms", "trials", "failed", "best"]]
+def list_text(sweeps: Sequence[SweepLine], width: int) -> str:
+    """One line per sweep, oldest first; the best trials, or what is wrong, on lines of their own where ``width`` is too small for them."""
+    rows = [["sweep", "state", "started", "arms", "trials", "failed"]]
+    bests = ["best"]
     for sweep in sweeps:
         if sweep.problem is not None:
-            rows.append([printable(sweep.sweep), "unreadable", "", "", "", "", printable(sweep.problem)])
+            rows.append([printable(sweep.sweep), "unreadable", "", "", "", ""])
+            bests.append(printable(sweep.problem))
             continue
-        best = f"{sweep.metric} {sweep.best.value:.4f} {printable(sweep.best.trial)}" if sweep.best else "-"
+        bests.append(f"{sweep.metric} {sweep.best.value:.4f} {printable(sweep.best.trial)}" if sweep.best else "-")
         rows.append(
             [
                 printable(sweep.sweep),
@@ -51,10 +54,21 @@ def list_text(sweeps: Sequence[SweepLine]) -> str:
                 str(sweep.arms),
                 f"{sweep.ended}/{sweep.planned}",
                 str(sweep.failed),
-                best,
             ]
         )
-    return aligned(rows, right={3, 4, 5})
+    return "\n".join(_beside_or_below(aligned(rows, right={3, 4, 5}).splitlines(), bests, width))
+
+
+def _beside_or_below(table: Sequence[str], texts: Sequence[str], width: int) -> list[str]:
+    """A column more for a table, of which the first line is the heading, or without heading and below each line where it is too wide."""
+    longest = max(map(len, table))
+    beside = [f"{line:<{longest}}  {text}".rstrip() for line, text in zip(table, texts, strict=True)]
+    if max(map(len, beside)) <= width:
+        return beside
+    below = [table[0]]
+    for line, text in zip(table[1:], texts[1:], strict=True):
+        below += [line, *textwrap.wrap(text, max(20, width), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)]
+    return below
 
 
 def status_text(status: Status) -> str:
@@ -92,12 +106,8 @@ def sweep_text(view: SweepView, width: int) -> str:
     metric = view.status.snapshot.metric
     rows = [["arm", "best trial", metric, "curve", "confirmed", "test accuracy"]]
     rows += [_best_row(arm, metric) for arm in view.arms]
-    lines = aligned(rows, right={2, 4, 5}).splitlines()
     chosen = ["parameters", *(parameters_text(arm.parameters) for arm in view.arms)]
-    beside = [f"{line:<{max(map(len, lines))}}  {text}".rstrip() for line, text in zip(lines, chosen, strict=True)]
-    if max(map(len, beside)) > width:
-        below = [(line, f"  {text}" if text else "") for line, text in zip(lines, ["", *chosen[1:]], strict=True)]
-        beside = [each for pair in below for each in pair if each]
+    beside = _beside_or_below(aligned(rows, right={2, 4, 5}).splitlines(), chosen, width)
     footer = [f"next     {view.show}" if view.show else f"next     {next_command(view.status)}"]
     return "\n".join([headline(view.status), "", *beside, "", *(f"problem  {problem}" for problem in view.problems), *footer])
 

@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 from finished_sweep import sweep
 
+from sweeper.look import SweepLine, list_text
+from sweeper.progress import Best
+
 
 @pytest.fixture
 def altered(finished_sweep, tmp_path):
@@ -21,6 +24,31 @@ def test_a_list_has_a_line_per_sweep(finished_sweep):
     assert heading.split() == ["sweep", "state", "started", "arms", "trials", "failed", "best"]
     assert re.fullmatch(
         rf"{finished_sweep.id}  finished  \d{{4}}-\d\d-\d\d \d\d:\d\d     2   12/12       0  val_accuracy 0\.\d{{4}} \S+", line
+    )
+
+
+def test_a_list_for_programs_holds_what_the_lines_hold(finished_sweep):
+    (line,) = json.loads(sweep("list", finished_sweep.results, "--json").stdout)
+    assert (line["sweep"], line["state"], line["ended"], line["planned"], line["failed"]) == (finished_sweep.id, "finished", 12, 12, 0)
+    assert line["best"]["value"] == pd.read_parquet(finished_sweep.path / "trials").query("phase == 'search'")["value"].max()
+
+
+def test_a_list_for_80_columns_puts_below_what_is_too_wide():
+    best = Best("cross_entropy-12", 0.722, {})
+    lines = (
+        SweepLine("focal-20261124-165215", "finished", "2026-11-24T16:52:15+00:00", 3, 72, 72, 0, "val_accuracy", best),
+        SweepLine("torn-20261124-165216", None, None, 0, 0, 0, 0, None, None, "sweep.yaml: 1 problem " + "and its long explanation " * 4),
+    )
+    assert list_text(lines, 80) == (
+        "sweep                  state       started           arms  trials  failed\n"
+        "focal-20261124-165215  finished    2026-11-24 16:52     3   72/72       0\n"
+        "  val_accuracy 0.7220 cross_entropy-12\n"
+        "torn-20261124-165216   unreadable\n"
+        "  sweep.yaml: 1 problem and its long explanation and its long explanation and\n"
+        "  its long explanation and its long explanation"
+    )
+    assert list_text(lines[:1], 120).splitlines()[1] == (
+        "focal-20261124-165215  finished  2026-11-24 16:52     3   72/72       0  val_accuracy 0.7220 cross_entropy-12"
     )
 
 
