@@ -158,46 +158,67 @@ RIGHT_OPTIONS = {
     "n_startup_steps": "2",
 }
 
+
+def _section(section: str, values: dict[str, tuple[str, str]], beside: str = "") -> Iterator[Key]:
+    """Keys of one section, each with a right and a wrong value; ``beside``: what stands before them in its line."""
+    before = f"{beside}, " if beside else ""
+    for name, pair in values.items():
+        yield Key(f"{section}.{name}", *(f"{section}: {{{before}{name}: {value}}}" for value in pair))
+
+
+def _parameter(name: str, right: str, wrong: str, loss: str = "{choices: [cross_entropy, focal]}") -> Key:
+    """A parameter by its own name, beside the others of the file."""
+    return Key(f"parameters.{name}", _parameters(f"{name}: {right}", loss), _parameters(f"{name}: {wrong}", loss))
+
+
+def _form(key: str, right: str, wrong: str) -> Key:
+    """A key that every parameter can have, in lines that set some parameter."""
+    return Key(f"parameters.*.{key}", _parameters(right), _parameters(wrong))
+
+
+PICTURES = "name: imagefolder, data_dir: pictures, validation: 200"
+FIGURES = "{source: the paper, test_accuracy: {focal: 0.59}}"
 WRITTEN = (
     Key("name", "name: focal-again", "name: focal again!"),
     Key("dataset", "dataset: {name: synthetic}", "dataset: synthetic"),
-    Key("dataset.name", "dataset: {name: cifar10}", "dataset: {name: cifar}"),
-    Key("dataset.validation", "dataset: {name: cifar10, validation: 5000}", "dataset: {name: cifar10, validation: 50000}"),
+    *_section("dataset", {"name": ("cifar10", "cifar")}),
+    *_section("dataset", {"validation": ("5000", "50000"), "mean": ("[0.49, 0.48, 0.45]", "0.5")}, "name: cifar10"),
+    *_section("dataset", {"std": ("[0.25, 0.24, 0.26]", "[0.25, 0.24, 0]")}, "name: cifar10"),
+    *_section("dataset", {"image_size": ("32", "32x32")}, PICTURES),
+    *_section("dataset", {"test_images": ("500", "0")}, "name: synthetic"),
     Key("dataset.data_dir", "dataset: {name: parquet, data_dir: data/cifar10}", "dataset: {name: parquet}"),
     Key("dataset.train_images", "dataset: {name: synthetic, train_images: 4000}", "dataset: {name: cifar10, train_images: 4000}"),
-    Key("dataset.test_images", "dataset: {name: synthetic, test_images: 500}", "dataset: {name: synthetic, test_images: 0}"),
-    Key(
-        "dataset.image_size",
-        "dataset: {name: imagefolder, data_dir: pictures, validation: 200, image_size: 32}",
-        "dataset: {name: imagefolder, data_dir: pictures, validation: 200, image_size: 32x32}",
-    ),
-    Key("dataset.mean", "dataset: {name: cifar10, mean: [0.49, 0.48, 0.45]}", "dataset: {name: cifar10, mean: 0.5}"),
-    Key("dataset.std", "dataset: {name: cifar10, std: [0.25, 0.24, 0.26]}", "dataset: {name: cifar10, std: [0.25, 0.24, 0]}"),
     Key("training", "training: {epochs: 9}", "training: 9"),
-    Key("training.model", "training: {model: convnet}", "training: {model: resnet}"),
-    Key("training.epochs", "training: {epochs: 30}", "training: {epochs: 0}"),
-    Key("training.reduction", "training: {reduction: batch}", "training: {reduction: element}"),
-    Key("training.augment", "training: {augment: false}", "training: {augment: some}"),
-    Key("training.batch_size", "training: {epochs: 9, batch_size: 64}", "training: {epochs: 9, batch_size: 12.5}"),
+    *_section(
+        "training",
+        {
+            "model": ("convnet", "resnet"),
+            "epochs": ("30", "0"),
+            "reduction": ("batch", "element"),
+            "augment": ("false", "some"),
+        },
+    ),
+    *_section("training", {"batch_size": ("64", "12.5"), "momentum": ("0.9", "1.5"), "weight_decay": ("5e-4", "-5e-4")}, "epochs: 9"),
+    *_section("training", {"step_gamma": ("0.5", "0")}, "epochs: 9, step_size: 3"),
+    Key("training.step_size", "training: {epochs: 9, step_size: 3, step_gamma: 0.5}", "training: {epochs: 9, step_size: 3}"),
     Key(
         "training.learning_rate",
         "training: {epochs: 9, learning_rate: 0.1}\nparameters: {loss: {choices: [cross_entropy, focal]}}",
         "training: {epochs: 9, learning_rate: 0.1}",
     ),
-    Key("training.momentum", "training: {epochs: 9, momentum: 0.9}", "training: {epochs: 9, momentum: 1.5}"),
-    Key("training.weight_decay", "training: {epochs: 9, weight_decay: 5e-4}", "training: {epochs: 9, weight_decay: -5e-4}"),
-    Key("training.step_size", "training: {epochs: 9, step_size: 3, step_gamma: 0.5}", "training: {epochs: 9, step_size: 3}"),
-    Key(
-        "training.step_gamma", "training: {epochs: 9, step_size: 3, step_gamma: 0.5}", "training: {epochs: 9, step_size: 3, step_gamma: 0}"
-    ),
     Key("parameters", _parameters(""), "parameters: [loss, learning_rate]"),
     Key("parameters.loss", _parameters("", "{choices: [l1, focal]}"), _parameters("", "{choices: [l1, focul]}")),
     Key("parameters.learning_rate", _parameters("", rate="learning_rate: {low: 1e-4, high: 1.0, log: true}"), _parameters("", rate="")),
-    Key("parameters.momentum", _parameters("momentum: {low: 0.5, high: 0.99}"), _parameters("momentum: {low: 0.5, high: 1.5}")),
+    _parameter("momentum", "{low: 0.5, high: 0.99}", "{low: 0.5, high: 1.5}"),
+    _parameter("weight_decay", "{low: 1e-6, high: 1e-2, log: true}", "{low: 0, high: 1e-2, log: true}"),
+    _parameter("batch_size", "{choices: [64, 128]}", "{choices: [64, large]}"),
+    _parameter("gamma", "{low: 0.0, high: 5.0, when: {loss: focal}}", "{low: 0.0, high: 5.0}"),
+    _parameter("smoothing", "{low: 0.0, high: 0.3}", "{low: 0.0, high: 3.0}", "label_smoothing"),
+    _parameter("q", "{low: 0.1, high: 1.0}", "{low: 0.1, high: 2.0}", "generalized_cross_entropy"),
     Key(
-        "parameters.weight_decay",
-        _parameters("weight_decay: {low: 1e-6, high: 1e-2, log: true}"),
-        _parameters("weight_decay: {low: 0, high: 1e-2, log: true}"),
+        "parameters.epsilon",
+        _parameters("epsilon: {low: -1.0, high: 4.0}", "poly1"),
+        _parameters("epsilom: {low: -1.0, high: 4.0}", "poly1"),
     ),
     Key(
         "parameters.step_size",
@@ -209,93 +230,43 @@ WRITTEN = (
         _parameters("step_size: 3, step_gamma: {low: 0.1, high: 0.9}"),
         _parameters("step_gamma: {low: 0.1, high: 0.9}"),
     ),
-    Key("parameters.batch_size", _parameters("batch_size: {choices: [64, 128]}"), _parameters("batch_size: {choices: [64, large]}")),
-    Key("parameters.gamma", _parameters("gamma: {low: 0.0, high: 5.0, when: {loss: focal}}"), _parameters("gamma: {low: 0.0, high: 5.0}")),
-    Key(
-        "parameters.smoothing",
-        _parameters("smoothing: {low: 0.0, high: 0.3, when: {loss: label_smoothing}}", "{choices: [cross_entropy, label_smoothing]}"),
-        _parameters("smoothing: {low: 0.0, high: 0.3}"),
-    ),
-    Key(
-        "parameters.q",
-        _parameters("q: {low: 0.1, high: 1.0}", "generalized_cross_entropy"),
-        _parameters("q: {low: 0.1, high: 2.0}", "generalized_cross_entropy"),
-    ),
-    Key(
-        "parameters.epsilon",
-        _parameters("epsilon: {low: -1.0, high: 4.0}", "poly1"),
-        _parameters("epsilom: {low: -1.0, high: 4.0}", "poly1"),
-    ),
-    Key(
-        "parameters.*.value",
-        _parameters("gamma: {value: 2.0, when: {loss: focal}}"),
-        _parameters("gamma: {value: two, when: {loss: focal}}"),
-    ),
-    Key(
-        "parameters.*.type",
-        _parameters("batch_size: {type: int, low: 32, high: 128}"),
-        _parameters("momentum: {type: real, low: 0, high: 0.9}"),
-    ),
-    Key("parameters.*.low", _parameters("momentum: {low: 0.5, high: 0.9}"), _parameters("momentum: {low: 0.9, high: 0.5}")),
-    Key("parameters.*.high", _parameters("momentum: {low: 0.5, high: 0.9}"), _parameters("momentum: {low: 0.5}")),
-    Key(
-        "parameters.*.log",
-        _parameters("", rate="learning_rate: {low: 1e-4, high: 1.0, log: true}"),
-        _parameters("", rate="learning_rate: {low: 0.0, high: 1.0, log: true}"),
-    ),
-    Key(
-        "parameters.*.step",
-        _parameters("momentum: {low: 0.5, high: 0.9, step: 0.1}"),
-        _parameters("momentum: {low: 0.5, high: 0.9, step: 0.3}"),
-    ),
-    Key(
-        "parameters.*.when",
-        _parameters("gamma: {low: 0, high: 5, when: {loss: focal}}"),
-        _parameters("gamma: {low: 0, high: 5, when: {loss: l1}}"),
-    ),
-    Key("parameters.*.choices", _parameters("momentum: {choices: [0.8, 0.9]}"), _parameters("momentum: [0.8, 0.9]")),
+    _form("value", "gamma: {value: 2.0, when: {loss: focal}}", "gamma: {value: two, when: {loss: focal}}"),
+    _form("type", "batch_size: {type: int, low: 32, high: 128}", "momentum: {type: real, low: 0, high: 0.9}"),
+    _form("low", "momentum: {low: 0.5, high: 0.9}", "momentum: {low: 0.9, high: 0.5}"),
+    _form("high", "momentum: {low: 0.5, high: 0.9}", "momentum: {low: 0.5}"),
+    _form("log", "weight_decay: {low: 1e-6, high: 1e-2, log: true}", "weight_decay: {low: 0.0, high: 1e-2, log: true}"),
+    _form("step", "momentum: {low: 0.5, high: 0.9, step: 0.1}", "momentum: {low: 0.5, high: 0.9, step: 0.3}"),
+    _form("when", "gamma: {low: 0, high: 5, when: {loss: focal}}", "gamma: {low: 0, high: 5, when: {loss: l1}}"),
+    _form("choices", "momentum: {choices: [0.8, 0.9]}", "momentum: [0.8, 0.9]"),
     Key(
         "parameters.*.choices[].name",
         _parameters("", "{choices: [cross_entropy, {name: focal_2, loss: focal, gamma: 2.0}]}"),
         _parameters("", "{choices: [cross_entropy, {name: focal/2, loss: focal, gamma: 2.0}]}"),
     ),
     Key("compare", "compare: {arms: loss}", "compare: loss"),
-    Key("compare.arms", "compare: {arms: loss}", "compare: {arms: losses}"),
-    Key("compare.trials_per_arm", "compare: {arms: loss, trials_per_arm: 32}", "compare: {arms: loss, trials_per_arm: 0}"),
-    Key("compare.seeds", "compare: {arms: loss, seeds: 8}", "compare: {arms: loss, seeds: [1, 2, 3]}"),
-    Key(
-        "compare.reference",
-        "compare: {arms: loss, reference: {source: the paper, test_accuracy: {focal: 0.59}}}",
-        "compare: {arms: loss, reference: 0.59}",
-    ),
+    *_section("compare", {"arms": ("loss", "losses")}),
+    *_section("compare", {"trials_per_arm": ("32", "0"), "seeds": ("8", "[1, 2, 3]"), "reference": (FIGURES, "0.59")}, "arms: loss"),
     Key(
         "compare.reference.source",
-        "compare: {arms: loss, reference: {source: the paper, test_accuracy: {focal: 0.59}}}",
+        f"compare: {{arms: loss, reference: {FIGURES}}}",
         "compare: {arms: loss, reference: {test_accuracy: {focal: 0.59}}}",
     ),
     Key(
         "compare.reference.test_accuracy",
-        "compare: {arms: loss, reference: {source: the paper, test_accuracy: {focal: 0.59}}}",
-        "compare: {arms: loss, reference: {source: the paper, test_accuracy: {focal: 59}}}",
+        f"compare: {{arms: loss, reference: {FIGURES}}}",
+        f"compare: {{arms: loss, reference: {FIGURES.replace('0.59', '59')}}}",
     ),
     Key("search", "search: {metric: val_nll}", "search: tpe"),
-    Key("search.metric", "search: {metric: val_nll}", "search: {metric: accuracy}"),
-    Key("search.sampler", "search: {sampler: random}", "search: {sampler: bayes}"),
-    Key(
-        "search.sampler.grid.points",
-        "search: {sampler: {name: grid, points: 5}, pruner: successive_halving}",
-        f"{_parameters('', rate='learning_rate: {choices: [0.01, 0.1]}')}\nsearch: {{sampler: {{name: grid, points: 1}}}}",
-    ),
-    Key("search.pruner", "search: {pruner: hyperband}", "search: {pruner: asha}"),
+    *_section("search", {"metric": ("val_nll", "accuracy"), "sampler": ("random", "bayes"), "pruner": ("hyperband", "asha")}),
     Key(
         "search.pruner.patient.wrapped",
         "search: {sampler: tpe, pruner: {name: patient, patience: 3, wrapped: {name: median, n_startup_trials: 4}}}",
         "search: {sampler: tpe, pruner: {name: patient, patience: 3, wrapped: mean}}",
     ),
     Key("resources", "resources: {cpus_per_trial: 1}", "resources: 1"),
-    Key("resources.cpus_per_trial", "resources: {cpus_per_trial: 2}", "resources: {cpus_per_trial: 0}"),
-    Key("resources.gpus_per_trial", "resources: {gpus_per_trial: 0.25}", "resources: {gpus_per_trial: 1.5}"),
-    Key("resources.pack", "resources: {pack: auto}", "resources: {pack: all}"),
-    Key("resources.max_failures", "resources: {max_failures: 2}", "resources: {max_failures: never}"),
+    *_section(
+        "resources",
+        {"cpus_per_trial": ("2", "0"), "gpus_per_trial": ("0.25", "1.5"), "pack": ("auto", "all"), "max_failures": ("2", "never")},
+    ),
     Key("seed", "seed: 1", "seed: -1"),
 )

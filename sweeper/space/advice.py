@@ -17,8 +17,8 @@ SIGNIFICANCE = 0.05
 
 
 def check_warnings(space: Space) -> list[str]:
-    """One sentence per doubt about a valid space; empty when there is none."""
-    return [*_selection(space), *_fairness(space), *_pruner(space), *_sampler(space), *_confirm(space)]
+    """One sentence per doubt about a valid space, and per parameter that was left out of its file; empty when there is none."""
+    return [*space.remarks, *_selection(space), *_fairness(space), *_pruner(space), *_sampler(space), *_confirm(space)]
 
 
 def _selection(space: Space) -> Iterator[str]:

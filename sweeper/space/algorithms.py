@@ -72,7 +72,10 @@ def option_types(algorithm: type) -> dict[str, set[str]]:
 
 
 def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | None, list[Finding]]:
-    """A sampler or pruner (``role``) as written in ``raw``, every sound option set, and what is wrong with it; ``None`` without a name."""
+    """A sampler or pruner (``role``) as written in ``raw``, every sound option set, and what is wrong with it.
+
+    ``None`` without a name, and for a grid that is not known.
+    """
     known: Mapping[str, type] = SAMPLERS if role == "sampler" else PRUNERS
     options = {"name": raw} if isinstance(raw, str) else raw
     if not isinstance(options, dict) or "name" not in options:
@@ -97,6 +100,8 @@ def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | Non
             findings.append(Finding((*path, key), message))
         else:
             given[key] = float(value) if types[key] == {"float"} else value
+    if findings and name == "grid":
+        return None, findings  # without its points nothing can be said of the grid
     algorithm = Algorithm(name=name, options={**_defaults(known[name], types), **given}, wrapped=wrapped)
     if not findings and name != "grid":
         findings += _construction_problems(known[name], algorithm, given, path)
@@ -136,7 +141,8 @@ def _construction_problems(algorithm: type, parsed: Algorithm, given: Mapping[st
     ]
     if missing:
         return [Finding((*path, name), "is missing") for name in missing]
-    arguments: dict[str, Any] = {**parsed.options, **({"wrapped_pruner": None} if "wrapped_pruner" in signature else {})}
+    ours = {"wrapped_pruner": None, "seed": 0}  # QMC without a seed warns
+    arguments: dict[str, Any] = {**parsed.options, **{name: value for name, value in ours.items() if name in signature}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:

@@ -14,7 +14,7 @@ from .algorithms import parse_algorithm
 from .check import find_problems
 from .draft import Draft
 from .loss_signatures import Argument, LossError, LossSignature, ModelPathError, check_model, loss_signature
-from .overrides import apply_overrides
+from .overrides import apply_overrides, leave_out_unreachable
 from .parameters import ANYTHING, TEXT, TRAINING_DOMAINS, Domain, Finding, common_domain, conditions_of, fitted, parse_parameter, validated
 from .schema import Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
 from .space import DEFAULT_CONSTANTS, Seed, Space, training_constants
@@ -80,11 +80,12 @@ def _parse(text: str, source: str, overrides: Sequence[str], own_code: OwnCode) 
     if not isinstance(document.data, dict):
         raise _refusal(source, document.problems)
     apply_overrides(document, overrides)
+    left_out = leave_out_unreachable(document)
     reader = _Reader(document, own_code)
     space = reader.space()
     if document.problems or space is None:
         raise _refusal(source, document.problems)
-    return space
+    return space.remarked(left_out)
 
 
 def _refusal(source: str, problems: Iterable[Problem]) -> SpaceError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sweeper.errors import Problem
 
+from .parameters import is_among
 from .wording import Path, dotted, printable, shown
 from .yaml_lines import Document, read_yaml
 
@@ -31,6 +32,49 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
             document.problems += [Problem(None, flag, f"the value {problem.message}") for problem in value.problems]
             continue
         _write(document, path, value.data, flag)
+
+
+def leave_out_unreachable(document: Document) -> tuple[str, ...]:
+    """Drop the parameters whose condition cannot hold any more, because an override has fixed what it is about; a sentence for each.
+
+    ``--set parameters.loss=l1`` on a file with ``gamma: {..., when: {loss: focal}}`` asks for l1, not for a mistake to be shown.
+    """
+    parameters = document.data.get("parameters")
+    if not isinstance(parameters, dict):
+        return ()
+    flags = {str(path[1]): flag for path, flag in document.flags.items() if path[0] == "parameters" and len(path) > 1}
+    fixed = {name: values for name in flags if (values := _values(parameters.get(name), name)) is not None}
+    sentences: list[str] = []
+    while unreachable := _unreachable(parameters, flags.keys(), fixed):
+        name, other, wanted = unreachable
+        del parameters[name]
+        fixed[name], flags[name] = [], flags[other]
+        condition = ", ".join(map(str, wanted))
+        sentences.append(f"parameters.{printable(name)} is left out: with {flags[other]} its condition {other}: {condition} cannot hold")
+    return tuple(sentences)
+
+
+def _unreachable(
+    parameters: Mapping[str, Any], overridden: Collection[str], fixed: Mapping[str, Sequence[Any]]
+) -> tuple[str, str, Sequence[Any]] | None:
+    """A parameter that no override is about, with the part of its condition that cannot hold."""
+    for name, parameter in parameters.items():
+        when = parameter.get("when") if isinstance(parameter, dict) and name not in overridden else None
+        for other, wanted in when.items() if isinstance(when, dict) else ():
+            values = wanted if isinstance(wanted, list) else [wanted]
+            if other in fixed and not any(is_among(value, fixed[other]) for value in values):
+                return name, str(other), values
+    return None
+
+
+def _values(raw: Any, name: str) -> list[Any] | None:
+    """What a parameter as written can be; ``None`` for a range."""
+    if not isinstance(raw, dict):
+        return [raw]
+    if "value" in raw:
+        return [raw["value"]]
+    choices = raw.get("choices")
+    return [choice.get(name) if isinstance(choice, dict) else choice for choice in choices] if isinstance(choices, list) else None
 
 
 def _write(document: Document, path: Path, value: Any, flag: str) -> None:

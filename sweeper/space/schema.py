@@ -11,7 +11,7 @@ from pydantic_core import ValidationError
 
 from sweeper.catalogue import DATASETS, MODELS
 from sweeper.own_code import is_import_path
-from sweeper.records import MAXIMIZED_METRICS, VAL_METRICS, Value
+from sweeper.records import VAL_METRICS, Value
 
 from .wording import nearest, rule, shown
 
@@ -212,11 +212,6 @@ class Search(Section):
     metric: Annotated[str, one_of(VAL_METRICS, "metric")] = "val_accuracy"
     sampler: Algorithm = Algorithm(name="tpe")
     pruner: Algorithm = Algorithm(name="median")
-
-    @property
-    def direction(self) -> Literal["maximize", "minimize"]:
-        """Optuna's direction of the metric."""
-        return "maximize" if self.metric in MAXIMIZED_METRICS else "minimize"
 
 
 def _whole_devices(devices: float | str) -> float | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -24,6 +25,13 @@ DEFAULT_CONSTANTS: Mapping[str, Value] = {"batch_size": 128, "momentum": 0.9, "w
 """Training parameters on which a file is silent. A factor of 1 at every epoch is a constant learning rate."""
 
 
+@dataclass(frozen=True, slots=True)
+class Remarks:
+    """What was done to a file when it was read; two spaces that differ in nothing else are equal."""
+
+    sentences: tuple[str, ...] = field(default=(), compare=False)
+
+
 class Space(Section):
     """What ``parse_space`` and ``load_space`` return; they alone check the rules between sections."""
 
@@ -36,6 +44,7 @@ class Space(Section):
     resources: Resources
     seed: Seed = 1
     _signatures: Mapping[str, LossSignature] = PrivateAttr(default_factory=dict)
+    _remarks: Remarks = PrivateAttr(default_factory=Remarks)
 
     @classmethod
     def of(cls, signatures: Mapping[str, LossSignature], **sections: Any) -> Space:
@@ -43,6 +52,16 @@ class Space(Section):
         space = cls(**sections)
         space._signatures = dict(signatures)
         return space
+
+    def remarked(self, sentences: tuple[str, ...]) -> Space:
+        """This space with what there is to say of how its file was read."""
+        self._remarks = Remarks(sentences)
+        return self
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was done to the file when it was read, in sentences."""
+        return self._remarks.sentences
 
     @property
     def own_code(self) -> tuple[str, ...]:

@@ -1,9 +1,12 @@
 # ruff: noqa: E501  one case a line
 import inspect
+import subprocess
+import sys
 import warnings
 
 import optuna
 import pytest
+import yaml
 from spaces import base, space_of
 
 from sweeper.errors import SpaceError
@@ -134,6 +137,7 @@ def test_the_same_seed_draws_the_same_trials_and_another_does_not():
     assert values(2**32 + 5) == values(5)
 
 
-@pytest.mark.parametrize(("metric", "direction"), [("val_accuracy", "maximize"), ("val_nll", "minimize"), ("val_loss", "minimize")])
-def test_the_metric_knows_its_direction(metric, direction):
-    assert space_of(base(search={"metric": metric})).search.direction == direction
+def test_checking_a_qmc_sampler_prints_nothing_but_the_answer(tmp_path):
+    (tmp_path / "qmc.yaml").write_text(yaml.safe_dump(base(search={"sampler": {"name": "qmc", "scramble": True}})))
+    done = subprocess.run([sys.executable, "-m", "sweeper", "check", "qmc.yaml"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "No seed" not in done.stderr

@@ -33,7 +33,7 @@ PRUNER_OPTIONS = {
 
 def run(space, arm, seed=0, n_trials=8):
     """A study of ``arm`` whose trials get better with their number and never fail."""
-    study = optuna.create_study(direction=space.search.direction, sampler=build_sampler(space, arm, seed), pruner=build_pruner(space))
+    study = optuna.create_study(direction="maximize", sampler=build_sampler(space, arm, seed), pruner=build_pruner(space))
     if space.search.sampler.name == "grid":
         for point in grid(space, arm)[:n_trials]:
             study.enqueue_trial(point)

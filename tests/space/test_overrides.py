@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import pytest
 import yaml
 from spaces import base
 
 from sweeper.errors import SpaceError
-from sweeper.space import as_override, parse_space
+from sweeper.space import as_override, check_warnings, dump_space, parse_space
 
 TEXT = yaml.safe_dump(base(), sort_keys=False)
+FOCAL = (Path(__file__).parents[2] / "search_spaces" / "focal.yaml").read_text()
 
 
 def problems(*overrides):
@@ -83,3 +86,46 @@ def test_a_flag_takes_the_blame_of_the_line_that_it_replaces():
 def test_a_folder_with_any_name_can_be_given(folder):
     overrides = [as_override("dataset.name", "parquet"), as_override("dataset.data_dir", folder)]
     assert parse_space(TEXT, "test.yaml", overrides).dataset.data_dir == folder
+
+
+@pytest.mark.parametrize("override", ["parameters.loss=cross_entropy", "parameters.loss.choices=[l1, mae]"])
+def test_a_parameter_whose_condition_an_override_makes_impossible_is_left_out_with_a_warning(override):
+    space = parse_space(FOCAL, "focal.yaml", [override])
+    assert "gamma" not in space.parameters
+    assert check_warnings(space)[0] == f"parameters.gamma is left out: with --set {override} its condition loss: focal cannot hold"
+    assert parse_space(dump_space(space), "sweep.yaml") == space
+
+
+@pytest.mark.parametrize("override", ["parameters.loss=focal", "parameters.loss.choices=[l1, {name: f, loss: focal}]", "seed=3"])
+def test_a_parameter_whose_condition_can_hold_stays(override):
+    space = parse_space(FOCAL, "focal.yaml", [override])
+    assert "gamma" in space.parameters
+    assert space.remarks == ()
+
+
+def test_what_depends_on_a_parameter_that_is_left_out_is_left_out_too():
+    parameters = {
+        "loss": {"choices": ["l1", "focal"]},
+        "gamma": {"choices": [1.0, 2.0], "when": {"loss": "focal"}},
+        "learning_rate": 0.1,
+        "extra": {"value": 1.0, "when": {"gamma": 2.0}},
+    }
+    space = parse_space(yaml.safe_dump(base(parameters=parameters)), "test.yaml", ["parameters.loss=l1"])
+    assert space.parameters.keys() == {"loss", "learning_rate"}
+    assert [remark.partition(" is")[0] for remark in space.remarks] == ["parameters.gamma", "parameters.extra"]
+
+
+def test_what_the_command_line_asks_for_is_never_left_out():
+    line = 1 + next(number for number, text in enumerate(TEXT.splitlines()) if text.strip() == "loss: focal")
+    assert problems("parameters.loss=l1", "parameters.gamma.high=3.0") == [
+        f"  line {line}  parameters.gamma.when.loss: loss is never 'focal'; known: l1"
+    ]
+
+
+def test_a_misspelt_loss_is_the_only_problem_that_it_makes():
+    assert problems("parameters.loss=focall") == ["           --set parameters.loss=focall: unknown loss 'focall'; did you mean 'focal'?"]
+
+
+def test_wrong_points_of_a_grid_are_one_problem():
+    (problem,) = problems("search.sampler={name: grid, points: 1}", "search.pruner=successive_halving")
+    assert problem.endswith("points: must be >= 2, got 1")
