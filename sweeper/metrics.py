@@ -103,16 +103,6 @@ def confusion_matrix(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray,
     return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
-def per_class_accuracy(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> Float64[np.ndarray, " cls"]:
-    """Fraction of the images of each class that are given it (recall); NaN for a class without images."""
-    _check(logits, labels)
-    n_classes = logits.shape[1]
-    with np.errstate(invalid="ignore"):
-        return np.asarray(
-            np.bincount(labels, weights=_hits(logits, labels), minlength=n_classes) / np.bincount(labels, minlength=n_classes)
-        )
-
-
 def fit_temperature(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
     """The T in 0.01 … 100 for which ``nll(logits / T, labels)`` is least (Guo 2017, 1706.04599, section 4.2); fit it on validation.
 

@@ -71,11 +71,6 @@ class Pack:
         self._members: dict[str, Member] = {}
         self.add(members)
 
-    @property
-    def live(self) -> tuple[str, ...]:
-        """Ids of the trials that the next epoch trains."""
-        return tuple(self._members)
-
     def add(self, members: Iterable[TrialConfig]) -> None:
         """Take in new members; each starts before its first epoch, with the initial weights of its seed."""
         for config in members:

@@ -20,17 +20,3 @@ def confirmed(tmp_path: Path) -> Path:
     builder.confirm("focal", [0.580, 0.590, 0.584, 0.579, 0.583, 0.588, 0.581, 0.582], learning_rate=0.03, gamma=0.1)
     builder.done()
     return tmp_path
-
-
-REFERENCE_SPACE = """
-name: notebook
-dataset: {name: cifar10, validation: test}
-training: {epochs: 2, learning_rate: 0.1, step_size: 5, step_gamma: 0.5, reduction: elements}
-parameters: {loss: {choices: [l1, cross_entropy, {name: focal_2, loss: focal, gamma: 2.0}]}}
-compare:
-  arms: loss
-  trials_per_arm: 1
-  seeds: 0
-  reference: {source: the notebook, test_accuracy: {l1: 0.1001, cross_entropy: 0.5505, focal_2: 0.5808}}
-search: {pruner: none}
-"""

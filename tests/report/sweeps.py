@@ -249,3 +249,17 @@ def _confirm(
     test = _measure(*parts)
     config = builder.trial(arm, number, curve, phase=Phase.CONFIRM, seed=seed, test=test, **chosen)
     builder.folder.write_predictions(config, parts)
+
+
+REFERENCE_SPACE = """
+name: notebook
+dataset: {name: cifar10, validation: test}
+training: {epochs: 2, learning_rate: 0.1, step_size: 5, step_gamma: 0.5, reduction: elements}
+parameters: {loss: {choices: [l1, cross_entropy, {name: focal_2, loss: focal, gamma: 2.0}]}}
+compare:
+  arms: loss
+  trials_per_arm: 1
+  seeds: 0
+  reference: {source: the notebook, test_accuracy: {l1: 0.1001, cross_entropy: 0.5505, focal_2: 0.5808}}
+search: {pruner: none}
+"""

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import REFERENCE_SPACE
 from scipy import special, stats
-from sweeps import SPACE, SweepBuilder, searched
+from sweeps import REFERENCE_SPACE, SPACE, SweepBuilder, searched
 
 from sweeper.records import Phase, TrialState
 from sweeper.report import FORMATS, report
