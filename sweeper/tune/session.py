@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 from sweeper.caretaker import at_a_sudden_end, living_processes
 from sweeper.errors import ClusterError
@@ -45,17 +46,38 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
     Raises:
         ClusterError: if there is no cluster at the address, or Ray cannot start.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    address = address or os.environ.get("RAY_ADDRESS")
+    with _joined(address) if address else _our_own() as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def _joined(address: str) -> Iterator[Cluster]:
+    way_out = "; check the address with `ray status`, and RAY_AUTH_TOKEN if the cluster asks for a token"
     try:
-        with contextlib.nullcontext() if address else _on_loopback(), contextlib.nullcontext() if address else ray_processes_watched():
-            _connect(address)
-            yield joined_cluster() if address else Cluster(joined=False)
+        _connect(f"join the Ray cluster at {address}", way_out, address=address)
+        yield joined_cluster()
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _our_own() -> Iterator[Cluster]:
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ[_MARK] = secrets.token_hex(16)
+    at_a_sudden_end(end=_mark())
+    try:
+        with _on_loopback(), ray_processes_watched():
+            _connect(
+                "start Ray on this machine", address="local", num_cpus=available_cores(), include_dashboard=False, configure_logging=True
+            )
+            yield Cluster(joined=False)
     except BaseException:
-        if not address:
-            _end_agents()  # before the shutdown, which waits long for a raylet that is dead
+        _end_agents()  # before the shutdown, which waits long for a raylet that is dead
         raise
     finally:
         ray.shutdown()
+        _end_agents()  # where Ray was killed while it was being shut down
 
 
 @contextlib.contextmanager
@@ -70,29 +92,15 @@ def _on_loopback() -> Iterator[None]:
         del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
 
 
-def _connect(address: str | None) -> None:
+def _connect(what: str, way_out: str = "", **options: Any) -> None:
+    """Connect to Ray, to do ``what``; ``way_out`` is the end of the error's message."""
     try:
-        if address is None:
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            os.environ[_MARK] = secrets.token_hex(16)
-            at_a_sudden_end(end=_mark())
-            ray.init(
-                address="local",
-                num_cpus=available_cores(),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=True,
-            )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except SystemExit as error:
         raise Interrupted from error  # while Ray starts, a handler of its own answers SIGTERM
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        where = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
-        way_out = "; check the address with `ray status`, and RAY_AUTH_TOKEN if the cluster asks for a token" if address else ""
-        raise ClusterError(f"cannot {where}: {reason}{way_out}") from error
+        raise ClusterError(f"cannot {what}: {reason}{way_out}") from error
 
 
 def _end_agents() -> None:

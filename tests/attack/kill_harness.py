@@ -136,7 +136,7 @@ def wait_until_gone(run):
         if time.monotonic() > deadline:
             lines = [command_line(pid)[:100] for pid in left if Path(f"/proc/{pid}").exists()]
             kill_all(run)
-            raise AssertionError(f"left over after {SECONDS_TO_END:g} s: {lines}")
+            raise AssertionError(f"left over after {SECONDS_TO_END:g} s: {lines}\n{run.output}")
         time.sleep(0.1)
 
 
@@ -176,6 +176,8 @@ def attack_once(folder, reference, seconds, chance, pack):
         hit = target if last else strike(run, target, chance.uniform(0.05, 1.0) * seconds)
         hits.append(hit)
         code = finish(run, SECONDS_TO_END if hit in {"raylet", "gcs_server", "agent"} else 300)
+        with run.log.open("a") as log:
+            log.write(f"[hit: {hit}, exit code {code}]\n")
         assert "Traceback (most recent" not in run.output, run.output
         if hit in {"nothing", "worker"}:
             assert code == 0, f"exit {code}\n{run.output}"
