@@ -144,6 +144,8 @@ def _plain(schema: Any, definitions: Mapping[str, Any]) -> Any:
         for key, value in schema.items()
         if key not in {"title", "description", "$defs"} and not (key == "default" and value is None)
     }
+    if "const" in kept:
+        kept.pop("enum", None)  # pydantic before 2.10 says the same twice
     if "properties" in kept:
         kept["properties"] = {name: _plain(value, definitions) for name, value in schema["properties"].items()}
     return {key: value if key == "properties" else _plain(value, definitions) for key, value in kept.items()}

@@ -47,7 +47,7 @@ def test_the_command_line_page_holds_every_command_and_flag():
         section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         assert section, name
         for parameter in command.params:
-            for flag in parameter.opts if parameter.param_type_name == "option" else [parameter.make_metavar(context)]:
+            for flag in parameter.opts if parameter.param_type_name == "option" else parameter.get_usage_pieces(context):
                 assert flag in section, (name, flag)
 
 

@@ -31,7 +31,7 @@ def plain_loss(parameters, logits, labels, reduction):
     """The loss of one trial, written from its formula with PyTorch's own pieces."""
     name = parameters["loss"]
     n_classes = logits.shape[1]
-    onehot = F.one_hot(labels, n_classes).float()
+    onehot = F.one_hot(labels, n_classes).to(logits.dtype)
     p = logits.softmax(1)
     nll = F.cross_entropy(logits, labels, reduction="none")
     p_true = p.gather(1, labels[:, None])[:, 0]
