@@ -94,7 +94,8 @@ class Block:
             member.weights, member.velocity = self._weights[row].clone(), self._velocity[row].clone()
             member.epochs += 1
         weights = torch.tensor(self._n_images, dtype=torch.float64, device=self._device) / sum(self._n_images)
-        loss = torch.stack(self._losses, 1).double() @ weights
+        # one after the other: a product of matrices adds up in an order that depends on how many members there are
+        loss = (torch.stack(self._losses, 1).double() * weights).cumsum(1)[:, -1]
         return self._by_trial(torch.stack([loss, torch.stack(self._n_right, 1).sum(1) / sum(self._n_images)], 1))
 
     @torch.no_grad()
