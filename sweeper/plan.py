@@ -13,12 +13,14 @@ import torch
 from sweeper.look.text import aligned
 from sweeper.progress.wording import duration
 from sweeper.provenance import available_cores, processor
+from sweeper.records import TrainingSettings
 from sweeper.space import Space
 from sweeper.study import example_members
 from sweeper.sweep import load_data
 from sweeper.training.data import Dataset
 from sweeper.training.data.dataset import make_dataset
 from sweeper.training.engine import Pack
+from sweeper.tune.pack_size import timed_size
 
 TIMED_IMAGES = 4096
 """Training images of the epoch that is timed; the time grows with the images in proportion."""
@@ -42,13 +44,17 @@ class ArmPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``packs`` train side by side, ``pack`` trials each. ``epoch_seconds``: of one pack, timed here; ``seconds``: at most, unpruned."""
+    """``packs`` train side by side, ``pack`` trials each, or at most, if ``pack_is_chosen`` here by timing for ``pack: auto``.
+
+    ``epoch_seconds``: of one pack of that many trials, timed here; ``seconds``: of the sweep, if nothing is pruned.
+    """
 
     name: str
     arms: tuple[ArmPlan, ...]
     device: str
     packs: int
     pack: int
+    pack_is_chosen: bool
     epoch_seconds: float
     seconds: float
 
@@ -75,15 +81,29 @@ def make_plan(space: Space, notice: Callable[[str], None] = lambda _: None) -> P
         for arm in space.arms
     )
     on_gpu = torch.cuda.is_available() and space.resources.gpus_per_trial not in (0, 0.0)
-    size = space.resources.pack if isinstance(space.resources.pack, int) else 1
+    device = "cuda" if on_gpu else "cpu"
     packs = _packs(space, on_gpu)
+    n_trials = sum(arm.search_trials for arm in arms)
+    piece = _piece(space, notice)
     notice("timing an epoch")
-    epoch_seconds = _time_an_epoch(space, size, "cuda" if on_gpu else "cpu", notice)
+    size = space.resources.pack
+    if size == "auto":
+        members = example_members(space, len(space.arms))
+        size = timed_size(piece.dataset, piece.settings, members, device, _threads(space), math.ceil(n_trials / packs), piece.share)
+    epoch_seconds = _time_an_epoch(space, piece, size, device)
     n_epochs = sum(arm.search_epochs + arm.confirm_epochs for arm in arms)
-    n_trials = sum(arm.search_trials + arm.confirm_trials for arm in arms)
+    n_trials += sum(arm.confirm_trials for arm in arms)
     side_by_side = min(packs * size, max(1, n_trials))
-    device = torch.cuda.get_device_name() if on_gpu else f"{available_cores()} cores of {processor()}"
-    return Plan(space.name, arms, device, packs, size, epoch_seconds, START_SECONDS + n_epochs * epoch_seconds / side_by_side)
+    return Plan(
+        space.name,
+        arms,
+        torch.cuda.get_device_name() if on_gpu else f"{available_cores()} cores of {processor()}",
+        packs,
+        size,
+        space.resources.pack == "auto",
+        epoch_seconds,
+        START_SECONDS + n_epochs * epoch_seconds / side_by_side,
+    )
 
 
 def _packs(space: Space, on_gpu: bool) -> int:
@@ -94,8 +114,22 @@ def _packs(space: Space, on_gpu: bool) -> int:
     return max(1, math.floor(min(limits)))
 
 
-def _piece(space: Space, notice: Callable[[str], None]) -> tuple[Dataset, float]:
-    """A data set of at most :data:`TIMED_IMAGES` training images, the other splits in proportion, and the share that it is of the whole."""
+def _threads(space: Space) -> int:
+    """Threads that a pack on the CPU computes with."""
+    return max(1, math.floor(space.resources.cpus_per_trial))
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """The first images of a data set, or noise in their place, the settings for them, and the share that they are of the whole."""
+
+    dataset: Dataset
+    settings: TrainingSettings
+    share: float
+
+
+def _piece(space: Space, notice: Callable[[str], None]) -> _Piece:
+    """At most :data:`TIMED_IMAGES` training images, the other splits in proportion."""
     options = space.dataset
     if options.name in ("cifar10", "synthetic"):
         n_train, n_test = CIFAR10_IMAGES if options.name == "cifar10" else (options.train_images or 1, options.test_images or 1)
@@ -116,24 +150,24 @@ def _piece(space: Space, notice: Callable[[str], None]) -> tuple[Dataset, float]
         labels = [whole.train_labels[chosen[0]], whole.test_labels[chosen[1]]]
         classes = whole.classes
     grey = (0.5, 0.5, 0.5)
-    return make_dataset("piece", (images[0], labels[0]), (images[1], labels[1]), classes, grey, (0.25, 0.25, 0.25)), share
-
-
-def _time_an_epoch(space: Space, size: int, device: str, notice: Callable[[str], None]) -> float:
-    """Seconds that a pack takes for an epoch of the whole data set: the faster of two, after one that only warms up."""
-    dataset, share = _piece(space, notice)
+    dataset = make_dataset("piece", (images[0], labels[0]), (images[1], labels[1]), classes, grey, (0.25, 0.25, 0.25))
     settings = space.training_settings()
     if settings.validation is not None:
         settings = replace(settings, validation=max(1, math.floor(settings.validation * share)))
+    return _Piece(dataset, settings, share)
+
+
+def _time_an_epoch(space: Space, piece: _Piece, size: int, device: str) -> float:
+    """Seconds that a pack takes for an epoch of the whole data set: the faster of two, after one that only warms up."""
     if device == "cpu":
-        torch.set_num_threads(max(1, math.floor(space.resources.cpus_per_trial)))
-    pack = Pack(dataset, settings, example_members(space, size), device)
+        torch.set_num_threads(_threads(space))
+    pack = Pack(piece.dataset, piece.settings, example_members(space, size), device)
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
         pack.train_epoch()
         seconds.append(time.perf_counter() - started)
-    return min(seconds[1:]) / share
+    return min(seconds[1:]) / piece.share
 
 
 def plan_text(plan: Plan) -> str:
@@ -142,7 +176,8 @@ def plan_text(plan: Plan) -> str:
     rows += [
         [arm.arm, str(arm.search_trials), str(arm.search_epochs), str(arm.confirm_trials), str(arm.confirm_epochs)] for arm in plan.arms
     ]
-    side = f"{plan.packs} pack{'' if plan.packs == 1 else 's'} of {plan.pack} side by side"
+    chosen = f"at most {plan.pack} (pack: auto, found by timing)" if plan.pack_is_chosen else plan.pack
+    side = f"{plan.packs} pack{'' if plan.packs == 1 else 's'} of {chosen} side by side"
     lines = [
         f"{plan.name}: {plan.trials} trials, at most {plan.epochs} epochs; nothing was created",
         "",

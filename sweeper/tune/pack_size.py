@@ -18,6 +18,9 @@ from sweeper.training.engine import Pack
 TIMED_IMAGES = 1024
 """Training images of an epoch that is timed."""
 
+TIMED_EPOCHS = 4
+"""Epochs that each pack is timed for, of which the fastest counts: one takes 15 ms, which other work on the machine disturbs."""
+
 LARGEST = 4096
 
 LEAST_GAIN = 0.03
@@ -63,14 +66,21 @@ def fastest_size(seconds: Callable[[int], float], *, most: int, enough: Callable
 
 
 def timed_size(
-    dataset: Dataset, settings: TrainingSettings, members: Sequence[TrialConfig], device: str, threads: int, n_trials_each: int
+    dataset: Dataset,
+    settings: TrainingSettings,
+    members: Sequence[TrialConfig],
+    device: str,
+    threads: int,
+    n_trials_each: int,
+    share_of_images: float = 1.0,
 ) -> int:
     """The fastest pack size on this machine's device, found by training pieces of an epoch.
 
     ``members``: trials as they may come; more are made from them. ``n_trials_each``: trials that each device will train, from which follow
-    the largest pack and how long choosing may take.
+    the largest pack and how long choosing may take. ``share_of_images``: how much of the sweep's images ``dataset`` holds.
     """
     piece, settings, share = _piece(dataset, settings)
+    share *= share_of_images
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     started = time.perf_counter()
@@ -81,11 +91,11 @@ def timed_size(
         whole_sweep = pack.epoch_seconds(1) / share * settings.epochs * n_trials_each
 
         def enough(size: int) -> bool:
-            to_come = 3 * 2 * (measured.get(size // 2, whole_sweep / settings.epochs / n_trials_each * share) * size)
+            to_come = 1.5 * (1 + TIMED_EPOCHS) * (measured.get(size // 2, whole_sweep / settings.epochs / n_trials_each * share) * size)
             return time.perf_counter() - started + to_come > SHARE_OF_SWEEP * whole_sweep or not pack.fits(size)
 
         def seconds(size: int) -> float:
-            measured[size] = min(pack.epoch_seconds(size) for _ in range(2)) / size
+            measured[size] = pack.epoch_seconds(size) / size
             return measured[size]
 
         return fastest_size(seconds, most=min(LARGEST, math.ceil(n_trials_each / PACKS_TO_COME)), enough=enough)
@@ -107,7 +117,7 @@ class _PackOf:
         self._bytes_each = 0.0
 
     def epoch_seconds(self, size: int) -> float:
-        """Wall seconds of the second epoch of a pack; infinite where the device has not the memory."""
+        """Wall seconds of an epoch of a pack, after one that warms up; infinite where the device has not the memory."""
         configs = [replace(self._members[index % len(self._members)], number=index) for index in range(size)]
         on_gpu = self._device == "cuda"
         try:
@@ -115,9 +125,11 @@ class _PackOf:
                 torch.cuda.reset_peak_memory_stats()
             pack = Pack(self._dataset, self._settings, configs, self._device)
             pack.train_epoch()
-            started = time.perf_counter()
-            pack.train_epoch()
-            seconds = time.perf_counter() - started
+            seconds = math.inf
+            for _ in range(TIMED_EPOCHS):
+                started = time.perf_counter()
+                pack.train_epoch()
+                seconds = min(seconds, time.perf_counter() - started)
             if on_gpu:
                 self._bytes_each = torch.cuda.max_memory_allocated() / size
         except torch.cuda.OutOfMemoryError:

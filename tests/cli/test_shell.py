@@ -1,6 +1,7 @@
 """Completions in a real bash, and flags under the names that people know."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,14 @@ def test_a_plan_is_printed_and_nothing_is_created(tmp_path):
     assert "s an epoch of one pack" in lines[7]
     assert lines[8].startswith("at most about 0:")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_says_how_many_trials_a_pack_would_hold_where_that_is_found_by_timing():
+    space = ROOT / "search_spaces" / "quickstart.yaml"
+    done = sweep("run", space, "--trials-per-arm", 200, "--pack", "auto", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "side by side" in line)
+    assert re.search(r"packs? of at most \d+ \(pack: auto, found by timing\) side by side, [\d.]+ s an epoch of one pack$", line), line
 
 
 def test_the_printed_schema_is_the_one_beside_the_space_files():
