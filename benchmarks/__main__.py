@@ -1,44 +1,50 @@
-"""Sweeps of one size, ours and its peers', in one run on the same cores: seconds per trial-epoch and trials per hour, end to end.
+"""Sweeps, ours and its peers', in one run on the same cores: time per trial-epoch, trials per hour, overhead per trial, memory.
 
-    python -m benchmarks                                       all of them, 4 trials of 1 epoch each on CIFAR-10: minutes on 2 cores
-    python -m benchmarks --only notebook --only ours           some of them
-    python -m benchmarks --trials 16 --epochs 3 --images 10000 --out table.md
+    python -m benchmarks                                all of them, on CIFAR-10: about ten minutes on 2 cores
+    python -m benchmarks --only notebook --only ours    some of them
+    python -m benchmarks --repeats 5 --our-trials 64 --out table.md
 
 notebook    the notebook's loop (torchvision transforms, a DataLoader with 2 workers), trials one after the other
-stock_tune  that loop as a function trainable of Ray Tune with OptunaSearch and ASHA, one trial per core side by side
+stock_tune  that loop as a function trainable of Ray Tune with its OptunaSearch and ASHA, one trial per core side by side
 optuna      our engine called from plain study.optimize, on one core
-ours        `sweep run` with --pack 1 and with --pack auto, one pack per core side by side
+ours        `sweep run` with --pack 1, 8 and auto, one pack per core side by side
 
-Nothing is pruned, so that all train the same epochs. Workers of Ray run with the niceness that Ray gives them (15) in both sweeps.
+Every row is a process of its own and trains the same images for the same epochs; nothing is pruned. Seconds per trial-epoch are those that
+trials spent in epochs, divided by the trial-epochs and by the trials (or packs) side by side: what the machine needs for one when all is
+warm. End to end is everything, the start of Ray, imports and reading data included. The overhead per trial is measured with sweeps that
+train nothing, a short and a longer one: their difference divided by the trials that the longer one has more. Memory is that of all
+processes of a sweep at once. The ceiling is the fastest float32 matrix product seen on all cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import optuna
-import torch
+import pandas as pd
 
-from benchmarks.epoch import DEFAULT_DATA, LOSSES, SETTINGS, notebook_epoch
+from benchmarks.ceiling import matrix_product_rate, operations
+from benchmarks.epoch import DEFAULT_DATA
+from benchmarks.processes import timed
 from sweeper.provenance import available_cores, processor
-from sweeper.records import Phase, TrainingSettings, TrialConfig
-from sweeper.training.data import Dataset, load_dataset
-from sweeper.training.engine import Pack
 
+NAMES = ("notebook", "stock_tune", "optuna", "ours")
+VALIDATION_SHARE = 0.1
+TRAINING = '{{name: parquet, data_dir: "{data_dir}", validation: {validation}}}'
+NO_TRAINING = "{name: synthetic, train_images: 20, test_images: 10, validation: 10}"
 SPACE = """
 name: benchmark
-dataset: {{name: parquet, data_dir: {data_dir}, validation: {validation}}}
+dataset: {dataset}
 training: {{epochs: {epochs}, batch_size: 128}}
 parameters:
   loss: cross_entropy
@@ -49,130 +55,153 @@ resources: {{cpus_per_trial: 1, gpus_per_trial: 0}}
 """
 
 
-def notebook(dataset: Dataset, validation: int, trials: int, epochs: int) -> None:  # noqa: ARG001  # a second trial takes as long as the first
-    """One trial: the notebook trains one after the other."""
-    epoch = notebook_epoch(dataset, validation, n_workers=2)
-    for _ in range(epochs):
-        epoch()
+@dataclass
+class Row:
+    """A sweep of the table: how to run it once, and what its runs measured."""
+
+    name: str
+    trials: int
+    run: Callable[[], Measured]
+    measured: list[Measured] = field(default_factory=list)
+
+    def median(self, figure: str) -> float:
+        return statistics.median(getattr(each, figure) for each in self.measured)
 
 
-def stock_tune(dataset: Dataset, validation: int, trials: int, epochs: int) -> None:
-    """The notebook's loop under Ray Tune as its documentation shows it."""
-    import ray
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search.optuna import OptunaSearch
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run. ``in_epochs``: seconds in epochs of all trials, divided by those side by side; ``report``: seconds of ``sweep report``."""
 
-    def train(config: dict[str, Any], dataset: Dataset) -> None:
-        torch.set_num_threads(1)
-        epoch = notebook_epoch(dataset, validation, 2, config["learning_rate"])
-        for _ in range(epochs):
-            tune.report({"accuracy": epoch()})
-
-    ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            scheduler = ASHAScheduler(metric="accuracy", mode="max", max_t=max(epochs, 1), grace_period=max(epochs, 1))
-            results = tune.Tuner(
-                tune.with_parameters(train, dataset=dataset),
-                param_space={"learning_rate": tune.loguniform(1e-3, 1e-1)},
-                tune_config=tune.TuneConfig(
-                    num_samples=trials, search_alg=OptunaSearch(metric="accuracy", mode="max"), scheduler=scheduler
-                ),
-                run_config=tune.RunConfig(storage_path=folder, verbose=0),
-            ).fit()
-            if results.errors:
-                raise RuntimeError(f"stock_tune: {len(results.errors)} trials failed: {results.errors[0]}")
-    finally:
-        ray.shutdown()
+    seconds: float
+    in_epochs: float
+    memory_bytes: int
+    report: float = 0.0
 
 
-def with_optuna(dataset: Dataset, validation: int, trials: int, epochs: int) -> None:
-    """Our engine in an objective of Optuna's own loop."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    settings = TrainingSettings("convnet", epochs, "batch", augment=True, validation=validation, evaluate_on="validation")
-
-    def objective(trial: optuna.Trial) -> float:
-        parameters = SETTINGS | LOSSES[1] | {"learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True)}
-        pack = Pack(dataset, settings, [TrialConfig("benchmark", Phase.SEARCH, trial.number, 1, parameters)])
-        for _ in range(epochs):
-            (metrics,) = pack.train_epoch().values()
-        return metrics.val_accuracy
-
-    optuna.create_study(direction="maximize").optimize(objective, n_trials=trials)
+def peer(name: str, data_dir: Path, validation: int, trials: int, epochs: int) -> Measured:
+    """A run of one of ``benchmarks.peers``."""
+    done = timed(["benchmarks.peers", name, data_dir, validation, trials, epochs])
+    told = json.loads(done.output.splitlines()[-1])
+    return Measured(done.seconds, sum(told["seconds"]) / told["side_by_side"], done.peak_memory_bytes or 0)
 
 
-def sweep_run(pack: str) -> Callable[[Path, int, int, int], None]:
-    """A function that runs ``sweep run`` as a process of its own."""
+def sweep_run(pack: str, dataset: str, trials: int, epochs: int) -> Measured:
+    """A run of ``sweep run``, and of ``sweep report`` on what it left."""
+    with tempfile.TemporaryDirectory() as folder:
+        space = Path(folder) / "space.yaml"
+        space.write_text(SPACE.format(dataset=dataset, trials=trials, epochs=epochs))
+        done = timed(["sweeper", "run", space, "--pack", pack, "--results", f"{folder}/results", "--quiet"])
+        (results,) = Path(folder, "results").iterdir()
+        rows = pd.read_parquet(results / "epochs")
+        if len(rows) != trials * epochs:
+            raise RuntimeError(f"sweep run left {len(rows)} epochs instead of {trials * epochs}")
+        report = timed(["sweeper", "report", results])
+        return Measured(done.seconds, rows["epoch_seconds"].sum() / available_cores(), done.peak_memory_bytes or 0, report.seconds)
 
-    def run(data_dir: Path, validation: int, trials: int, epochs: int) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            space = Path(folder) / "space.yaml"
-            space.write_text(SPACE.format(data_dir=data_dir, validation=validation, trials=trials, epochs=epochs))
-            command = [sys.executable, "-m", "sweeper", "run", space, "--pack", pack, "--results", f"{folder}/results", "--quiet"]
-            subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
 
-    return run
+def training_rows(options: argparse.Namespace, chosen: Sequence[str], validation: int) -> list[Row]:
+    """Sweeps that train, in the order of the table."""
+    data_dir, epochs = options.data_dir.resolve(), options.epochs
+    sizes = {"notebook": 1, "stock_tune": options.trials, "optuna": options.our_trials // 4}
+    rows = [Row(name, n, partial(peer, name, data_dir, validation, n, epochs)) for name, n in sizes.items() if name in chosen]
+    if "ours" in chosen:
+        dataset = TRAINING.format(data_dir=data_dir, validation=validation)
+        for pack, n in (("1", options.trials), ("1", options.our_trials), ("8", options.our_trials), ("auto", options.our_trials)):
+            rows.append(Row(f"sweep run --pack {pack}", n, partial(sweep_run, pack, dataset, n, epochs)))
+    return rows
+
+
+def idle_rows(options: argparse.Namespace, chosen: Sequence[str]) -> list[tuple[Row, Row]]:
+    """Pairs of sweeps that train nothing, a short one and a longer one."""
+    short, pairs = available_cores(), []
+    if "stock_tune" in chosen:
+        run = partial(peer, "stock_tune", options.data_dir.resolve(), 0)
+        pairs.append((Row("stock_tune", short, partial(run, short, 0)), Row("stock_tune", short + 6, partial(run, short + 6, 0))))
+    if "ours" in chosen:
+        run = partial(sweep_run, "1", NO_TRAINING)
+        name = "sweep run --pack 1"
+        pairs.append((Row(name, short, partial(run, short, 1)), Row(name, short + 96, partial(run, short + 96, 1))))
+    return pairs
+
+
+def training_table(rows: Sequence[Row], epochs: int, n_operations: int, ceiling: float) -> list[str]:
+    """Markdown lines of the sweeps that train; times faster than the notebook and than stock Ray Tune."""
+    each = [row.median("in_epochs") / row.trials / epochs for row in rows]
+    bases = [next((e for row, e in zip(rows, each, strict=True) if row.name == name), None) for name in ("notebook", "stock_tune")]
+    names = "sweep|trials|s per trial-epoch (range)|notebook's ÷ it|stock_tune's ÷ it|s end to end|trials per hour|peak MB|ceiling"
+    lines = [f"| {names.replace('|', ' | ')} |", "|---" + "|---:" * names.count("|") + "|"]
+    for row, seconds in zip(rows, each, strict=True):
+        whole = row.median("seconds")
+        runs = [run.in_epochs / row.trials / epochs for run in row.measured]
+        cells = [
+            row.name,
+            str(row.trials),
+            f"{seconds:.3f} ({min(runs):.3f} – {max(runs):.3f})",
+            *(f"{base / seconds:.1f}" if base else "–" for base in bases),
+            f"{whole:.1f}",
+            f"{3600 * row.trials / whole:.0f}",
+            f"{row.median('memory_bytes') / 1e6:.0f}",
+            f"{n_operations / seconds / ceiling:.1%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def idle_table(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
+    """Markdown lines of the sweeps that train nothing."""
+    lines = ["| sweep, nothing trained | trials | s end to end | s per trial more | stock_tune's ÷ it |", "|---|---:|---:|---:|---:|"]
+    base = None
+    for short, longer in pairs:
+        more = (longer.median("seconds") - short.median("seconds")) / (longer.trials - short.trials)
+        base = base or (more if short.name == "stock_tune" else None)
+        ratio = f"{base / more:.0f}" if base else "–"
+        lines.append(
+            f"| {short.name} | {short.trials} and {longer.trials} | {short.median('seconds'):.1f} and {longer.median('seconds'):.1f} "
+            f"| {more:.3f} | {ratio} |"
+        )
+    return lines
 
 
 def main() -> None:
-    """Run the benchmark and print its table."""
-    names = ("notebook", "stock_tune", "optuna", "ours")
+    """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=names, help="a row; may be repeated (default: all)")
+    parser.add_argument("--only", action="append", choices=NAMES, help="a row; may be repeated (default: all)")
     parser.add_argument("--data-dir", type=Path, default=DEFAULT_DATA, help="train.parquet and test.parquet with img.bytes and label")
-    parser.add_argument("--trials", type=int, default=4, help="trials of each sweep (default 4; notebook: 1)")
-    parser.add_argument("--our-trials", type=int, default=32, help="trials of our sweeps, which are too short with few (default 32)")
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=1, help="runs of each row, interleaved (default 1)")
-    parser.add_argument("--out", type=Path, help="write the table there too")
+    parser.add_argument("--trials", type=int, default=2, help="trials of stock_tune, and of one row of ours (default 2; notebook: 1)")
+    parser.add_argument("--our-trials", type=int, default=32, help="trials of our longer sweeps (default 32; optuna: a quarter of them)")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs of every trial (default 1)")
+    parser.add_argument("--repeats", type=int, default=2, help="runs of each row, interleaved; medians are printed (default 2)")
+    parser.add_argument("--out", type=Path, help="write the tables there too")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    dataset = load_dataset("parquet", str(options.data_dir))
-    validation = len(dataset.train_labels) // 10
-    rows: dict[str, tuple[int, Callable[[], None]]] = {}
-    epochs, cores = options.epochs, available_cores()
-    chosen = options.only or names
-    if "notebook" in chosen:
-        rows["notebook"] = (1, lambda: notebook(dataset, validation, 1, epochs))
-    if "stock_tune" in chosen:
-        rows["stock_tune"] = (options.trials, lambda: stock_tune(dataset, validation, options.trials, epochs))
-    if "optuna" in chosen:
-        rows["optuna + our engine, one core"] = (options.trials, lambda: with_optuna(dataset, validation, options.trials, epochs))
-    if "ours" in chosen:
-        for pack in ("1", "auto"):
-            run = sweep_run(pack)
-            rows[f"sweep run --pack {pack}"] = (
-                options.our_trials,
-                lambda run=run: run(options.data_dir.resolve(), validation, options.our_trials, epochs),  # type: ignore[misc]
-            )
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
-    load = os.getloadavg()[0]
-    for _ in range(options.repeats):
-        for name, (_, run_row) in rows.items():
-            started = time.perf_counter()
-            run_row()
-            seconds[name].append(time.perf_counter() - started)
+    chosen = options.only or NAMES
+    n_images = len(pd.read_parquet(options.data_dir / "train.parquet", columns=["label"]))
+    validation = int(VALIDATION_SHARE * n_images)
+    training, idle = training_rows(options, chosen, validation), idle_rows(options, chosen)
+    started, load = time.perf_counter(), os.getloadavg()[0]
+    ceiling = 0.0  # measured again and again: other work on the machine only ever lowers it
+    for repeat in range(options.repeats):
+        for row in [*training, *(row for pair in idle for row in pair)]:
+            row.measured.append(row.run())
+            ceiling = max(ceiling, matrix_product_rate(available_cores()))
+            print(f"{repeat + 1}/{options.repeats} {row.name}, {row.trials} trials: {row.measured[-1].seconds:.1f} s", flush=True)
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "ray", "optuna", "numba"))
+    reports = [each.report for row in training for each in row.measured if each.report]
     lines = [
         (
-            f"{epochs} epoch(s) of {len(dataset.train_labels) - validation} images, {validation} evaluated; "
-            f"{cores} cores of {processor()}; "
-            f"no GPU measured; Python {platform.python_version()}, {versions}; median of n = {options.repeats} run(s); "
-            f"load {load:.1f} before, {os.getloadavg()[0]:.1f} after. Wall time end to end: start of Ray, imports, reading data included."
+            f"{options.epochs} epoch(s) of {n_images - validation} images, {validation} evaluated; {available_cores()} cores of "
+            f"{processor()}, {ceiling / 1e9:.0f} GFLOP/s in a matrix product; GPU: not measured; Python {platform.python_version()}, "
+            f"{versions}; medians of n = {options.repeats} interleaved run(s), {time.perf_counter() - started:.0f} s in all; "
+            f"load {load:.1f} before."
         ),
         "",
-        "| sweep | trials | s end to end | s per trial-epoch | trials per hour | times faster than the first row |",
-        "|---|---:|---:|---:|---:|---:|",
+        *training_table(training, options.epochs, operations(n_images - validation, validation), ceiling),
+        "",
+        *idle_table(idle),
     ]
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    first = None
-    for name, (trials, _) in rows.items():
-        each = medians[name] / trials / epochs
-        first = first or each
-        lines.append(f"| {name} | {trials} | {medians[name]:.1f} | {each:.2f} | {3600 * trials / medians[name]:.0f} | {first / each:.1f} |")
+    if reports:
+        lines += ["", f"`sweep report` on the sweeps above: {statistics.median(reports):.2f} s (median of {len(reports)})."]
     text = "\n".join(lines) + "\n"
-    print(text)
+    print("\n" + text)
     if options.out:
         options.out.write_text(text)
 
