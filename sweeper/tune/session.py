@@ -22,6 +22,8 @@ os.environ.setdefault("RAY_DEDUP_LOGS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # a busy machine takes longer than Ray's own half minute to start it; a process of it that dies meanwhile is noticed at once
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
+# the driver waits, deaf to signals and without a limit, for workers that are started ahead: for ever if one of them dies meanwhile
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 import ray
 from ray._private import ray_constants

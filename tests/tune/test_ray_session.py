@@ -8,6 +8,7 @@ import sys
 SESSION = """
 import json, os, subprocess, sys
 from pathlib import Path
+from sweeper.caretaker import living_processes
 from sweeper.tune.session import ray_session
 import ray
 
@@ -32,6 +33,9 @@ def listening():
     lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
     return sorted({line[1].split(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets})
 
+def is_worker(command):
+    return b"ray::IDLE" in command or (b"default_worker.py" in command and b"raylet/raylet" not in command)
+
 with ray_session(None):
     context = ray.get_runtime_context()
     environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
@@ -40,8 +44,10 @@ with ray_session(None):
     )
     dashboard = ray._private.worker._global_node.webui_url
     addresses = listening()
+    workers = [command for _, command in living_processes(f"SWEEPER_RAY_SESSION={os.environ['SWEEPER_RAY_SESSION']}") if is_worker(command)]
 print(json.dumps({
     "addresses": addresses,
+    "workers": len(workers),
     "stranger": stranger.stdout.split(),
     "dashboard": dashboard,
     "initialized": ray.is_initialized(),
@@ -56,6 +62,7 @@ def test_our_ray_listens_on_loopback_refuses_a_stranger_and_writes_no_token_to_t
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["stranger"] == ["AuthenticationError"]
     assert not found["dashboard"]
+    assert found["workers"] == 0, "a driver would wait for ever for one that died"
     assert found["addresses"]
     assert all(address.endswith("0100007F") for address in found["addresses"]), "not on loopback alone"
     assert found["initialized"] is False
