@@ -32,6 +32,13 @@ class PackScheduler(FIFOScheduler):
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
         return True
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """No trial: Tune then starts what waits in its order.
+
+        Tune's own choice looks through every trial of the sweep at every event. It also gives a process that is free to a pack whose own
+        process is still starting, and gives that one up: where packs end sooner than a process starts, one device would work for all.
+        """
+
     @escaping
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         decision = self._coordinator.report(trial.trial_id, PackReport.from_json(result[REPORT_KEY]))
