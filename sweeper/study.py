@@ -28,7 +28,7 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.errors import StudyError
 from sweeper.journal import SingleWriterJournal
 from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, TrialConfig, TrialState, Value, study_name
-from sweeper.sampling import PerTrialSampler, mixed_seed
+from sweeper.sampling import MOST_FINISHED, PerTrialSampler, mixed_seed
 from sweeper.space import Arm, Space, build_pruner, build_sampler, draw, dump_space, grid
 
 
@@ -269,7 +269,8 @@ class Studies:
         seed = mixed_seed(self._space.seed, arm.name)
         if self._space.search.sampler.name == "qmc":  # its points are one sequence, scrambled by one seed
             return build_sampler(self._space, arm, seed)
-        return PerTrialSampler(lambda seed: build_sampler(self._space, arm, seed), seed)
+        most_finished = MOST_FINISHED if self._space.search.sampler.name == "tpe" else None
+        return PerTrialSampler(lambda seed: build_sampler(self._space, arm, seed), seed, most_finished)
 
     def _bind(self, entry: _ArmStudy, trial: optuna.Trial) -> TrialConfig:
         parameters: dict[str, Value] = draw(self._space, entry.arm, trial)

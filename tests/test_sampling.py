@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from sweeper.sampling import PerTrialSampler, mixed_seed
+from sweeper.sampling import BEST_KEPT, PerTrialSampler, Shown, mixed_seed
 
 
 def _study(make, seed=7):
@@ -67,3 +67,78 @@ def test_tpe_learns_from_finished_trials_whether_or_not_it_is_opened_again(reope
     late = [trial.params["x"] for trial in study.trials[15:]]
     early = [trial.params["x"] for trial in study.trials[:5]]
     assert sum(abs(x - 0.3) for x in late) / len(late) < 0.5 * sum(abs(x - 0.3) for x in early) / len(early)
+
+
+def _finished_study(n_complete, n_pruned=0, direction="maximize"):
+    """A study of finished trials in a fixed disorder, and one that runs."""
+    study = optuna.create_study(study_name="arm", direction=direction)
+    x = optuna.distributions.FloatDistribution(0, 1)
+    for number in range(n_complete + n_pruned):
+        value = (number * 7919 % 1009) / 1009
+        complete = number % (1 + n_pruned // max(1, n_complete)) == 0 if n_pruned else True
+        ended = {"value": value} if complete else {"state": optuna.trial.TrialState.PRUNED}
+        study.add_trial(optuna.trial.create_trial(params={"x": value}, distributions={"x": x}, intermediate_values={1: value}, **ended))
+    study.ask()
+    return study
+
+
+def test_a_study_of_up_to_so_many_finished_trials_is_shown_as_it_is():
+    study = _finished_study(40)
+    assert Shown(40).of(study) is study
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_larger_study_is_shown_by_its_best_and_its_newest_trials(direction):
+    study = _finished_study(300, direction=direction)
+    shown = [trial.number for trial in Shown(100).of(study).get_trials(deepcopy=False)]
+    best = sorted(study.trials[:300], key=lambda trial: trial.value, reverse=direction == "maximize")[:BEST_KEPT]
+    assert {trial.number for trial in best} <= set(shown)
+    others = sorted(set(shown) - {trial.number for trial in best} - {300})
+    newest = [number for number in range(299, -1, -1) if number not in {trial.number for trial in best}]
+    assert others == sorted(newest[: 100 - BEST_KEPT])
+    assert shown == sorted(shown)
+    assert shown[-1] == 300  # the running trial: TPE keeps away from it
+
+
+def test_a_pruned_trial_counts_among_the_best_only_where_complete_ones_are_few():
+    study = _finished_study(10, 200)
+    shown = Shown(50).of(study).get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    assert len(shown) == len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+
+
+def test_what_is_shown_does_not_depend_on_when_it_was_looked_at():
+    study, shown = _finished_study(120), Shown(50)
+    shown.of(study)
+    late = [trial for trial in study.trials if not trial.state.is_finished()]
+    study.tell(late[0].number, 2.0)  # the best of all, by a trial that is older than the next
+    for number in range(100):
+        study.add_trial(optuna.trial.create_trial(value=number / 1000))
+    looks = [[trial.number for trial in each.of(study).get_trials(deepcopy=False)] for each in (shown, Shown(50))]
+    assert looks[0] == looks[1]
+    assert late[0].number in looks[0]
+
+
+def test_tpe_splits_off_the_same_good_trials_from_the_view_as_from_the_whole_study():
+    from optuna.samplers._tpe.sampler import _split_trials
+
+    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    for study in (_finished_study(300), _finished_study(20, 300)):
+        whole, view = (each.get_trials(deepcopy=False, states=states) for each in (study, Shown(280).of(study)))
+        assert len(view) == 280 < len(whole)
+        good = [[trial.number for trial in _split_trials(study, trials, BEST_KEPT)[0]] for trials in (whole, view)]
+        assert good[0] == good[1]
+
+
+def test_draws_are_those_of_the_whole_study_until_it_holds_more_than_is_shown():
+    def make(seed):
+        return optuna.samplers.TPESampler(seed=seed)
+
+    drawn = {}
+    for most_finished in (None, 40):
+        study = optuna.create_study(study_name="arm", sampler=PerTrialSampler(make, 3, most_finished))
+        for _ in range(60):
+            trial = study.ask()
+            study.tell(trial, (trial.suggest_float("x", 0, 1) - 0.3) ** 2)
+        drawn[most_finished] = [trial.params["x"] for trial in study.trials]
+    assert drawn[40][:41] == drawn[None][:41]
+    assert drawn[40][41:] != drawn[None][41:]
