@@ -1,7 +1,8 @@
 """What the driver costs per trial, at the start of a long sweep and at its end: real studies, rows, journal and Ray, no training.
 
-    python -m benchmarks.driver                        10,000 trials of 3 reports on every core
+    python -m benchmarks.driver                        10,000 trials of 3 reports on every core: some 6 minutes on 2 cores
     python -m benchmarks.driver --trials 1000          a shorter look
+    python -m benchmarks.driver --pruner median        with a pruner that compares all trials
 
 A trial is three reports of a stub that answers at once, so all of its time is overhead. Sampler TPE, no pruner, one trial per pack.
 """
@@ -9,6 +10,7 @@ A trial is three reports of a stub that answers at once, so all of its time is o
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import resource
@@ -44,9 +46,11 @@ parameters:
   gamma: {{low: 0.0, high: 5.0, when: {{loss: focal}}}}
   learning_rate: {{low: 1e-4, high: 1.0, log: true}}
 compare: {{arms: loss, trials_per_arm: {trials_per_arm}, seeds: 0}}
-search: {{sampler: {sampler}, pruner: none}}
+search: {{sampler: {sampler}, pruner: {pruner}}}
 """
 N_ARMS = 3
+STEP = 250
+"""Trials between two lines of progress."""
 
 
 class Clock:
@@ -68,16 +72,21 @@ class Clock:
 
     def outcome(self, *_: Any) -> None:
         self.ends.append(self._now())
-        if len(self.ends) % 1000 == 1:
-            wall, cpu = (self.ends[-1][i] - self.ends[-1001][i] for i in (0, 1))
-            print(f"{len(self.ends) - 1} trials: {wall:.2f} ms a trial, {cpu:.2f} ms of the driver's processor", flush=True)
+        if len(self.ends) % STEP == 1:
+            wall, cpu = ((self.ends[-1][i] - self.ends[-1 - STEP][i]) / STEP * 1e3 for i in (0, 1))
+            n_trials, seconds, memory = len(self.ends) - 1, self.ends[-1][0] - self.ends[0][0], self.ends[-1][2] / 2**20
+            print(
+                f"{n_trials:6} trials in {seconds:4.0f} s; the last {STEP}: {wall:.1f} ms a trial, {cpu:.1f} ms of it the driver's "
+                f"processor; peak memory {memory:.0f} MiB",
+                flush=True,
+            )
 
     def ended(self) -> None: ...
 
 
-def measure(trials: int, sampler: str) -> Clock:
+def measure(trials: int, sampler: str, pruner: str = "none") -> Clock:
     """The ends of ``trials`` trials, one trial per core side by side."""
-    text = SPACE.format(epochs=EPOCHS, trials_per_arm=trials // N_ARMS, sampler=sampler)
+    text = SPACE.format(epochs=EPOCHS, trials_per_arm=math.ceil(trials / N_ARMS), sampler=sampler, pruner=pruner)
     with tempfile.TemporaryDirectory(prefix="sweeper-driver-") as scratch:
         space = parse_space(text, "driver.yaml")
         folder = SweepFolder(f"{scratch}/sweep")
@@ -89,7 +98,7 @@ def measure(trials: int, sampler: str) -> Clock:
         busy = Path(scratch) / "busy"
         busy.mkdir()
         plan = PackPlan(PackSize(1), Capacity(1, 0))
-        run_packs(coordinator, Stub(0.0, EPOCHS, str(busy)), None, plan, f"{scratch}/tune", StubTrainable)
+        run_packs(coordinator, Stub(0.0, str(busy), 1), None, plan, f"{scratch}/tune", StubTrainable)
         recorder.flush()
         return clock
 
@@ -99,13 +108,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--pruner", default="none")
     options = parser.parse_args()
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
     cores = available_cores()
     ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     load_before = os.getloadavg()[0]
     try:
-        ends = measure(options.trials, options.sampler).ends
+        clock = measure(options.trials, options.sampler, options.pruner)
+        ends, closing = clock.ends, time.perf_counter() - clock.ends[-1][0]
     finally:
         ray.shutdown()
     n_trials = len(ends) - 1
@@ -115,14 +126,19 @@ def main() -> None:
     each = {name: [(ends[b][i] - ends[a][i]) / (b - a) * 1e3 for i in (0, 1)] for name, (a, b) in parts.items()}
     versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "optuna"))
     print(
-        f"\n{n_trials} trials of {EPOCHS} reports and no training, sampler {options.sampler}; {cores} cores of {processor()}; "
+        f"\n{n_trials} trials of {EPOCHS} reports and no training, sampler {options.sampler}, pruner {options.pruner}; "
+        f"{cores} cores of {processor()}; "
         f"Python {platform.python_version()}, {versions}; n = 1 run; load {load_before:.1f} before, {os.getloadavg()[0]:.1f} after\n"
     )
     print(f"| trials | ms per trial | ms of the driver's processor per trial |\n|---|---:|---:|\n"
           f"| {part} after the first {skipped} | {each['first'][0]:.1f} | {each['first'][1]:.1f} |\n"
           f"| last {part} | {each['last'][0]:.1f} | {each['last'][1]:.1f} |\n"
           f"| ratio | {each['last'][0] / each['first'][0]:.2f} | {each['last'][1] / each['first'][1]:.2f} |\n")  # fmt: skip
-    print(f"Peak memory of the driver: {ends[-1][2] / 2**20:.0f} MiB")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(
+        f"From the first trial to the last: {ends[-1][0] - ends[1][0]:.0f} s; then {closing:.1f} s until the rows are stored. "
+        f"Peak memory of the driver: {peak:.0f} MiB, {ends[1][2] / 2**20:.0f} MiB at the first trial"
+    )
 
 
 if __name__ == "__main__":
