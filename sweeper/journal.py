@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
+from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.append_log import AppendLog
 from sweeper.errors import StoreError
@@ -64,3 +66,35 @@ class SingleWriterJournal(BaseJournalBackend):
         except (ValueError, TypeError, KeyError, RecursionError):
             pass
         raise StoreError(f"{self._log.path}: line {number} is no record of Optuna's journal: the file is damaged; restore it from a copy")
+
+
+class DriverStorage(JournalStorage):
+    """Optuna's storage on a journal, for a process that asks for a new trial again and again.
+
+    Each ask looks for a trial that waits, in Optuna among all trials of the study. Here a trial that has begun is looked at once.
+    """
+
+    def __init__(self, journal: SingleWriterJournal) -> None:
+        super().__init__(journal)
+        self._begun: dict[int, int] = {}
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        if states == (TrialState.WAITING,) and not self._any_waits(study_id):
+            return []
+        return super().get_all_trials(study_id, deepcopy, states)
+
+    def _any_waits(self, study_id: int) -> bool:
+        """Whether a trial waits; counts those before the first one that does, which have begun and never wait again."""
+        number = self._begun.get(study_id, 0)
+        while True:
+            try:
+                trial = self.get_trial(self.get_trial_id_from_study_id_trial_number(study_id, number))
+            except KeyError:
+                waits = False
+                break
+            if trial.state is TrialState.WAITING:
+                waits = True
+                break
+            number += 1
+        self._begun[study_id] = number
+        return waits

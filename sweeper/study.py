@@ -20,13 +20,12 @@ from typing import Any, NamedTuple
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StudyError
-from sweeper.journal import SingleWriterJournal
+from sweeper.journal import DriverStorage, SingleWriterJournal
 from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, TrialConfig, TrialState, Value, study_name
 from sweeper.sampling import MOST_FINISHED, PerTrialSampler, mixed_seed
 from sweeper.space import Arm, Space, build_pruner, build_sampler, draw, dump_space, grid
@@ -68,7 +67,7 @@ class Studies:
         self._space = space
         self._path = journal
         self._journal = SingleWriterJournal(journal)
-        self._storage = JournalStorage(self._journal)
+        self._storage = DriverStorage(self._journal)
         self._maximize = space.search.metric in MAXIMIZED_METRICS
         self._live: dict[str, tuple[_ArmStudy, optuna.Trial]] = {}
         self._interrupted: deque[tuple[_ArmStudy, FrozenTrial]] = deque()
