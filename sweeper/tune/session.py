@@ -74,8 +74,9 @@ def _our_own() -> Iterator[Cluster]:
                 "start Ray on this machine", address="local", num_cpus=available_cores(), include_dashboard=False, configure_logging=True
             )
             yield Cluster(joined=False)
-    except BaseException:
-        _end_agents()  # before the shutdown, which waits long for a raylet that is dead
+    except BaseException as error:
+        if not isinstance(error, Interrupted):  # a raylet that lives says much when it loses its agents
+            _end_agents()  # before the shutdown, which waits long for a raylet that is dead
         raise
     finally:
         ray.shutdown()

@@ -78,6 +78,7 @@ def test_ctrl_c_stops_within_ten_seconds_with_everything_saved_and_a_second_proc
         assert code == 130, run.output
         assert f"interrupted; everything is saved; go on with: sweep resume {sweep}\n" in run.output
         assert "Traceback" not in run.output
+        assert "raylet" not in run.output
         wait_until_gone(run)
         assert finish(start(["resume", str(sweep)], tmp_path / "log-3")) == 0
     check_sweep(sweep)
