@@ -224,4 +224,8 @@ def test_a_sweep_whose_head_is_lost_is_resumed_from_object_storage(journey: Jour
 def test_ray_down_leaves_nothing_running(journey: Journey) -> None:
     journey.laptop.run(f"ray down -y {journey.file}", timeout=120)
     hosts = (journey.head, *journey.workers)
-    wait(lambda: not any(host.processes("ray") for host in hosts), "the last process of Ray to end", 240)
+    try:
+        wait(lambda: not any(host.processes("ray") for host in hosts), "the last process of Ray to end", 240)
+    finally:
+        for host in hosts:
+            note(f"{host.name}: {[line[:120] for line in host.processes('ray')]}")
