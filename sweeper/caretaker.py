@@ -23,7 +23,8 @@ _children: list[subprocess.Popen[bytes]] = []
 def at_a_sudden_end(**wishes: str) -> None:
     """Have the child do something if this process ends before :func:`dismiss`; a later wish of the same name replaces the former.
 
-    ``say``: a text for stderr. ``end``: the processes that have this ``NAME=value`` in their environment, killed with SIGKILL.
+    ``say``: a text for stderr. Processes are killed with SIGKILL: ``end``: those that have this ``NAME=value`` in their environment,
+    ``end_writers``: those called ``ray::...`` that have a file open below this folder.
     """
     with contextlib.suppress(OSError):  # no room for another process, or it was killed: the sweep goes on without
         if not _children:
@@ -48,13 +49,29 @@ def _tell(child: subprocess.Popen[bytes], wishes: dict[str, str] | None) -> None
         child.stdin.flush()
 
 
-def living_processes(mark: str) -> Iterator[tuple[int, bytes]]:
-    """Processes with ``mark`` (``NAME=value``) in their environment, as (process id, command line). None where there is no ``/proc``."""
-    wanted = mark.encode()
-    for folder in Path("/proc").glob("[0-9]*"):
+def living_processes(mark: str, folder: str = "") -> Iterator[tuple[int, bytes]]:
+    """Processes with ``mark`` (``NAME=value``) in their environment, or called ``ray::...`` with a file open below ``folder``.
+
+    As (process id, command line). A process that renames itself, as Ray's agents do, writes its name over its environment: their log files
+    tell whose they are. None where there is no ``/proc``.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended by now, or is somebody else's
-            if wanted in folder.joinpath("environ").read_bytes().split(b"\0"):
-                yield int(folder.name), folder.joinpath("cmdline").read_bytes()
+            command = process.joinpath("cmdline").read_bytes()
+            if _has(process, mark) or (folder and command.startswith(b"ray::") and _has_open(process, folder)):
+                yield int(process.name), command
+
+
+def _has(process: Path, mark: str) -> bool:
+    return bool(mark) and mark.encode() in process.joinpath("environ").read_bytes().split(b"\0")
+
+
+def _has_open(process: Path, folder: str) -> bool:
+    for link in process.joinpath("fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed by now
+            if link.readlink().is_relative_to(folder):
+                return True
+    return False
 
 
 def _take_care() -> None:
@@ -67,11 +84,10 @@ def _take_care() -> None:
     if say := wishes.get("say"):
         with contextlib.suppress(OSError):
             os.write(2, f"{say}\n".encode(errors="replace"))
-    if end := wishes.get("end"):
-        for process, _ in list(living_processes(end)):
-            if process != os.getpid():
-                with contextlib.suppress(OSError):
-                    os.kill(process, signal.SIGKILL)
+    for process, _ in list(living_processes(wishes.get("end", ""), wishes.get("end_writers", ""))):
+        if process != os.getpid():
+            with contextlib.suppress(OSError):
+                os.kill(process, signal.SIGKILL)
 
 
 if __name__ == "__main__":

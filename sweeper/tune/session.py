@@ -10,26 +10,13 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import ray
+from ray._private import ray_constants
+
 from sweeper.caretaker import at_a_sudden_end, living_processes
 from sweeper.errors import ClusterError
 from sweeper.interruption import Interrupted
 from sweeper.provenance import available_cores
-
-# read when ray is imported: our recorder writes the results, and our progress shows them
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-# what Ray says of its own processes comes to our standard output, even with log_to_driver off; what matters of it we say ourselves
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# a busy machine takes longer than Ray's own half minute to start it; a process of it that dies meanwhile is noticed at once
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
-# the driver waits, deaf to signals and without a limit, for workers that are started ahead: for ever if one of them dies meanwhile
-os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-
-import ray
-from ray._private import ray_constants
-
 from sweeper.tune.cluster import Cluster, joined_cluster
 from sweeper.tune.watch import ray_processes_watched
 
@@ -70,19 +57,20 @@ def _our_own() -> Iterator[Cluster]:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ[_MARK] = secrets.token_hex(16)
     at_a_sudden_end(end=_mark())
+    folder = ""
     try:
         with _on_loopback(), ray_processes_watched():
-            _connect(
-                "start Ray on this machine", address="local", num_cpus=available_cores(), include_dashboard=False, configure_logging=True
-            )
+            _connect("start Ray on this machine", address="local", num_cpus=available_cores(), include_dashboard=False)
+            folder = _session_folder()
+            at_a_sudden_end(end_writers=folder)
             yield Cluster(joined=False)
     except BaseException as error:
         if not isinstance(error, Interrupted):  # a raylet that lives says much when it loses its agents
-            _end_agents()  # before the shutdown, which waits long for a raylet that is dead
+            _end_agents(folder)  # before the shutdown, which waits long for a raylet that is dead
         raise
     finally:
         ray.shutdown()
-        _end_agents()  # where Ray was killed while it was being shut down
+        _end_agents(folder)  # where Ray was killed while it was being shut down
 
 
 @contextlib.contextmanager
@@ -108,9 +96,15 @@ def _connect(what: str, way_out: str = "", **options: Any) -> None:
         raise ClusterError(f"cannot {what}: {reason}{way_out}") from error
 
 
-def _end_agents() -> None:
+def _session_folder() -> str:
+    """Where the processes of our own Ray keep their logs. Not public API."""
+    node: Any = ray._private.worker._global_node
+    return str(node.get_session_dir_path())
+
+
+def _end_agents(folder: str) -> None:
     """End the agents of our own Ray, which outlive a raylet that was killed by minutes."""
-    for process, command in list(living_processes(_mark())):
+    for process, command in list(living_processes(_mark(), folder)):
         if any(agent in command for agent in _AGENTS):
             with contextlib.suppress(OSError):  # it has ended by itself
                 os.kill(process, signal.SIGKILL)

@@ -140,6 +140,7 @@ def test_a_sweep_that_dies_is_resumed_here_or_on_another_machine(bucket, tmp_pat
         check_equal(copy, tmp_path / "local")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_real_sweep_is_killed_resumed_from_another_cache_and_reported_from_the_bucket(bucket, tmp_path):
     """With Ray and its workers; the 5 s between saves are those of a user."""
