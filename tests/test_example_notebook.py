@@ -20,6 +20,7 @@ def test_the_stored_notebook_was_run_in_order_and_without_an_error():
     assert NOTEBOOK.stat().st_size < 200_000
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_finds_what_it_says(tmp_path):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -99,6 +99,7 @@ def test_sigterm_while_modules_load_or_ray_starts_ends_at_once(reference, tmp_pa
     wait_until_gone(run)
 
 
+@pytest.mark.slow
 def test_a_sweep_under_timeout_and_in_a_pipe_ends_with_its_files_in_order(reference, tmp_path):
     """``timeout`` sends SIGTERM; ``head`` closes the pipe while the sweep is still writing to it."""
     folder, seconds = reference
