@@ -29,12 +29,13 @@ class Terminal:
         return self.tmux("capture-pane", "-t", "t", "-p", *flags)
 
     def wait_for(self, pattern, seconds=240):
+        """All that the terminal has shown, from the very look in which ``pattern`` was there."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if re.search(pattern, self.screen("-S", "-500")):
-                return self.screen()
-            time.sleep(0.3)
-        pytest.fail(f"{pattern!r} never appeared:\n{self.screen('-S', '-500')}")
+            if re.search(pattern, screen := self.screen("-S", "-500")):
+                return screen
+            time.sleep(0.2)
+        pytest.fail(f"{pattern!r} never appeared:\n{screen}")
 
 
 @pytest.fixture
@@ -51,8 +52,9 @@ def test_the_panel_stays_in_its_place_and_ctrl_c_leaves_a_clean_terminal(termina
     (tmp_path / "tiny.yaml").write_text(SPACE)
     terminal.type(f"NO_COLOR=1 {sys.executable} -m sweeper run tiny.yaml --trials-per-arm 3000 --results results")
     terminal.wait_for(r"pruner +\d+ % of \d+ epochs saved")
-    time.sleep(1)
-    plain, styled = terminal.screen(), terminal.screen("-e")
+    # The trials are so short that a look may fall between two of them
+    plain = terminal.wait_for(r"pace +\d+\.\d (epochs/s|s/epoch), 2 trials in training, cpu \d+ %")
+    styled = terminal.screen("-e")
     lines = plain.splitlines()
     top = [index for index, line in enumerate(lines) if line.startswith("╭─ tiny-")]
     assert len(top) == 1, plain  # drawn again in its place, not below itself
@@ -63,7 +65,6 @@ def test_the_panel_stays_in_its_place_and_ctrl_c_leaves_a_clean_terminal(termina
     assert panel[3].split()[1:-1] == ["arm", "search", "running", "pruned", "diverged", "failed", "confirm", "best"]
     assert re.match(r"│ cross_entropy +\d+/3000 ", panel[4])
     assert re.search(r"best +val_accuracy 0\.\d{4} by (cross_entropy|focal)-\d+ \(learning_rate ", plain)
-    assert re.search(r"pace +\d+\.\d (epochs/s|s/epoch), 2 trials in training, cpu \d+ %", plain)
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]", styled)  # NO_COLOR
     terminal.type("C-c", key="")
     after = terminal.wait_for(r"go on with: sweep resume results/tiny-")
