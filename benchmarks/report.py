@@ -1,12 +1,12 @@
 """How long a report takes and how much memory, on generated sweeps.
 
-    python benchmarks/report.py          both sizes, about 3 minutes, most of it to generate them
+    python benchmarks/report.py          both sizes, about 5 minutes, most of it to generate them
     python benchmarks/report.py --small  1,000 trials x 30 epochs only
 
 Each line is a fresh `python -m sweeper report` (start, imports and all) on a sweep of three arms with 8 confirm seeds each: wall seconds,
-best and worst of three, processor seconds of the best, and the highest resident memory of the process. On a machine that does nothing else
-the wall seconds must stay below 2 for 1,000 trials x 30 epochs, and below 10, in less than 1 GB, for 10,000 trials x 100 epochs (a million
-rows of epochs).
+median and range of five, the median of the processor seconds, and the highest resident memory of the process. On a machine that does
+nothing else the wall seconds must stay below 2 for 1,000 trials x 30 epochs, and below 10, in less than 1 GB, for 10,000 trials x 100
+epochs (a million rows of epochs). Beside other work only the processor seconds say something.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import statistics
 import sys
 import tempfile
 import time
@@ -48,8 +49,8 @@ search: {{pruner: none}}
 ARMS = ("l1", "cross_entropy", "focal")
 SEEDS = 8
 TEST_IMAGES = 10_000
-FORMATS = ("table", "json", "html")
-RUNS = 3
+FORMATS = ("table", "markdown", "csv", "json", "latex", "html")
+RUNS = 5
 """Each format of each sweep is timed this often."""
 
 
@@ -161,7 +162,7 @@ def main() -> None:
     sizes = [(1_000, 30)] if parser.parse_args().small else [(1_000, 30), (10_000, 100)]
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("pandas", "pyarrow", "numpy", "scipy", "rich"))
     print(f"{platform.machine()}, {available_cores()} cores; python {platform.python_version()}, {versions}")
-    print(f"{'trials':>8}{'epochs':>8}  {'logits':<9}{'format':<8}{'best s':>8}{'worst s':>9}{'cpu s':>8}{'peak MB':>9}")
+    print(f"{'trials':>8}{'epochs':>8}  {'logits':<9}{'format':<10}{'median s':>8}{'range s':>14}{'cpu s':>8}{'peak MB':>9}")
     with tempfile.TemporaryDirectory(prefix="sweeper-report-") as scratch:
         for (n_trials, n_epochs), logits in [(size, logits) for size in sizes for logits in (False, True)]:
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -170,8 +171,9 @@ def main() -> None:
                 runs = [measure([sys.executable, "-m", "sweeper", "report", str(folder), "--format", format_]) for _ in range(RUNS)]
                 seconds, processor, peaks = zip(*runs, strict=True)
                 what = "10k x 24" if logits else "none"
-                cells = f"{min(seconds):>8.2f}{max(seconds):>9.2f}{min(processor):>8.2f}{max(peaks) / 1e6:>9.0f}"
-                print(f"{n_trials:>8,}{n_epochs:>8,}  {what:<9}{format_:<8}{cells}", flush=True)
+                between = f"{min(seconds):.2f} to {max(seconds):.2f}"
+                cells = f"{statistics.median(seconds):>8.2f}{between:>14}{statistics.median(processor):>8.2f}{max(peaks) / 1e6:>9.0f}"
+                print(f"{n_trials:>8,}{n_epochs:>8,}  {what:<9}{format_:<10}{cells}", flush=True)
 
 
 if __name__ == "__main__":

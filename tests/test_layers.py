@@ -40,7 +40,6 @@ FOREIGN = {
         "sweeper.journal_reader",
         "sweeper.plan",
         "sweeper.api",
-        "sweeper.report.importance",
     },
     "click": {"sweeper.cli"},
 }
