@@ -7,9 +7,12 @@ import re
 import pandas as pd
 
 from sweeper.records import TrialState
+from sweeper.space.wording import printable
 
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 MAX_CAUSES = 10
+LONGEST = 300
+"""Characters of an error that are shown."""
 
 
 def failures_by_cause(trials: pd.DataFrame) -> str:
@@ -19,11 +22,7 @@ def failures_by_cause(trials: pd.DataFrame) -> str:
     groups = failed.assign(error=errors).groupby(errors.str.replace(_NUMBER, "#", regex=True), sort=False)
     counted = sorted(((len(group), group.iloc[0]) for _, group in groups), key=lambda entry: -entry[0])
     lines = [f"{len(failed)} trial{'' if len(failed) == 1 else 's'} failed:"]
-    lines += [f"  {count} × {_printable(first['error'])} (for example {first['trial']})" for count, first in counted[:MAX_CAUSES]]
+    lines += [f"  {count} × {printable(first['error'])[:LONGEST]} (for example {first['trial']})" for count, first in counted[:MAX_CAUSES]]
     if len(counted) > MAX_CAUSES:
         lines.append(f"  and {len(counted) - MAX_CAUSES} other causes")
     return "\n".join(lines)
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:300]

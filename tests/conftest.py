@@ -1,6 +1,13 @@
+import signal
+
 import pytest
 from attack.kill_harness import reference_sweep
 from finished_sweep import run_tiny_sweep
+
+# nohup, and a shell that starts pytest in the background, leave these ignored, and what a test starts would inherit that
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
