@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -62,31 +64,76 @@ def _rich_table(grid: Grid) -> Table:
     return table
 
 
+@dataclass(frozen=True, slots=True)
+class _Markup:
+    """How a language writes each part of a document. Texts reach the parts below ``text`` escaped."""
+
+    text: Callable[[str], str]
+    heading: Callable[[str, int], str]
+    strong: Callable[[str], str]
+    items: Callable[[list[str]], str]
+    grid: Callable[[Grid], str]
+    code: Callable[[Code], str]
+
+
 def as_markdown(document: Document) -> str:
     """GitHub-flavoured Markdown."""
-    return "\n\n".join(_markdown(block) for block in _merged_warnings(document)) + "\n"
+    return _written(
+        document,
+        _Markup(
+            text=_markdown_text,
+            heading=lambda text, level: f"{'#' * (level + 1)} {text}",
+            strong=lambda text: f"**{text}**",
+            items=lambda texts: "\n".join(f"- {text}" for text in texts),
+            grid=_markdown_table,
+            code=_markdown_code,
+        ),
+    )
 
 
-def _markdown(block: Block) -> str:
+def as_latex(document: Document) -> str:
+    """LaTeX sections and ``booktabs`` tables, to be read into a document with UTF-8 and the package booktabs."""
+    return _written(
+        document,
+        _Markup(
+            text=_latex_text,
+            heading=lambda text, level: f"\\{'sub' * (level - 1)}section*{{{text}}}",
+            strong=lambda text: f"\\textbf{{{text}}}",
+            items=lambda texts: "\n".join([r"\begin{itemize}", *(f"  \\item {text}" for text in texts), r"\end{itemize}"]),
+            grid=_latex_table,
+            code=_latex_code,
+        ),
+    )
+
+
+def _written(document: Document, markup: _Markup) -> str:
+    """The document in a language; warnings that follow one another are one list."""
+    parts = []
+    for is_warning, blocks in groupby(document, lambda block: isinstance(block, Sentence) and block.role == "warning"):
+        if is_warning:
+            parts.append(markup.items([markup.text(block.text) for block in blocks if isinstance(block, Sentence)]))
+        else:
+            parts += [_part(block, markup) for block in blocks]
+    return "\n\n".join(parts) + "\n"
+
+
+def _part(block: Block, markup: _Markup) -> str:
     match block:
         case Heading(text, level, _):
-            return f"{'#' * (level + 1)} {_as_markdown_text(text)}"
+            return markup.heading(markup.text(text), level)
         case Sentence(text, "verdict"):
-            return f"**{_as_markdown_text(text)}**"
-        case Sentence(text, "warning"):
-            return "\n".join(f"- {_as_markdown_text(line)}" for line in text.splitlines())
+            return markup.strong(markup.text(text))
         case Sentence(text, _):
-            return _as_markdown_text(text)
+            return markup.text(text)
         case Grid():
-            return _markdown_table(block)
-        case Code(language, text):
-            fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-            return f"{fence}{language}\n{text}\n{fence}"
+            return markup.grid(block)
+        case Code():
+            return markup.code(block)
 
 
 def _markdown_table(grid: Grid) -> str:
-    rows = [[_as_markdown_text(heading) for heading in grid.headings]]
-    rows += [[_as_markdown_text(cell.text) for cell in row] for row in grid.rows]
+    rows = [[_markdown_text(heading) for heading in grid.headings]]
+    rows += [[_markdown_text(cell.text) for cell in row] for row in grid.rows]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = [_markdown_row(row, widths, grid) for row in rows]
     rule = [
@@ -107,43 +154,23 @@ def _two(width: int) -> int:
     return max(width, 2)
 
 
-def as_latex(document: Document) -> str:
-    """LaTeX sections and ``booktabs`` tables, to be read into a document with UTF-8 and the package booktabs."""
-    return "\n\n".join(_latex(block) for block in _merged_warnings(document)) + "\n"
+def _markdown_code(code: Code) -> str:
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", code.text)), default=0))
+    return f"{fence}{code.language}\n{code.text}\n{fence}"
 
 
-def _latex(block: Block) -> str:
-    match block:
-        case Heading(text, level, _):
-            return f"\\{'sub' * (level - 1)}section*{{{_escape(text, _LATEX)}}}"
-        case Sentence(text, "verdict"):
-            return f"\\textbf{{{_escape(text, _LATEX)}}}"
-        case Sentence(text, "warning"):
-            items = "\n".join(f"  \\item {_escape(line, _LATEX)}" for line in text.splitlines())
-            return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
-        case Sentence(text, _):
-            return _escape(text, _LATEX)
-        case Grid(_, headings, rows, text_columns):
-            columns = "".join("l" if index in text_columns else "r" for index in range(len(headings)))
-            lines = [" & ".join(_escape(cell.text, _LATEX) for cell in row) + r" \\" for row in rows]
-            head = " & ".join(_escape(heading, _LATEX) for heading in headings) + r" \\"
-            body = "\n  ".join([r"\toprule", head, r"\midrule", *lines, r"\bottomrule"])
-            return f"\\begin{{tabular}}{{{columns}}}\n  {body}\n\\end{{tabular}}"
-        case Code(_, text):
-            verbatim = text.replace(r"\end{verbatim}", r"\end {verbatim}")
-            return f"\\begin{{verbatim}}\n{verbatim}\n\\end{{verbatim}}"
+def _latex_table(grid: Grid) -> str:
+    columns = "".join("l" if index in grid.text_columns else "r" for index in range(len(grid.headings)))
+    head, *rows = [
+        " & ".join(map(_latex_text, row)) + r" \\" for row in (grid.headings, *([cell.text for cell in row] for row in grid.rows))
+    ]
+    body = "\n  ".join([r"\toprule", head, r"\midrule", *rows, r"\bottomrule"])
+    return f"\\begin{{tabular}}{{{columns}}}\n  {body}\n\\end{{tabular}}"
 
 
-def _merged_warnings(document: Document) -> list[Block]:
-    """Warnings that follow one another as one block, one a line: a list."""
-    merged: list[Block] = []
-    for block in document:
-        before = merged[-1] if merged else None
-        if isinstance(block, Sentence) and block.role == "warning" and isinstance(before, Sentence) and before.role == "warning":
-            merged[-1] = Sentence(f"{before.text}\n{block.text}", "warning")
-        else:
-            merged.append(block)
-    return merged
+def _latex_code(code: Code) -> str:
+    verbatim = code.text.replace(r"\end{verbatim}", r"\end {verbatim}")
+    return f"\\begin{{verbatim}}\n{verbatim}\n\\end{{verbatim}}"
 
 
 _MARKDOWN: Mapping[str, str] = {
@@ -164,9 +191,13 @@ _LATEX: Mapping[str, str] = {
 }
 
 
-def _as_markdown_text(text: str) -> str:
+def _markdown_text(text: str) -> str:
     """Escaped where Markdown would act on it; an underscore within a word it leaves alone."""
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\_", _escape(text, _MARKDOWN))
+
+
+def _latex_text(text: str) -> str:
+    return _escape(text, _LATEX)
 
 
 def _escape(text: str, table: Mapping[str, str]) -> str:
