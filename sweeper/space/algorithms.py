@@ -51,6 +51,12 @@ LOWEST: Mapping[str, int] = {
 }
 """Lowest values of options whose limits Optuna finds out in the middle of a study only."""
 
+HIGHEST: Mapping[str, int] = {"n_ei_candidates": 10_000, "popsize": 10_000, "points": 1_000, "min_early_stopping_rate": 17}
+"""Highest values of options that would fill the memory or never end; 2^17 is more epochs than a trial can have."""
+
+MOST = 1_000_000
+"""Highest value of every other option in whole numbers: as many trials as an arm can have."""
+
 WITHDRAWN = frozenset(
     {"consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints", "sigma0", "restart_strategy", "inc_popsize"}
 )
@@ -123,6 +129,8 @@ def _option_problem(key: str, value: object, whose: str, types: Mapping[str, set
             return f"must be a finite number below 2^53, got {shown(value)}"
         if key in LOWEST and value < LOWEST[key]:
             return f"must be >= {LOWEST[key]}, got {shown(value)}"
+        if "float" not in types[key] and value > (highest := HIGHEST.get(key, MOST)):
+            return f"must be <= {highest}, got {shown(value)}"
     return None
 
 

@@ -10,10 +10,12 @@ from .draft import Draft
 from .parameters import TRAINING_DOMAINS, Finding, UnfitError, fitted
 from .schema import Dataset, Search
 from .space import training_constants
-from .wording import Path, shown
+from .wording import Path, listed, shown
 
 TRAIN_IMAGES: Mapping[str, int] = {"cifar10": 50_000}
 N_CLASSES = 10
+RESIZED = ("parquet", "imagefolder")
+"""Data sets whose images can have any size."""
 
 
 def find_problems(draft: Draft) -> Iterator[Finding]:
@@ -36,6 +38,8 @@ def _dataset(dataset: Dataset) -> Iterator[Finding]:
         )
     if dataset.name == "synthetic" and dataset.data_dir is not None:
         yield Finding((*path, "data_dir"), f"data set 'synthetic' is generated and reads no folder, got {shown(dataset.data_dir)}")
+    if dataset.image_size is not None and dataset.name not in RESIZED:
+        yield Finding((*path, "image_size"), f"only data sets {listed(RESIZED)} have this key, and this is '{dataset.name}'")
     if dataset.name != "synthetic":
         for key in ("train_images", "test_images"):
             if getattr(dataset, key) is not None:

@@ -11,8 +11,11 @@ from .arms import contains, possible_values
 from .draft import Draft
 from .loss_signatures import LossSignature
 from .parameters import TRAINING_DOMAINS, Finding, is_among
-from .schema import Condition, Constant, FloatRange, IntRange, Parameter
+from .schema import Condition, Constant, FloatRange, IntRange, Parameter, Training
 from .wording import Path, listed, nearest, shown
+
+SHARED = frozenset(Training.model_fields.keys() - TRAINING_DOMAINS.keys())
+"""Keys of ``training`` that are no parameters."""
 
 
 def condition_problems(draft: Draft) -> Iterator[Finding]:
@@ -119,6 +122,8 @@ def not_of(losses: list[str], name: str, signatures: Mapping[str, LossSignature]
     whose = f"loss {listed(losses)}" if len(losses) == 1 else f"the losses {listed(losses)}"
     if elsewhere:
         return f"is a parameter of loss {listed(elsewhere)}, not of {whose}"
+    if name in SHARED:
+        return f"all trials share it: write {name} under training"
     known = [*(own for loss in losses for own in signatures[loss].arguments), *TRAINING_DOMAINS]
     return f"no parameter of {whose} has this name; {nearest(name, known)}"
 

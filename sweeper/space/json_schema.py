@@ -9,7 +9,7 @@ from typing import Any
 from sweeper.catalogue import DATASETS, LOSSES, MODELS, TRAINING_PARAMETERS, LossParameter, TrainingParameter
 from sweeper.records import VAL_METRICS
 
-from .algorithms import LOWEST, PRUNERS, SAMPLERS, option_types
+from .algorithms import HIGHEST, LOWEST, MOST, PRUNERS, SAMPLERS, option_types
 from .schema import Compare, Dataset, Resources, Section, Training
 
 Schema = dict[str, Any]
@@ -176,7 +176,8 @@ def _algorithm(known: Mapping[str, type]) -> Schema:
 
 def _option(name: str, kinds: set[str]) -> Schema:
     types = sorted(_TYPE_NAMES[kind] for kind in kinds)
-    return {"type": types[0] if len(types) == 1 else types, **({"minimum": LOWEST[name]} if name in LOWEST else {})}
+    limits = {**({"minimum": LOWEST[name]} if name in LOWEST else {}), **({"maximum": HIGHEST.get(name, MOST)} if "int" in kinds else {})}
+    return {"type": types[0] if len(types) == 1 else types, **limits}
 
 
 def _parameter(value: Schema) -> Schema:

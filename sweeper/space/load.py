@@ -75,8 +75,8 @@ def parse_stored_space(text: str, source: str) -> Space:
 def _parse(text: str, source: str, overrides: Sequence[str], own_code: OwnCode) -> Space:
     document = read_yaml(text)
     if not document.problems and not isinstance(document.data, dict):
-        got = "it is empty" if document.data is None else f"got {shown(document.data)}"
-        document.problems.append(Problem(None, "", f"a space file is a mapping of keys to values, {got}"))
+        got = "it is empty; it needs name, dataset and parameters" if document.data is None else f"got {shown(document.data)}"
+        document.problems.append(document.problem((), f"a space file is a mapping of keys to values, {got}"))
     if not isinstance(document.data, dict):
         raise _refusal(source, document.problems)
     apply_overrides(document, overrides)

@@ -140,8 +140,9 @@ def parse_parameter(raw: object, name: str, path: Path, domain_of: Callable[[str
         return _constant(raw, path, path_of_value, domain_of(name), findings)
     if raw.keys() & {"low", "high", "type", "log", "step"}:
         return _range(raw, name, path, domain_of(name), findings)
-    close = [key for key in raw if nearest(key, ["choices", "value", "low", "high"]).startswith("did")]
-    hint = f" (unknown key {shown(close[0])}; {nearest(close[0], ['choices', 'value', 'low', 'high'])})" if close else ""
+    forms = ("choices", "value", "low", "high")
+    unknown = sorted((key for key in raw if key != "when"), key=lambda key: not nearest(key, forms).startswith("did"))
+    hint = f" (unknown key {shown(unknown[0])}; {nearest(unknown[0], forms)})" if unknown else ""
     return None, [*findings, Finding(path, f"needs low and high, choices, or value{hint}")]
 
 

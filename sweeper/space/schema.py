@@ -76,11 +76,15 @@ def _no_device(name: str) -> str:
     return name
 
 
-ChannelStats: TypeAlias = Annotated[tuple[float, float, float], Field(strict=False), expecting("three numbers, one per channel")]
-PositiveChannelStats: TypeAlias = Annotated[
-    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
+_Mean: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+_Deviation: TypeAlias = Annotated[float, Field(ge=0.001, le=1)]
+ChannelMeans: TypeAlias = Annotated[
+    tuple[_Mean, _Mean, _Mean], Field(strict=False), expecting("three numbers from 0 to 1, one per channel of pixels from 0 to 1")
+]
+ChannelDeviations: TypeAlias = Annotated[
+    tuple[_Deviation, _Deviation, _Deviation],
     Field(strict=False),
-    expecting("three numbers above 0, one per channel"),
+    expecting("three numbers from 0.001 to 1, one per channel of pixels from 0 to 1"),
 ]
 
 SweepName: TypeAlias = Annotated[str, AfterValidator(_sweep_name)]
@@ -105,8 +109,8 @@ class Dataset(Section):
     train_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     test_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    mean: ChannelStats | None = None
-    std: PositiveChannelStats | None = None
+    mean: ChannelMeans | None = None
+    std: ChannelDeviations | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -114,7 +118,8 @@ class Dataset(Section):
         if not isinstance(data, dict) or not isinstance(name := data.get("name"), str):
             return data
         defaults: dict[str, Any] = {} if name == "imagefolder" else {"validation": DEFAULT_VALIDATION.get(name, CIFAR_VALIDATION)}
-        return {**defaults, **(SYNTHETIC_IMAGES if name == "synthetic" else {}), **data}
+        images = {key: number for key, number in SYNTHETIC_IMAGES.items() if name == "synthetic" and data.get(key) is None}
+        return {**defaults, **data, **images}
 
 
 class Training(Section):
@@ -185,8 +190,8 @@ Parameter: TypeAlias = Constant | FloatRange | IntRange | Choices
 class Reference(Section):
     """Published figures that a report shows beside ours."""
 
-    source: str
-    test_accuracy: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    source: Annotated[str, Field(min_length=1)]
+    test_accuracy: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
 
 
 class Compare(Section):
@@ -214,7 +219,13 @@ class Search(Section):
     pruner: Algorithm = Algorithm(name="median")
 
 
+SMALLEST_SHARE = 0.01
+"""Of a core or a GPU: Ray rounds what is much smaller to nothing."""
+
+
 def _whole_devices(devices: float | str) -> float | str:
+    if isinstance(devices, float) and 0 < devices < SMALLEST_SHARE:
+        raise rule(f"must be 0 or >= {SMALLEST_SHARE}, got {devices}")
     if isinstance(devices, float) and devices > 1 and not devices.is_integer():
         raise rule(f"must be a share of one GPU or a whole number of GPUs, got {devices}")
     return devices
@@ -223,7 +234,7 @@ def _whole_devices(devices: float | str) -> float | str:
 class Resources(Section):
     """What one Ray Tune trial occupies, how many members train together in it, how often it is tried again."""
 
-    cpus_per_trial: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    cpus_per_trial: Annotated[float, Field(ge=SMALLEST_SHARE, le=10_000)] = 1.0
     gpus_per_trial: Annotated[
         Annotated[float, Field(ge=0, le=1_000)] | Literal["auto"], expecting("a number >= 0 or 'auto'"), AfterValidator(_whole_devices)
     ] = "auto"

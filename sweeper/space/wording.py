@@ -58,10 +58,12 @@ def nearest(name: object, known: Iterable[object]) -> str:
     names = [str(entry) for entry in known]
     if not names:
         return "there are none"
-    written = str(name)[:200]
-    close = difflib.get_close_matches(written, names, n=1)
+    folded = {entry.lower(): entry for entry in names}
+    written = str(name)[:200].lower()
+    close = difflib.get_close_matches(written, folded, n=1)
     if not close and len(written) >= 3:
-        close = [known_name for known_name in names if known_name.startswith(written) or written.startswith(known_name)]
+        close = [entry for entry in folded if entry.startswith(written) or written.startswith(entry)]
+    close = [folded[entry] for entry in close]
     return f"did you mean '{printable(close[0])}'?" if close else f"known: {', '.join(map(printable, names))}"
 
 
@@ -111,7 +113,7 @@ def reworded(error: ErrorDetails, known_keys: Iterable[str]) -> str:
     if kind == "literal_error":
         close = difflib.get_close_matches(str(value)[:200], re.findall(r"'(.*?)'", context["expected"]), n=1)
         return f"must be {context['expected']}, got {shown(value)}" + (f"; did you mean '{close[0]}'?" if close else "")
-    if kind == "string_too_short":
+    if kind in ("string_too_short", "too_short"):
         return "must not be empty"
     if kind == "int_from_float" or kind.startswith("int_parsing"):
         return f"must be an integer, got {shown(value)}"

@@ -11,7 +11,7 @@ from spaces import base, space_of
 
 from sweeper.errors import SpaceError
 from sweeper.space import build_pruner, build_sampler
-from sweeper.space.algorithms import LOWEST, OURS, PRUNERS, SAMPLERS, WITHDRAWN, option_types
+from sweeper.space.algorithms import HIGHEST, LOWEST, OURS, PRUNERS, SAMPLERS, WITHDRAWN, option_types
 
 
 def message(**search):
@@ -27,6 +27,11 @@ def message(**search):
         ({"sampler": {"name": "tpe", "n_startup_trial": 3}}, ["search.sampler.n_startup_trial: sampler 'tpe' has no such option; did you mean 'n_startup_trials'?"]),
         ({"sampler": {"name": "tpe", "n_startup_trials": -1}}, ["search.sampler.n_startup_trials: must be >= 0, got -1"]),
         ({"sampler": {"name": "tpe", "n_startup_trials": True}}, ["search.sampler.n_startup_trials: must be an integer, got true"]),
+        ({"sampler": {"name": "tpe", "n_startup_trials": 10**7}}, ["search.sampler.n_startup_trials: must be <= 1000000, got 10000000"]),
+        ({"sampler": {"name": "tpe", "n_ei_candidates": 10**15}}, ["search.sampler.n_ei_candidates: must be <= 10000, got 1000000000000000"]),
+        ({"sampler": {"name": "cmaes", "popsize": 10**6}}, ["search.sampler.popsize: must be <= 10000, got 1000000"]),
+        ({"sampler": "TPESampler"}, ["search.sampler: unknown sampler 'TPESampler'; did you mean 'tpe'?"]),
+        ({"pruner": {"name": "successive_halving", "min_early_stopping_rate": 10**15}}, ["search.pruner.min_early_stopping_rate: must be <= 17, got 1000000000000000"]),
         ({"sampler": {"name": "tpe", "group": 1}}, ["search.sampler.group: must be true or false, got 1"]),
         ({"sampler": {"name": "tpe", "group": True, "multivariate": False}}, ["search.sampler.group: refused by Optuna: ``group`` option can only be enabled when ``multivariate`` is enabled"]),
         ({"sampler": {"name": "tpe", "prior_weight": 2}}, ["search.sampler.prior_weight: is deprecated by Optuna; leave it out"]),
@@ -89,7 +94,7 @@ def test_the_written_names_are_optunas_classes():
 
 def test_every_limit_and_option_of_ours_is_still_one_of_optunas():
     known = {name for algorithm in (*SAMPLERS.values(), *PRUNERS.values()) for name in inspect.signature(algorithm).parameters}
-    assert LOWEST.keys() - {"points"} <= known
+    assert LOWEST.keys() | HIGHEST.keys() <= known | {"points"}
     assert known >= OURS
     assert {name: sorted(option_types(algorithm)) for name, algorithm in PRUNERS.items()} == {
         "median": ["interval_steps", "n_min_trials", "n_startup_trials", "n_warmup_steps"],

@@ -1,0 +1,88 @@
+"""Values that could be read, and that no sweep could be run with."""
+
+import pytest
+from spaces import base, space_of
+
+from sweeper.errors import SpaceError
+from sweeper.space import parse_space
+
+FOLDER = {"name": "parquet", "data_dir": "images"}
+
+
+def refusal(**sections):
+    with pytest.raises(SpaceError) as caught:
+        space_of(base(**sections))
+    return [f"{problem.key}: {problem.message}" for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("mean", [[125.3, 123.0, 113.9], [-0.1, 0.5, 0.5], [0.5, 0.5], 0.5, [0.5, 0.5, float("nan")]])
+def test_means_are_those_of_pixels_from_0_to_1(mean):
+    (message,) = refusal(dataset={**FOLDER, "mean": mean})
+    assert message.startswith("dataset.mean: must be three numbers from 0 to 1, one per channel of pixels from 0 to 1, got ")
+
+
+@pytest.mark.parametrize("std", [[63.0, 62.1, 66.7], [0.0, 0.2, 0.2], [1e-320, 0.2, 0.2]])
+def test_deviations_are_those_of_pixels_from_0_to_1_and_can_be_divided_by(std):
+    (message,) = refusal(dataset={**FOLDER, "std": std})
+    assert message.startswith("dataset.std: must be three numbers from 0.001 to 1, one per channel of pixels from 0 to 1, got ")
+
+
+@pytest.mark.parametrize("name", ["cifar10", "synthetic"])
+def test_images_of_one_size_are_not_resized(name):
+    assert refusal(dataset={"name": name, "image_size": 64}) == [
+        f"dataset.image_size: only data sets 'parquet' and 'imagefolder' have this key, and this is '{name}'"
+    ]
+
+
+def test_nothing_written_for_the_number_of_images_is_the_default():
+    space = space_of(base(dataset={"name": "synthetic", "train_images": None, "test_images": None}))
+    assert (space.dataset.train_images, space.dataset.test_images) == (10_000, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"cpus_per_trial": 5e-324}, "resources.cpus_per_trial: must be >= 0.01, got 5e-324"),
+        ({"gpus_per_trial": 5e-324}, "resources.gpus_per_trial: must be 0 or >= 0.01, got 5e-324"),
+        ({"gpus_per_trial": 1.5}, "resources.gpus_per_trial: must be a share of one GPU or a whole number of GPUs, got 1.5"),
+    ],
+)
+def test_a_trial_occupies_no_less_than_ray_can_share(resources, message):
+    assert refusal(resources=resources) == [message]
+
+
+def test_a_reference_names_its_source_and_an_arm():
+    assert refusal(compare={"arms": "loss", "reference": {"source": "", "test_accuracy": {}}}) == [
+        "compare.reference.source: must not be empty",
+        "compare.reference.test_accuracy: must not be empty",
+    ]
+
+
+def test_what_all_trials_share_is_no_parameter():
+    parameters = {"loss": "l1", "learning_rate": 0.1, "epochs": {"type": "int", "low": 2, "high": 9}}
+    assert refusal(parameters=parameters) == ["parameters.epochs: all trials share it: write epochs under training"]
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ({"min": 0.1, "max": 1.0}, "unknown key 'min'; known: choices, value, low, high"),
+        ({"width": 1, "choises": [0.1]}, "unknown key 'choises'; did you mean 'choices'?"),
+    ],
+)
+def test_a_parameter_of_no_known_form_is_told_by_a_key_that_is_not_known(written, hint):
+    parameters = {"loss": "l1", "learning_rate": written}
+    assert refusal(parameters=parameters) == [f"parameters.learning_rate: needs low and high, choices, or value ({hint})"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# nothing\n", "           a space file is a mapping of keys to values, it is empty; it needs name, dataset and parameters"),
+        ("\n- name: x\n", "  line 2   a space file is a mapping of keys to values, got a list"),
+    ],
+)
+def test_what_is_no_mapping_is_refused_at_its_line(text, message):
+    with pytest.raises(SpaceError) as caught:
+        parse_space(text, "mine.yaml")
+    assert str(caught.value).splitlines()[-1].split() == message.split()
