@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _children: list[subprocess.Popen[bytes]] = []
@@ -23,8 +23,8 @@ _children: list[subprocess.Popen[bytes]] = []
 def at_a_sudden_end(**wishes: str) -> None:
     """Have the child do something if this process ends before :func:`dismiss`; a later wish of the same name replaces the former.
 
-    ``say``: a text for stderr. Processes are killed with SIGKILL: ``end``: those that have this ``NAME=value`` in their environment,
-    ``end_writers``: those called ``ray::...`` that have a file open below this folder.
+    ``say``: a text for stderr. Processes are killed with SIGKILL: ``end``: those that have this ``NAME=value`` in their environment
+    and those called ``ray::...`` that such a one started, ``end_writers``: those called ``ray::...`` with a file open below this folder.
     """
     with contextlib.suppress(OSError):  # no room for another process, or it was killed: the sweep goes on without
         if not _children:
@@ -50,20 +50,34 @@ def _tell(child: subprocess.Popen[bytes], wishes: dict[str, str] | None) -> None
 
 
 def living_processes(mark: str, folder: str = "") -> Iterator[tuple[int, bytes]]:
-    """Processes with ``mark`` (``NAME=value``) in their environment, or called ``ray::...`` with a file open below ``folder``.
+    """Process id and command line of each process of ours: those with ``mark`` (``NAME=value``) in their environment, and others of Ray.
 
-    As (process id, command line). A process that renames itself, as Ray's agents do, writes its name over its environment: their log files
-    tell whose they are. None where there is no ``/proc``.
+    A process that renames itself, as Ray's agents do, writes its name (``ray::...``) over its environment. Its parent tells whose it is
+    while that lives, a file open below ``folder``, where Ray keeps its logs, does afterwards. None where there is no ``/proc``.
     """
+    marked: set[int] = set()
+    renamed: list[tuple[Path, bytes]] = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended by now, or is somebody else's
             command = process.joinpath("cmdline").read_bytes()
-            if _has(process, mark) or (folder and command.startswith(b"ray::") and _has_open(process, folder)):
+            if _has(process, mark):
+                marked.add(int(process.name))
+                yield int(process.name), command
+            elif command.startswith(b"ray::"):
+                renamed.append((process, command))
+    for process, command in renamed:
+        with contextlib.suppress(OSError):
+            if _parent(process) in marked or (folder and _has_open(process, folder)):
                 yield int(process.name), command
 
 
 def _has(process: Path, mark: str) -> bool:
     return bool(mark) and mark.encode() in process.joinpath("environ").read_bytes().split(b"\0")
+
+
+def _parent(process: Path) -> int:
+    after_the_name = process.joinpath("stat").read_bytes().rpartition(b")")[2].split()
+    return int(after_the_name[1])
 
 
 def _has_open(process: Path, folder: str) -> bool:
@@ -72,6 +86,14 @@ def _has_open(process: Path, folder: str) -> bool:
             if link.readlink().is_relative_to(folder):
                 return True
     return False
+
+
+def end_processes(mark: str, folder: str = "", names: Sequence[bytes] = (b"",)) -> None:
+    """Kill the :func:`living_processes` of ``mark`` and ``folder`` whose command line holds one of ``names``, but for this one."""
+    for process, command in list(living_processes(mark, folder)):
+        if process != os.getpid() and any(name in command for name in names):
+            with contextlib.suppress(OSError):  # it has ended by itself
+                os.kill(process, signal.SIGKILL)
 
 
 def _take_care() -> None:
@@ -84,10 +106,7 @@ def _take_care() -> None:
     if say := wishes.get("say"):
         with contextlib.suppress(OSError):
             os.write(2, f"{say}\n".encode(errors="replace"))
-    for process, _ in list(living_processes(wishes.get("end", ""), wishes.get("end_writers", ""))):
-        if process != os.getpid():
-            with contextlib.suppress(OSError):
-                os.kill(process, signal.SIGKILL)
+    end_processes(wishes.get("end", ""), wishes.get("end_writers", ""))
 
 
 if __name__ == "__main__":

@@ -107,9 +107,8 @@ def abort(error: SweeperError) -> None:
 
 
 def settle() -> None:
-    """The caller answers for what was heard: blocks further out do not raise it again, and nothing is left to be said at the end."""
+    """The caller answers for what was heard: blocks further out do not raise it again."""
     _state.reason = None
-    caretaker.dismiss()
 
 
 def say_at_the_end(text: str) -> None:

@@ -169,6 +169,13 @@ with interruptible():
     assert done.stderr == "go on with: sweep resume 'it''s 100% \\n saved'\n"
 
 
+def wait_until_gone(pid):
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_processes_that_are_left_behind_by_a_sudden_end_are_ended_and_no_others():
     done, _ = run("""
 import subprocess
@@ -181,11 +188,39 @@ os.kill(os.getpid(), signal.SIGKILL)
 """)
     ours, another = map(int, done.stdout.split())
     assert done.stderr == "go on\n"
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{ours}").exists() and "\nState:\tZ" not in Path(f"/proc/{ours}/status").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until_gone(ours)
     os.kill(another, signal.SIGKILL)  # raises if it has ended
+
+
+def test_processes_of_ray_that_have_hidden_their_environment_are_known_by_their_log_files(tmp_path):
+    done, _ = run(f"""
+import subprocess
+def agent(name, log):
+    command = f"exec -a {{name}} sleep 60 >{{log}} 2>&1"
+    print(subprocess.Popen(["bash", "-c", command], env={{"PATH": os.environ["PATH"]}}, stdin=subprocess.DEVNULL).pid, flush=True)
+agent("ray::Agent", {str(tmp_path / "ours.log")!r}), agent("ray::Agent", "/dev/null"), agent("sleep", {str(tmp_path / "another.log")!r})
+time.sleep(0.5)
+caretaker.at_a_sudden_end(end="MARK_OF_A_TEST=1", end_writers={str(tmp_path)!r})
+os.kill(os.getpid(), signal.SIGKILL)
+""")
+    ours, *others = map(int, done.stdout.split())
+    wait_until_gone(ours)
+    for other in others:
+        os.kill(other, signal.SIGKILL)  # raises if it has ended
+
+
+def test_processes_of_ray_that_have_hidden_their_environment_are_known_by_their_parent_while_it_lives():
+    done, _ = run("""
+import subprocess
+agent = "env -i bash -c 'echo $$; exec -a ray::Agent sleep 60 >/dev/null 2>&1' & "
+raylet = "echo $$; exec sleep 60 >/dev/null 2>&1"
+subprocess.Popen(["bash", "-c", agent + raylet], env={**os.environ, "MARK_OF_A_TEST": "1"})
+time.sleep(0.5)
+caretaker.at_a_sudden_end(end="MARK_OF_A_TEST=1")
+os.kill(os.getpid(), signal.SIGKILL)
+""")
+    for pid in map(int, done.stdout.split()):
+        wait_until_gone(pid)
 
 
 def test_what_was_taken_back_is_not_said():

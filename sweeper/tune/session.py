@@ -6,14 +6,13 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
 from collections.abc import Iterator
 from typing import Any
 
 import ray
 from ray._private import ray_constants
 
-from sweeper.caretaker import at_a_sudden_end, living_processes
+from sweeper.caretaker import at_a_sudden_end, end_processes
 from sweeper.errors import ClusterError
 from sweeper.interruption import Interrupted
 from sweeper.provenance import available_cores
@@ -104,10 +103,7 @@ def _session_folder() -> str:
 
 def _end_agents(folder: str) -> None:
     """End the agents of our own Ray, which outlive a raylet that was killed by minutes."""
-    for process, command in list(living_processes(_mark(), folder)):
-        if any(agent in command for agent in _AGENTS):
-            with contextlib.suppress(OSError):  # it has ended by itself
-                os.kill(process, signal.SIGKILL)
+    end_processes(_mark(), folder, _AGENTS)
 
 
 def _mark() -> str:

@@ -9,12 +9,14 @@ the result with that of a sweep that nobody disturbed: bit by bit, but for times
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
+import weakref
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ sys.path.insert(0, str(ROOT))  # a script's own folder is first otherwise
 sys.path.insert(0, str(ROOT / "tests"))
 
 from attack.invariants import check_equal, check_sweep  # noqa: E402
+from sweeper.caretaker import living_processes  # noqa: E402
 
 SPACE = """
 name: kill
@@ -45,11 +48,12 @@ SECONDS_TO_END = 60.0
 
 @dataclass
 class Run:
-    """A sweep's process, and all processes that it started, which inherit its mark."""
+    """A sweep's process, and all processes that it started: they inherit its mark, or keep their logs in its Ray's folder."""
 
     process: subprocess.Popen
     mark: str
     log: Path
+    ray_folder: Path
 
     @property
     def output(self):
@@ -57,15 +61,7 @@ class Run:
 
     def pids(self, name=""):
         """Living processes of this run whose command line holds ``name``."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                ours = f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes()
-                if ours and "\nState:\tZ" not in (folder / "status").read_text() and name in command_line(folder.name):
-                    found.append(int(folder.name))
-            except OSError:
-                continue  # it has just ended, or is not ours
-        return found
+        return [pid for pid, command in living_processes(f"{MARK}={self.mark}", str(self.ray_folder)) if name.encode() in command]
 
 
 def command_line(pid):
@@ -73,7 +69,7 @@ def command_line(pid):
 
 
 def start(arguments, log, process_group=None, **environment):
-    mark = uuid.uuid4().hex
+    mark, ray_folder = uuid.uuid4().hex, Path(tempfile.mkdtemp(prefix="ray-"))  # short: the paths of Ray's sockets begin with it
     with log.open("ab") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "sweeper", *arguments],
@@ -81,9 +77,11 @@ def start(arguments, log, process_group=None, **environment):
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             process_group=process_group,
-            env={**os.environ, MARK: mark, "PYTHONPATH": str(ROOT), **environment},
+            env={**os.environ, MARK: mark, "RAY_TMPDIR": str(ray_folder), "PYTHONPATH": str(ROOT), **environment},
         )
-    return Run(process, mark, log)
+    run = Run(process, mark, log, ray_folder)
+    weakref.finalize(run, shutil.rmtree, ray_folder, ignore_errors=True)
+    return run
 
 
 def finish(run, timeout=300):
