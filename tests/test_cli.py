@@ -71,6 +71,30 @@ def test_a_report_of_a_folder_without_sweeps_says_what_to_do(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "FILE"], "FILE: is a file; give the folder that holds the sweeps, or a sweep's own"),
+        (["list", "FILE"], "FILE: is a file; give the folder that holds the sweeps, or a sweep's own"),
+        (["report", "results", "--output", "FOLDER"], "--output: FOLDER is a folder; give the name of a file in it"),
+        (["report", "results", "--output", "FILE/x"], "--output: FILE is a file, and nothing can be written in it"),
+        (
+            ["run", "search_spaces/quickstart.yaml", "--results", "FILE"],
+            "FILE: is a file, and no folder can be made in it; give another --results",
+        ),
+    ],
+)
+def test_a_file_where_a_folder_should_be_is_told_with_the_way_out(arguments, message, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    def filled(text):
+        return text.replace("FILE", str(tmp_path / "file")).replace("FOLDER", str(tmp_path))
+
+    done = sweep(*map(filled, arguments))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == filled(message)
+
+
 def test_data_that_is_not_there_is_refused_before_anything_is_created(tmp_path):
     results = tmp_path / "results"
     done = sweep(

@@ -32,9 +32,14 @@ def report(results: str, format_: str, output: str | None, by: str, metric: str 
         else:
             from pathlib import Path
 
+            from sweeper.errors import StoreError
             from sweeper.store import Folder
 
             path = Path(output)
+            if path.is_dir():
+                raise StoreError(f"--output: {path} is a folder; give the name of a file in it")
+            if path.parent.is_file():
+                raise StoreError(f"--output: {path.parent} is a file, and nothing can be written in it")
             Folder(str(path.parent)).write(path.name, text.encode())
         if plots is not None:
             from sweeper.report import write_plots

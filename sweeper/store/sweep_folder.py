@@ -78,8 +78,11 @@ class SweepFolder:
             StoreError: if something of this name is already there, or the storage refuses.
         """
         if self.folder.local:
+            results = Path(self.folder.uri).parent
+            if results.is_file():
+                raise StoreError(f"{results}: is a file, and no folder can be made in it; give another --results")
             try:
-                Path(self.folder.uri).parent.mkdir(parents=True, exist_ok=True)
+                results.mkdir(parents=True, exist_ok=True)
                 Path(self.folder.uri).mkdir()
             except FileExistsError:
                 raise StoreError(f"{self}: already exists; continue it with `sweep resume {self}`, or give another --name") from None
@@ -300,6 +303,8 @@ def find_sweeps(uri: str) -> list[SweepFolder]:
     itself = SweepFolder(folder.uri)
     if itself.exists():
         return [itself]
+    if folder.local and Path(folder.uri).is_file():
+        raise StoreError(f"{uri}: is a file; give the folder that holds the sweeps, or a sweep's own")
     if folder.local and not folder.exists():
         raise StoreError(f"{uri}: no such folder; {hint}")
     found = [SweepFolder(f"{folder.uri}/{name}") for name in folder.names(directories=True)]
