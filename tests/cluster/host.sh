@@ -1,8 +1,9 @@
 #!/bin/bash
-# Process 1 of a host made of namespaces: NAME ADDRESS SCRATCH AUTHORIZED_KEYS PYTHON_BIN. Says "ready" when its sshd answers.
+# Process 1 of a host made of namespaces: NAME ADDRESS SCRATCH AUTHORIZED_KEYS PYTHON_BIN FOLDER... Says "ready" when its sshd answers.
 # Its root is an overlay of the machine's own root: what is installed here is installed there, and nothing written there is seen here.
 set -eu
 name=$1 address=$2 scratch=$3 keys=$4 python_bin=$5
+shift 5
 
 mount --make-rprivate /
 hostname "$name"
@@ -10,6 +11,13 @@ mount -t tmpfs -o size=4g tmpfs "$scratch"
 mkdir "$scratch/upper" "$scratch/work" "$scratch/root"
 mount -t overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" overlay "$scratch/root"
 root=$scratch/root
+# the overlay shows what / itself holds: each folder that is mounted from elsewhere needs one of its own
+for folder in "$@"; do
+  [ -z "$(ls -A "$root$folder" 2>/dev/null)" ] || continue
+  changes=$(mktemp -d "$scratch/XXXXXX")
+  mkdir -p "$changes/upper" "$changes/work" "$root$folder"
+  mount -t overlay -o "lowerdir=$folder,upperdir=$changes/upper,workdir=$changes/work" overlay "$root$folder"
+done
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount --rbind /dev "$root/dev"

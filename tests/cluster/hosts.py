@@ -19,6 +19,16 @@ from typing import Self
 HOME = "/home/host"
 _INIT = Path(__file__).with_name("host.sh")
 _PYTHON_BIN = Path(sys.executable).parent
+_SEEN_BY_HOSTS = [str(Path(__file__).resolve().parents[2]), sys.prefix, sys.base_prefix]
+"""Folders of this machine that a host works with, on whatever file system they lie: the project and its Python."""
+
+_NEEDED_OF_THE_KERNEL = """
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+ip link add switch type bridge
+ip link add one type veth peer name other
+"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,10 @@ class Host:
         """Command lines on this host that contain ``word``."""
         listed = self.run("for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $f 2>/dev/null; echo; done")
         return [line for line in listed.splitlines() if word in line]
+
+    def write(self, name: str, text: str) -> None:
+        """Put a file into the home of this host."""
+        Path(f"/proc/{self.pid}/root{HOME}", name).write_text(text)
 
     def unplug(self) -> None:
         """Take the cable out: packets are lost, nothing is told."""
@@ -100,7 +114,7 @@ class Network:
         scratch = self._scratch / name
         scratch.mkdir()
         namespaces = ["--mount", "--pid", "--uts", "--ipc", "--net"]
-        arguments = [name, address, str(scratch), str(keys), str(_PYTHON_BIN)]
+        arguments = [name, address, str(scratch), str(keys), str(_PYTHON_BIN), *_SEEN_BY_HOSTS]
         process = self._keep(["unshare", *namespaces, "--fork", "--kill-child", "bash", str(_INIT), *arguments])
         pid = _child(process)
         _until(lambda: Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink(), "a network namespace")
@@ -146,11 +160,11 @@ def why_not() -> str | None:
     ]
     if missing:
         return f"needs {', '.join(missing)}: apt-get install iproute2 openssh-client openssh-server rsync util-linux"
+    namespaces = ["--mount", "--pid", "--uts", "--ipc", "--net"]
     tried = subprocess.run(
-        ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    return f"this machine allows no namespaces: {tried.stderr.strip()}" if tried.returncode else None
+        ["unshare", *namespaces, "--fork", "bash", "-ec", _NEEDED_OF_THE_KERNEL], check=False, capture_output=True, text=True
+    )
+    return f"this machine allows no namespaces, or no bridges and overlays in them: {tried.stderr.strip()}" if tried.returncode else None
 
 
 def _checked(arguments: Sequence[str]) -> None:

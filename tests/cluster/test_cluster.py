@@ -109,8 +109,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
     keys.mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / "id_ed25519")], check=True)
     (keys / "authorized_keys").write_text((keys / "id_ed25519.pub").read_text())
-    file, requests = scratch / "cluster.yaml", scratch / "s3.log"
-    file.write_text(rendered(HEAD, WORKERS, RESULTS, ENVIRONMENT))
+    requests = scratch / "s3.log"
     with Network(scratch) as network:
         network.give_address(STORAGE)
         with network.server([str(moto_server), "-H", STORAGE, "-p", "5000"], requests):
@@ -119,7 +118,8 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
             bucket = f"import boto3; boto3.client('s3', endpoint_url='http://{STORAGE}:5000').create_bucket(Bucket='results')"
             wait(lambda: "Running on" in requests.read_text(), "the S3 server", 60)
             laptop.run(f'{ENVIRONMENT} python -c "{bucket}"')
-            yield Journey(laptop, head, workers, str(file), requests)
+            laptop.write("cluster.yaml", rendered(HEAD, WORKERS, RESULTS, ENVIRONMENT))
+            yield Journey(laptop, head, workers, "~/cluster.yaml", requests)
     assert not list(Path("/proc/self/mountinfo").read_text().split(str(scratch)))[1:], "a mount was left behind"
 
 
@@ -201,6 +201,14 @@ def test_the_cut_off_worker_comes_back_by_itself(journey: Journey) -> None:
     wait(journey.both_workers, "the lost worker in `ray status` again", 180)
 
 
+def test_ray_up_on_a_running_cluster_starts_it_anew_and_nothing_of_the_old_one_stays(journey: Journey) -> None:
+    journey.laptop.run(f"cd {PROJECT} && ray up -y {journey.file}", timeout=300)
+    note("ray up has returned")
+    wait(journey.both_workers, "both workers in `ray status`", 240)
+    for host in journey.workers:
+        assert len(host.processes("/ray start ")) == 1, host.processes("ray")
+
+
 def test_a_sweep_whose_head_is_lost_is_resumed_from_object_storage(journey: Journey) -> None:
     short = "--trials-per-arm 2 --seeds 0 --epochs 20 --name again"
     journey.submit("first", f"sweep run {SPACE} --results $SWEEP_RESULTS {short}")
@@ -225,7 +233,7 @@ def test_ray_down_leaves_nothing_running(journey: Journey) -> None:
     journey.laptop.run(f"ray down -y {journey.file}", timeout=120)
     hosts = (journey.head, *journey.workers)
     try:
-        wait(lambda: not any(host.processes("ray") for host in hosts), "the last process of Ray to end", 240)
+        wait(lambda: not any(host.processes("ray") for host in hosts), "the last process of Ray to end", 180)
     finally:
         for host in hosts:
-            note(f"{host.name}: {[line[:120] for line in host.processes('ray')]}")
+            note(f"{host.name}: {host.processes('ray')}")
