@@ -5,6 +5,7 @@ A worker writes checkpoints and predictions itself. On a folder of its own disk 
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 import uuid
@@ -28,6 +29,8 @@ SECONDS_FOR_A_NODE_TO_BE_MISSED = 3.0
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "9p", "virtiofs", "wekafs", "afs", "pvfs2", "ocfs2"}
 )
+
+_ACTOR = re.compile(r"actor_id: ([0-9a-f]{32})$|The actor ([0-9a-f]{32}) is unavailable", re.MULTILINE)
 
 _WAY_OUT = (
     "checkpoints and predictions would be lost with the node that wrote them; set --results to object storage (s3://BUCKET/PREFIX) "
@@ -60,6 +63,16 @@ def require_shared_results(results: str, nodes: Sequence[dict[str, Any]], *, gro
             _judge(results, node, answer)
     finally:
         folder.delete(name)
+
+
+def node_of_actor(error: str) -> str | None:
+    """The id of the node of the actor that an error of Ray's names; ``None`` where it names none, or the actor never reached a node.
+
+    From Ray's table of actors, which keeps the dead and is no public API. A trial tells its node with its first epoch, not before.
+    """
+    named = _ACTOR.search(error)
+    actor = ray._private.state.actors(named[1] or named[2]) if named else {}
+    return actor.get("Address", {}).get("NodeID") or None
 
 
 def lost_node(node_id: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -10,7 +11,7 @@ from sweeper.tune.coordinator import Coordinator
 from sweeper.tune.escape import escaping
 from sweeper.tune.failures import failure_of
 from sweeper.tune.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_to_json
-from sweeper.tune.nodes import lost_node
+from sweeper.tune.nodes import lost_node, node_of_actor
 
 
 class PackScheduler(FIFOScheduler):
@@ -51,14 +52,19 @@ class PackScheduler(FIFOScheduler):
     @escaping
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """A process died, with its node or alone, or could not start: Tune keeps what it knows of it as text."""
-        failure = failure_of(str(trial.get_error() or ""))
-        address = lost_node(trial.last_result.get(NODE_KEY))
+        failure = failure_of(_error(trial))
+        address = lost_node(trial.last_result.get(NODE_KEY) or node_of_actor(failure.traceback))
         if address is not None:
             failure = Failure(f"its node {address} was lost", failure.traceback, node_lost=True)
         self._coordinator.lost(trial.trial_id, failure)
 
     def debug_string(self) -> str:
         return "Optuna's pruners, one study per arm"
+
+
+def _error(trial: Any) -> str:
+    """The text of Ray's error. Tune's ``get_error`` reads the copy among the results, which is not there yet."""
+    return Path(trial.error_file).read_text() if trial.error_file else ""
 
 
 def _actor(trial: Any) -> Any:

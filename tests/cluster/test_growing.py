@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import pytest
 
 import sweeper.tune.session  # noqa: F401  (sets what Ray reads when it is imported)
 
+import ray  # isort: skip
 from ray.cluster_utils import Cluster  # isort: skip
 
 from sweeper.errors import ClusterError
@@ -99,8 +101,8 @@ def quick_looks(monkeypatch):
     monkeypatch.setattr(capacity, "SECONDS_BETWEEN_NOTICES", 0.0)
 
 
-def _eventually(condition) -> None:
-    end = time.monotonic() + 40
+def _eventually(condition, seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -209,6 +211,31 @@ def test_a_trial_whose_node_is_lost_goes_on_elsewhere_and_it_is_not_held_against
     rows = result.folder.read_epochs().frame
     assert sorted(zip(rows["trial"], rows["epoch"], strict=True)) == sorted(set(epochs))
     assert len(rows) == 6 * 20
+
+
+def test_a_pack_whose_node_is_lost_before_its_first_epoch_is_tried_again_and_it_is_not_held_against_it(cluster, tmp_path):
+    _, lost = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
+    watcher = Watcher(lambda config, metrics: None)
+
+    def lose_the_node_when_its_pack_starts() -> None:
+        _eventually(lambda: ray.is_initialized() and lost.node_id in _nodes_of_packs(), 120)
+        cluster.remove_node(lost, allow_graceful=False)
+
+    losing = threading.Thread(target=lose_the_node_when_its_pack_starts)
+    losing.start()
+    long_epochs = SPACE.replace("train_images: 2000", "train_images: 20000").replace("epochs: 20", "epochs: 2")
+    space = parse_space(long_epochs.replace("max_failures: 0", "max_failures: 0, pack: 2"), "growing.yaml")
+    result = start_sweep(space, results=str(tmp_path / "results"), address=cluster.address, command=["test"], observer=watcher)
+    losing.join()
+    trials = result.folder.read_trials().frame
+    assert list(trials["state"].unique()) == ["complete"]
+    assert set(trials["attempts"]) == {1}
+    assert [error for error in watcher.returned_for if error] == [f"its node {_address(lost)} was lost"] * 2
+
+
+def _nodes_of_packs() -> set[str]:
+    """Nodes on which a pack's process is ready; Ray itself places a pack anew whose node is lost before. A sweep has no other actors."""
+    return {actor["Address"]["NodeID"] for actor in ray._private.state.actors(actor_state_name="ALIVE").values()}
 
 
 def _address(node) -> str:
