@@ -39,3 +39,10 @@ def test_a_worker_that_ray_ended_for_its_memory_is_out_of_memory():
     failure = failure_of(OUT_OF_MEMORY)
     assert failure.out_of_memory
     assert "memory" in failure.error
+
+
+def test_a_process_that_died_is_known_by_the_words_of_ray_alone():
+    text = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits."
+    failure = failure_of(text)
+    assert failure.error.startswith("the worker process died: Worker unexpectedly exits")
+    assert failure.traceback == text
