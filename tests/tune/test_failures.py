@@ -21,7 +21,7 @@ KeyError: 'learning_rate'"""
 @pytest.mark.parametrize(
     ("text", "error", "out_of_memory"),
     [
-        (ACTOR_DIED, "the worker process died: Worker unexpectedly exits with a connection error code 2", False),
+        (ACTOR_DIED, "the worker process died: It exits with a connection error code 2", False),
         (USERS_ERROR, "KeyError: 'learning_rate'", False),
         ("", "the worker process died", False),
         ("something without a name", "something without a name", False),
@@ -42,7 +42,7 @@ def test_a_worker_that_ray_ended_for_its_memory_is_out_of_memory():
 
 
 def test_a_process_that_died_is_known_by_the_words_of_ray_alone():
-    text = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits."
+    text = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: It exits."
     failure = failure_of(text)
-    assert failure.error.startswith("the worker process died: Worker unexpectedly exits")
+    assert failure.error.startswith("the worker process died: It exits")
     assert failure.traceback == text
