@@ -21,7 +21,7 @@ KeyError: 'learning_rate'"""
 @pytest.mark.parametrize(
     ("text", "error", "out_of_memory"),
     [
-        (ACTOR_DIED, "the worker process died: It exits with a connection error code 2", False),
+        (ACTOR_DIED, "the worker process died: Worker unexpectedly exits with a connection error code 2", False),
         (USERS_ERROR, "KeyError: 'learning_rate'", False),
         ("", "the worker process died", False),
         ("something without a name", "something without a name", False),
