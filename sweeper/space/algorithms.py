@@ -57,6 +57,12 @@ HIGHEST: Mapping[str, int] = {"n_ei_candidates": 10_000, "popsize": 10_000, "poi
 MOST = 1_000_000
 """Highest value of every other option in whole numbers: as many trials as an arm can have."""
 
+
+def highest_value(option: str, types: set[str]) -> int | None:
+    """The highest value of an option of these types; ``None`` where it takes fractions, or no numbers."""
+    return HIGHEST.get(option, MOST) if "int" in types and "float" not in types else None
+
+
 WITHDRAWN = frozenset(
     {"consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints", "sigma0", "restart_strategy", "inc_popsize"}
 )
@@ -129,7 +135,8 @@ def _option_problem(key: str, value: object, whose: str, types: Mapping[str, set
             return f"must be a finite number below 2^53, got {shown(value)}"
         if key in LOWEST and value < LOWEST[key]:
             return f"must be >= {LOWEST[key]}, got {shown(value)}"
-        if "float" not in types[key] and value > (highest := HIGHEST.get(key, MOST)):
+        highest = highest_value(key, types[key])
+        if highest is not None and value > highest:
             return f"must be <= {highest}, got {shown(value)}"
     return None
 

@@ -14,8 +14,8 @@ from .wording import Path, listed, shown
 
 TRAIN_IMAGES: Mapping[str, int] = {"cifar10": 50_000}
 N_CLASSES = 10
-RESIZED = ("parquet", "imagefolder")
-"""Data sets whose images can have any size."""
+READ_FROM_FOLDER = ("parquet", "imagefolder")
+"""Data sets of the user's own: their images can have any size."""
 
 
 def find_problems(draft: Draft) -> Iterator[Finding]:
@@ -32,14 +32,14 @@ def find_problems(draft: Draft) -> Iterator[Finding]:
 
 def _dataset(dataset: Dataset) -> Iterator[Finding]:
     path: Path = ("dataset",)
-    if dataset.name in ("parquet", "imagefolder") and dataset.data_dir is None:
+    if dataset.name in READ_FROM_FOLDER and dataset.data_dir is None:
         yield Finding(
             (*path, "data_dir"), f"is missing: data set '{dataset.name}' is read from a folder; write data_dir or give --data-dir"
         )
     if dataset.name == "synthetic" and dataset.data_dir is not None:
         yield Finding((*path, "data_dir"), f"data set 'synthetic' is generated and reads no folder, got {shown(dataset.data_dir)}")
-    if dataset.image_size is not None and dataset.name not in RESIZED:
-        yield Finding((*path, "image_size"), f"only data sets {listed(RESIZED)} have this key, and this is '{dataset.name}'")
+    if dataset.image_size is not None and dataset.name not in READ_FROM_FOLDER:
+        yield Finding((*path, "image_size"), f"only data sets {listed(READ_FROM_FOLDER)} have this key, and this is '{dataset.name}'")
     if dataset.name != "synthetic":
         for key in ("train_images", "test_images"):
             if getattr(dataset, key) is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from sweeper.catalogue import DATASETS, LOSSES, MODELS, TRAINING_PARAMETERS, LossParameter, TrainingParameter
 from sweeper.records import VAL_METRICS
 
-from .algorithms import HIGHEST, LOWEST, MOST, PRUNERS, SAMPLERS, option_types
+from .algorithms import LOWEST, PRUNERS, SAMPLERS, highest_value, option_types
 from .schema import Compare, Dataset, Resources, Section, Training
 
 Schema = dict[str, Any]
@@ -176,8 +176,8 @@ def _algorithm(known: Mapping[str, type]) -> Schema:
 
 def _option(name: str, kinds: set[str]) -> Schema:
     types = sorted(_TYPE_NAMES[kind] for kind in kinds)
-    limits = {**({"minimum": LOWEST[name]} if name in LOWEST else {}), **({"maximum": HIGHEST.get(name, MOST)} if "int" in kinds else {})}
-    return {"type": types[0] if len(types) == 1 else types, **limits}
+    limits = {"minimum": LOWEST.get(name), "maximum": highest_value(name, kinds)}
+    return {"type": types[0] if len(types) == 1 else types, **{key: limit for key, limit in limits.items() if limit is not None}}
 
 
 def _parameter(value: Schema) -> Schema:

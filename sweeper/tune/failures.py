@@ -7,9 +7,10 @@ import re
 from sweeper.tune.messages import Failure
 
 _EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Exit|Interrupt|Warning)): (.+)$")
-_WORKER_DIED = ("ActorDiedError", "ActorUnavailableError", "RayActorError", "WorkerCrashedError", "OwnerDiedError", "NodeDiedError")
-_DIED_IN_WORDS = ("The actor is dead because", "The actor died")
-"""Where Tune keeps Ray's message without the name of its class."""
+_WORKER_DIED = (
+    *("ActorDiedError", "ActorUnavailableError", "RayActorError", "WorkerCrashedError", "OwnerDiedError", "NodeDiedError"),
+    *("The actor is dead because", "The actor died"),  # where Tune keeps Ray's message without the name of its class
+)
 _OUT_OF_MEMORY = ("OutOfMemoryError", "OutOfMemory")
 
 
@@ -20,7 +21,7 @@ def failure_of(text: str) -> Failure:
     named = [found for line in lines if (found := _EXCEPTION.match(line))]
     if out_of_memory and not any(found[1] == "OutOfMemoryError" for found in named):
         return Failure("the worker process was killed: the node ran out of memory", text, out_of_memory=True)
-    if not lines or any(word in text for word in _WORKER_DIED + _DIED_IN_WORDS):
+    if not lines or any(word in text for word in _WORKER_DIED):
         reason = next((line for line in lines if line.startswith("Worker exit type:") or "exit detail:" in line), "")
         detail = re.search(r"exit detail: (.*?)(?:\.|$)", text)
         said = detail[1].strip() if detail else reason

@@ -61,11 +61,11 @@ class Run:
 
     def pids(self, name=""):
         """Living processes of this run whose command line holds ``name``."""
-        return [pid for pid, command in living_processes(f"{MARK}={self.mark}", str(self.ray_folder)) if name.encode() in command]
+        return [pid for pid, command in self.living() if name.encode() in command]
 
-
-def command_line(pid):
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    def living(self):
+        """Process id and command line of each living process of this run."""
+        return list(living_processes(f"{MARK}={self.mark}", str(self.ray_folder)))
 
 
 def start(arguments, log, process_group=None, **environment):
@@ -130,9 +130,9 @@ def strike(run, target, after):
 def wait_until_gone(run):
     """All processes of a run end by themselves; an error if one does not."""
     deadline = time.monotonic() + SECONDS_TO_END
-    while left := run.pids():
+    while left := run.living():
         if time.monotonic() > deadline:
-            lines = [command_line(pid)[:100] for pid in left if Path(f"/proc/{pid}").exists()]
+            lines = [command.replace(b"\0", b" ").decode(errors="replace")[:100] for _, command in left]
             kill_all(run)
             raise AssertionError(f"left over after {SECONDS_TO_END:g} s: {lines}\n{run.output}")
         time.sleep(0.1)

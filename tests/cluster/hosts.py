@@ -22,6 +22,7 @@ _PYTHON_BIN = Path(sys.executable).parent
 _SEEN_BY_HOSTS = [str(Path(__file__).resolve().parents[2]), sys.prefix, sys.base_prefix]
 """Folders of this machine that a host works with, on whatever file system they lie: the project and its Python."""
 
+_NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--net")
 _NEEDED_OF_THE_KERNEL = """
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
@@ -113,9 +114,8 @@ class Network:
         """Start a host; ``keys``: a folder whose files become its ``~/.ssh``."""
         scratch = self._scratch / name
         scratch.mkdir()
-        namespaces = ["--mount", "--pid", "--uts", "--ipc", "--net"]
         arguments = [name, address, str(scratch), str(keys), str(_PYTHON_BIN), *_SEEN_BY_HOSTS]
-        process = self._keep(["unshare", *namespaces, "--fork", "--kill-child", "bash", str(_INIT), *arguments])
+        process = self._keep(["unshare", *_NAMESPACES, "--fork", "--kill-child", "bash", str(_INIT), *arguments])
         pid = _child(process)
         _until(lambda: Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink(), "a network namespace")
         self.ip("link", "add", f"v-{name}", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
@@ -160,9 +160,8 @@ def why_not() -> str | None:
     ]
     if missing:
         return f"needs {', '.join(missing)}: apt-get install iproute2 openssh-client openssh-server rsync util-linux"
-    namespaces = ["--mount", "--pid", "--uts", "--ipc", "--net"]
     tried = subprocess.run(
-        ["unshare", *namespaces, "--fork", "bash", "-ec", _NEEDED_OF_THE_KERNEL], check=False, capture_output=True, text=True
+        ["unshare", *_NAMESPACES, "--fork", "bash", "-ec", _NEEDED_OF_THE_KERNEL], check=False, capture_output=True, text=True
     )
     return f"this machine allows no namespaces, or no bridges and overlays in them: {tried.stderr.strip()}" if tried.returncode else None
 
