@@ -28,7 +28,8 @@ from sweeper.errors import StudyError
 from sweeper.journal import DriverStorage, SingleWriterJournal
 from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, TrialConfig, TrialState, Value, study_name
 from sweeper.sampling import MOST_FINISHED, PerTrialSampler, mixed_seed
-from sweeper.space import Arm, Space, build_pruner, build_sampler, draw, dump_space, grid
+from sweeper.space import Arm, Space, dump_space
+from sweeper.space.optuna_parts import build_pruner, build_sampler, draw, grid
 
 
 @dataclass

@@ -4,7 +4,6 @@ from .advice import check_warnings
 from .arms import Arm
 from .dump import dump_space
 from .load import load_space, parse_space, parse_stored_space
-from .optuna_parts import build_pruner, build_sampler, draw, grid
 from .overrides import as_override
 from .schema import Choices, Compare, Constant, Dataset, FloatRange, IntRange, Parameter, Reference, Resources, Search, Training
 from .space import Space
@@ -24,12 +23,8 @@ __all__ = [
     "Space",
     "Training",
     "as_override",
-    "build_pruner",
-    "build_sampler",
     "check_warnings",
-    "draw",
     "dump_space",
-    "grid",
     "load_space",
     "parse_space",
     "parse_stored_space",

@@ -10,19 +10,19 @@ from sweeper.catalogue import LOSSES
 from sweeper.errors import Problem, SpaceError
 from sweeper.own_code import is_import_path
 
-from .algorithms import parse_algorithm
+from .as_written import algorithm_as_written, listed_values, signature_as_written
 from .check import find_problems
 from .draft import Draft
 from .loss_signatures import Argument, LossError, LossSignature, ModelPathError, check_model, loss_signature
 from .overrides import apply_overrides, leave_out_unreachable
 from .parameters import ANYTHING, TEXT, TRAINING_DOMAINS, Domain, Finding, common_domain, conditions_of, fitted, parse_parameter, validated
-from .schema import Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
+from .schema import Algorithm, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
 from .space import DEFAULT_CONSTANTS, Seed, Space, training_constants
 from .wording import Path, nearest, printable, shown
 from .yaml_lines import MAX_BYTES, Document, read_yaml
 
 OwnCode: TypeAlias = Literal["run", "refuse", "unseen"]
-"""What is done about losses and models by import path: import them, refuse them, or take them as written."""
+"""What is done about losses and models by import path: import them, refuse them, or take them, samplers and pruners too, as written."""
 
 
 def load_space(path: str | FilePath, overrides: Sequence[str] = (), *, allow_custom_code: bool = True) -> Space:
@@ -64,7 +64,8 @@ def parse_space(text: str, source: str, overrides: Sequence[str] = (), *, allow_
 def parse_stored_space(text: str, source: str) -> Space:
     """The space of a sweep that has begun, from what :func:`dump_space` wrote. Code of the user's own is neither run nor looked for.
 
-    Its losses have the parameters that the text gives them; their silent defaults are not known.
+    Its losses have the parameters that the text gives them; their silent defaults are not known. Its sampler and pruner have the options
+    that the text gives them; Optuna is not asked.
 
     Raises:
         SpaceError: as :func:`parse_space`.
@@ -191,12 +192,19 @@ class _Reader:
             return self._section("search", Search)  # type: ignore[no-any-return]  # reports that it is no mapping
         plain = {key: value for key, value in raw.items() if key not in ("sampler", "pruner")}
         for role, default in (("sampler", "tpe"), ("pruner", "median")):
-            algorithm, findings = parse_algorithm(raw.get(role, default), role, ("search", role))
+            algorithm, findings = self._algorithm(raw.get(role, default), role)
             self._report(findings)
             plain |= {role: algorithm} if algorithm else {}
         search, findings = validated(Search, plain, ("search",))
         self._report(findings)
         return search
+
+    def _algorithm(self, raw: object, role: str) -> tuple[Algorithm | None, list[Finding]]:
+        if self.own_code == "unseen":
+            return algorithm_as_written(raw, ("search", role))
+        from .algorithms import parse_algorithm  # Optuna: a tenth of the time of a report, which has no use for it
+
+        return parse_algorithm(raw, role, ("search", role))
 
     def _parameters(self) -> tuple[dict[str, Parameter], frozenset[str]]:
         raw = self.data.get("parameters")
@@ -232,7 +240,7 @@ class _Reader:
                 if is_import_path(loss) and self.own_code == "refuse":
                     raise LossError(f"{shown(loss)} is code of your own, which --no-custom-code refuses to run")
                 is_unseen = is_import_path(loss) and self.own_code == "unseen"
-                self.signatures[loss] = _signature_as_written(raw) if is_unseen else loss_signature(loss)
+                self.signatures[loss] = signature_as_written(raw) if is_unseen else loss_signature(loss)
             except LossError as error:
                 self.all_losses_known = False
                 self._report([Finding(path, str(error))])
@@ -265,17 +273,6 @@ class _Head(Section):
     seed: Seed = 1
 
 
-def _signature_as_written(raw: Mapping[str, Any]) -> LossSignature:
-    """The signature of a loss that is not looked at: every parameter of the file that is not one of the training may be its own."""
-    choices = [choice for each in raw.values() if isinstance(each, dict) for choice in _listed(each.get("choices"))]
-    names = {*raw, *(name for choice in choices if isinstance(choice, dict) for name in choice)} - {"loss", "name", *TRAINING_DOMAINS}
-    return LossSignature({str(name): Argument("any") for name in names}, takes_any=True)
-
-
-def _listed(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _named_losses(raw: Mapping[str, Any]) -> list[tuple[Path, str]]:
     """Every loss under ``parameters`` with its place: a constant, a choice, a setting of an arm."""
     found: list[tuple[Path, Any]] = []
@@ -287,7 +284,7 @@ def _named_losses(raw: Mapping[str, Any]) -> list[tuple[Path, str]]:
         if name == "loss":
             found.append(((*path, "value"), parameter.get("value")))
         choices = parameter.get("choices")
-        for index, choice in enumerate(_listed(choices)):
+        for index, choice in enumerate(listed_values(choices)):
             if isinstance(choice, dict):
                 found.append(((*path, "choices", index, "loss"), choice.get("loss")))
             elif name == "loss":

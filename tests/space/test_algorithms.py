@@ -10,8 +10,8 @@ import yaml
 from spaces import base, space_of
 
 from sweeper.errors import SpaceError
-from sweeper.space import build_pruner, build_sampler
 from sweeper.space.algorithms import HIGHEST, LOWEST, OURS, PRUNERS, SAMPLERS, WITHDRAWN, option_types
+from sweeper.space.optuna_parts import build_pruner, build_sampler
 
 
 def message(**search):

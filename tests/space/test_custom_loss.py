@@ -5,7 +5,7 @@ import pytest
 from spaces import base, space_of
 
 from sweeper.errors import SpaceError
-from sweeper.space import draw
+from sweeper.space.optuna_parts import draw
 
 TEMPERED = "losses_for_spaces:Tempered"
 SCALED = "losses_for_spaces:scaled"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from spaces import base, space_of
 
 from sweeper.errors import SpaceError
-from sweeper.space import as_override, build_pruner, build_sampler, draw, dump_space, load_space, parse_space
+from sweeper.space import as_override, dump_space, load_space, parse_space
+from sweeper.space.optuna_parts import build_pruner, build_sampler, draw
 
 FILES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 numbers = st.floats(1e-3, 1.0).map(lambda value: float(f"{value:.3g}"))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sweeper.errors import SpaceError
-from sweeper.space import check_warnings, dump_space, load_space, parse_space
+from sweeper.space import check_warnings, dump_space, load_space, parse_space, parse_stored_space
 
 FILES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 TEXTS = [path.read_text() for path in FILES]
@@ -35,6 +35,7 @@ def check(text, overrides=()):
     else:
         check_warnings(space)
         assert parse_space(dump_space(space), "dumped", allow_custom_code=False) == space
+        assert parse_stored_space(dump_space(space), "dumped") == space
         return
     assert is_fit_for_a_terminal(error), str(error)
 
@@ -89,6 +90,23 @@ def test_any_mutation_of_a_valid_file_is_a_space_or_a_refusal(seed):
         if data:
             mutate(data, rng)
     check(yaml.safe_dump(data, sort_keys=False))
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_mutation_of_a_stored_space_is_a_space_or_a_refusal(seed):
+    rng = random.Random(seed)
+    data = yaml.safe_load(dump_space(load_space(rng.choice(FILES))))
+    mutate(data, rng)
+    if data.get("search") and isinstance(data["search"], dict):
+        mutate(data["search"], rng)
+    try:
+        parse_stored_space(yaml.safe_dump(data, sort_keys=False), "sweep.yaml")
+    except SpaceError as refusal:
+        error = refusal
+    else:
+        return
+    assert is_fit_for_a_terminal(error), str(error)
 
 
 @given(seed=st.integers(0, 2**32))
