@@ -9,22 +9,28 @@ This file is also the child's program. It imports nothing of ours, so that it st
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _children: list[subprocess.Popen[bytes]] = []
+
+SECONDS_TO_LOOK = 10.0
+"""So long are processes looked for that others started while they were being ended."""
 
 
 def at_a_sudden_end(**wishes: str) -> None:
     """Have the child do something if this process ends before :func:`dismiss`; a later wish of the same name replaces the former.
 
     ``say``: a text for stderr. Processes are killed with SIGKILL: ``end``: those that have this ``NAME=value`` in their environment
-    and those called ``ray::...`` that such a one started, ``end_writers``: those called ``ray::...`` with a file open below this folder.
+    and those called ``ray::...`` that such a one started, ``end_writers``: those called ``ray::...`` with a file open below a folder of
+    this pattern.
     """
     with contextlib.suppress(OSError):  # no room for another process, or it was killed: the sweep goes on without
         if not _children:
@@ -49,11 +55,12 @@ def _tell(child: subprocess.Popen[bytes], wishes: dict[str, str] | None) -> None
         child.stdin.flush()
 
 
-def living_processes(mark: str, folder: str = "") -> Iterator[tuple[int, bytes]]:
+def living_processes(mark: str, folders: str = "") -> Iterator[tuple[int, bytes]]:
     """Process id and command line of each process of ours: those with ``mark`` (``NAME=value``) in their environment, and others of Ray.
 
     A process that renames itself, as Ray's agents do, writes its name (``ray::...``) over its environment. Its parent tells whose it is
-    while that lives, a file open below ``folder``, where Ray keeps its logs, does afterwards. None where there is no ``/proc``.
+    while that lives, a file open below one of ``folders`` (a pattern as in a shell), where Ray keeps its logs, does afterwards. None where
+    there is no ``/proc``.
     """
     marked: set[int] = set()
     renamed: list[tuple[Path, bytes]] = []
@@ -67,7 +74,7 @@ def living_processes(mark: str, folder: str = "") -> Iterator[tuple[int, bytes]]
                 renamed.append((process, command))
     for process, command in renamed:
         with contextlib.suppress(OSError):
-            if _parent(process) in marked or (folder and _has_open(process, folder)):
+            if _parent(process) in marked or (folders and _has_open(process, folders)):
                 yield int(process.name), command
 
 
@@ -80,20 +87,29 @@ def _parent(process: Path) -> int:
     return int(after_the_name[1])
 
 
-def _has_open(process: Path, folder: str) -> bool:
+def _has_open(process: Path, folders: str) -> bool:
     for link in process.joinpath("fd").iterdir():
         with contextlib.suppress(OSError):  # it was closed by now
-            if link.readlink().is_relative_to(folder):
+            if any(fnmatch.fnmatchcase(str(folder), folders) for folder in link.readlink().parents):
                 return True
     return False
 
 
-def end_processes(mark: str, folder: str = "", names: Sequence[bytes] = (b"",)) -> None:
-    """Kill the :func:`living_processes` of ``mark`` and ``folder`` whose command line holds one of ``names``, but for this one."""
-    for process, command in list(living_processes(mark, folder)):
-        if process != os.getpid() and any(name in command for name in names):
+def end_processes(mark: str, folders: str = "", names: Sequence[bytes] = (b"",)) -> None:
+    """Kill the :func:`living_processes` of ``mark`` and ``folders`` whose command line holds one of ``names``, but for this one.
+
+    One of them may start another after it was listed and before it is killed: they are looked for until none is left.
+    """
+    deadline = time.monotonic() + SECONDS_TO_LOOK
+    while time.monotonic() < deadline:
+        left = [process for process, command in living_processes(mark, folders) if any(name in command for name in names)]
+        left = [process for process in left if process != os.getpid()]
+        if not left:
+            return
+        for process in left:
             with contextlib.suppress(OSError):  # it has ended by itself
                 os.kill(process, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _take_care() -> None:

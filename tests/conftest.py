@@ -1,4 +1,5 @@
 import signal
+from pathlib import Path
 
 import pytest
 from attack.kill_harness import reference_sweep
@@ -8,6 +9,28 @@ from finished_sweep import run_tiny_sweep
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+START_RAY = (
+    "attack/test_real_sweep.py",
+    "cli/",
+    "cluster/",
+    "docs/test_docs_commands.py",
+    "store/test_object_storage.py",
+    "test_api.py",
+    "test_own_code.py",
+    "tune/",
+)
+"""Where tests start Ray, which uses every core and is told to end within seconds, or need a sweep that was really run."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """Of the two processes of pytest-xdist one takes the tests that start Ray, one by one; the other all files else, each as a whole."""
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        starts_ray = path.startswith(START_RAY) or {"finished_sweep", "undisturbed"} & set(item.fixturenames)
+        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else path))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ray",))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeper import caretaker
+
 HEAD = """
 import os, signal, sys, threading, time
 from sweeper.errors import StoreError
@@ -207,6 +209,33 @@ os.kill(os.getpid(), signal.SIGKILL)
     wait_until_gone(ours)
     for other in others:
         os.kill(other, signal.SIGKILL)  # raises if it has ended
+
+
+def test_a_process_that_is_started_while_the_others_are_being_ended_is_ended_too():
+    done, _ = run("""
+import subprocess
+forker = "for i in {1..300}; do sleep 61 & done; sleep 61"
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+process = subprocess.Popen(["bash", "-c", forker], env={**os.environ, "MARK_OF_A_TEST": "late"}, **quiet)
+time.sleep(0.05)
+caretaker.end_processes("MARK_OF_A_TEST=late")
+process.wait()
+print(len(list(caretaker.living_processes("MARK_OF_A_TEST=late"))))
+""")
+    assert done.stdout == "0\n", done.stderr
+
+
+def test_the_folder_of_the_log_files_may_be_told_by_a_pattern_before_it_is_there(tmp_path):
+    log = tmp_path / "session_2026_7" / "logs" / "agent.log"
+    log.parent.mkdir(parents=True)
+    command = f"exec -a ray::Agent sleep 60 >{log} 2>&1"
+    with subprocess.Popen(["bash", "-c", command], env={"PATH": os.environ["PATH"]}) as agent:
+        while not Path(f"/proc/{agent.pid}/cmdline").read_bytes().startswith(b"ray::"):
+            time.sleep(0.01)
+        of_another, of_this = [[pid for pid, _ in caretaker.living_processes("", f"{tmp_path}/session_*_{number}")] for number in (8, 7)]
+        agent.kill()
+    assert agent.pid in of_this
+    assert agent.pid not in of_another
 
 
 def test_processes_of_ray_that_have_hidden_their_environment_are_known_by_their_parent_while_it_lives():

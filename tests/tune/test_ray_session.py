@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 SESSION = """
-import json, os, subprocess, sys
+import fnmatch, json, os, subprocess, sys
 from pathlib import Path
 from sweeper.caretaker import living_processes
-from sweeper.tune.session import ray_session
+from sweeper.tune.session import _session_folders, ray_session
 import ray
 
 STRANGER = '''
@@ -44,10 +44,12 @@ with ray_session(None):
     )
     dashboard = ray._private.worker._global_node.webui_url
     addresses = listening()
+    folder = ray._private.worker._global_node.get_session_dir_path()
     workers = [command for _, command in living_processes(f"SWEEPER_RAY_SESSION={os.environ['SWEEPER_RAY_SESSION']}") if is_worker(command)]
 print(json.dumps({
     "addresses": addresses,
     "workers": len(workers),
+    "is_folder_known_before": fnmatch.fnmatchcase(folder, _session_folders()),
     "stranger": stranger.stdout.split(),
     "dashboard": dashboard,
     "initialized": ray.is_initialized(),
@@ -63,6 +65,7 @@ def test_our_ray_listens_on_loopback_refuses_a_stranger_and_writes_no_token_to_t
     assert found["stranger"] == ["AuthenticationError"]
     assert not found["dashboard"]
     assert found["workers"] == 0, "a driver would wait for ever for one that died"
+    assert found["is_folder_known_before"], "agents that are left behind would not be found by their log files"
     assert found["addresses"]
     assert all(address.endswith("0100007F") for address in found["addresses"]), "not on loopback alone"
     assert found["initialized"] is False
