@@ -1,9 +1,9 @@
 import signal
-from pathlib import Path
 
 import pytest
 from attack.kill_harness import reference_sweep
 from finished_sweep import run_tiny_sweep
+from xdist.scheduler import LoadScopeScheduling
 
 # nohup, and a shell that starts pytest in the background, leave these ignored, and what a test starts would inherit that
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -11,26 +11,35 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 START_RAY = (
-    "attack/test_real_sweep.py",
-    "cli/",
-    "cluster/",
-    "docs/test_docs_commands.py",
-    "store/test_object_storage.py",
-    "test_api.py",
-    "test_own_code.py",
-    "tune/",
+    "tests/attack/test_real_sweep.py",
+    "tests/cli/",
+    "tests/cluster/",
+    "tests/docs/test_docs_commands.py",
+    "tests/look/test_status_from_outside.py",
+    "tests/store/test_object_storage.py",
+    "tests/test_api.py",
+    "tests/test_cli.py",
+    "tests/test_own_code.py",
+    "tests/test_reproduce.py",
+    "tests/tune/",
 )
 """Where tests start Ray, which uses every core and is told to end within seconds, or need a sweep that was really run."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+class OneRayAtATime(LoadScopeScheduling):
+    """Of the two processes one takes the tests that start Ray, one by one; the other all files else, each as a whole."""
+
+    def _split_scope(self, nodeid):
+        return "ray" if nodeid.startswith(START_RAY) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return OneRayAtATime(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Of the two processes of pytest-xdist one takes the tests that start Ray, one by one; the other all files else, each as a whole."""
-    for item in items:
-        path = item.path.relative_to(Path(__file__).parent).as_posix()
-        starts_ray = path.startswith(START_RAY) or {"finished_sweep", "undisturbed"} & set(item.fixturenames)
-        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else path))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ray",))
+    """Those that start Ray come first: they take longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(START_RAY))
 
 
 @pytest.fixture(scope="session")
