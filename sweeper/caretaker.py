@@ -102,8 +102,8 @@ def end_processes(mark: str, folders: str = "", names: Sequence[bytes] = (b"",))
     """
     deadline = time.monotonic() + SECONDS_TO_LOOK
     while time.monotonic() < deadline:
-        left = [process for process, command in living_processes(mark, folders) if any(name in command for name in names)]
-        left = [process for process in left if process != os.getpid()]
+        found = living_processes(mark, folders)
+        left = [process for process, command in found if process != os.getpid() and any(name in command for name in names)]
         if not left:
             return
         for process in left:
