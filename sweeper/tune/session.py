@@ -55,18 +55,21 @@ def _joined(address: str) -> Iterator[Cluster]:
 def _our_own() -> Iterator[Cluster]:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ[_MARK] = secrets.token_hex(16)
-    at_a_sudden_end(end=_mark(), end_writers=_session_folders())
+    folders = _session_folders()
+    at_a_sudden_end(end=_mark(), end_writers=folders)
     try:
         with _on_loopback(), ray_processes_watched():
             _connect("start Ray on this machine", address="local", num_cpus=available_cores(), include_dashboard=False)
+            folders = _session_folder()
+            at_a_sudden_end(end_writers=folders)
             yield Cluster(joined=False)
     except BaseException as error:
         if not isinstance(error, Interrupted):  # a raylet that lives says much when it loses its agents
-            _end_agents()  # before the shutdown, which waits long for a raylet that is dead
+            _end_agents(folders)  # before the shutdown, which waits long for a raylet that is dead
         raise
     finally:
         ray.shutdown()
-        _end_agents()  # where Ray was killed while it was being shut down
+        _end_agents(folders)  # where Ray was killed while it was being shut down
 
 
 @contextlib.contextmanager
@@ -95,14 +98,20 @@ def _connect(what: str, way_out: str = "", **options: Any) -> None:
 def _session_folders() -> str:
     """Pattern of the folder where our own Ray will keep its logs: known before it starts, for it may be killed in the middle of that.
 
-    Ray calls it session_<date>_<time>_<process id>; the name is not public API.
+    Ray calls it session_<date>_<time>_<process id>, which may be the folder of a Ray in a container too. The name is not public API.
     """
     return f"*/session_*_{os.getpid()}"
 
 
-def _end_agents() -> None:
+def _session_folder() -> str:
+    """That folder, once Ray has started. Not public API."""
+    node: Any = ray._private.worker._global_node
+    return str(node.get_session_dir_path())
+
+
+def _end_agents(folders: str) -> None:
     """End the agents of our own Ray, which outlive a raylet that was killed by minutes."""
-    end_processes(_mark(), _session_folders(), _AGENTS)
+    end_processes(_mark(), folders, _AGENTS)
 
 
 def _mark() -> str:
