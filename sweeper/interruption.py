@@ -118,8 +118,13 @@ def say_at_the_end(text: str) -> None:
 
 
 def farewell() -> str:
-    """What the user is to be told of an interruption."""
+    """What was set to be said at the end."""
     return _state.farewell
+
+
+def last_words() -> str:
+    """What the user is to be told of an interruption."""
+    return f"interrupted; {_state.farewell}" if _state.farewell else "interrupted"
 
 
 def _heard(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -171,7 +176,13 @@ def _raised_again() -> Iterator[None]:
 
 
 def _end_in_time(exit_code: int) -> None:
-    _state.countdown = threading.Timer(GRACE_SECONDS, os._exit, [exit_code])
+    def end() -> None:
+        if not isinstance(_state.reason, Aborted):  # which was told when it was found
+            _write(last_words())
+            caretaker.at_a_sudden_end(say="")
+        os._exit(exit_code)
+
+    _state.countdown = threading.Timer(GRACE_SECONDS, end)
     _state.countdown.daemon = True
     _state.countdown.start()
 

@@ -56,8 +56,30 @@ with interruptible():
         while True:
             time.sleep(1)  # deep in a library
 """)
-    assert (done.returncode, done.stderr) == (130, "go on with: sweep resume x\n")
+    assert (done.returncode, done.stderr) == (130, "interrupted; go on with: sweep resume x\n")
     assert seconds < 10
+
+
+def test_the_last_words_of_a_process_that_ran_out_of_time_are_there_when_it_has_ended(tmp_path):
+    code = """
+interruption.GRACE_SECONDS = 0.1
+mute = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+caretaker._children.append(subprocess.Popen(["sleep", "60"], **mute))
+print(caretaker._children[0].pid, flush=True)
+with interruptible():
+    say_at_the_end("go on with: sweep resume x")
+    signal_soon()
+    try:
+        time.sleep(20)
+    except Interrupted:
+        time.sleep(20)
+"""
+    with (tmp_path / "log").open("w") as log:
+        started = [sys.executable, "-c", "import subprocess" + HEAD + code]
+        done = subprocess.run(started, stdout=subprocess.PIPE, stderr=log, timeout=30, check=False)
+    os.kill(int(done.stdout), signal.SIGKILL)
+    assert done.returncode == 130
+    assert (tmp_path / "log").read_text() == "interrupted; go on with: sweep resume x\n"
 
 
 def test_a_process_whose_main_thread_is_deep_in_compiled_code_ends_too():
@@ -73,7 +95,7 @@ with interruptible():
     except Interrupted:
         ctypes.CDLL(None).sleep(20)  # gives up the interpreter's lock, as torch and Ray do
 """)
-    assert (done.returncode, done.stderr) == (130, "saved\n")
+    assert (done.returncode, done.stderr) == (130, "interrupted; saved\n")
 
 
 def test_another_thread_can_end_the_sweep_and_is_heard_at_once():

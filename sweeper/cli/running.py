@@ -12,7 +12,7 @@ import click
 
 from sweeper.cli.names import complete_space, complete_sweep
 from sweeper.cli.options import explained, log_to_option, loudness, no_custom_code, overrides_of, results_option, say, space_flags
-from sweeper.interruption import EXIT_CODE, Interrupted, farewell, interruptible
+from sweeper.interruption import EXIT_CODE, Interrupted, interruptible, last_words
 
 
 @click.command()
@@ -150,7 +150,7 @@ def _answering_signals() -> Iterator[None]:
         with interruptible():
             yield
     except Interrupted:
-        say(f"interrupted; {farewell()}" if farewell() else "interrupted")
+        say(last_words())
         sys.stdout.flush()
         os._exit(EXIT_CODE)  # everything is saved; unloading torch and Ray in good order can take longer than a user waits
 
