@@ -6,11 +6,12 @@ import contextlib
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import node, ray_constants
 
 from sweeper.caretaker import at_a_sudden_end, end_processes
 from sweeper.errors import ClusterError
@@ -21,6 +22,8 @@ from sweeper.tune.watch import ray_processes_watched
 
 _MARK = "SWEEPER_RAY_SESSION"
 """Environment variable by which the processes of our own Ray are known: they inherit it."""
+
+_STEP_MS = 100
 
 _AGENTS = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent", b"dashboard/agent.py", b"runtime_env/agent/main.py")
 """What their command lines hold once they have named themselves, and before."""
@@ -58,7 +61,7 @@ def _our_own() -> Iterator[Cluster]:
     folders = _session_folders()
     at_a_sudden_end(end=_mark(), end_writers=folders)
     try:
-        with _on_loopback(), ray_processes_watched():
+        with _on_loopback(), _waiting_in_steps(), ray_processes_watched():
             _connect("start Ray on this machine", address="local", num_cpus=available_cores(), include_dashboard=False)
             folders = _session_folder()
             at_a_sudden_end(end_writers=folders)
@@ -82,6 +85,32 @@ def _on_loopback() -> Iterator[None]:
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
         del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
+
+
+@contextlib.contextmanager
+def _waiting_in_steps() -> Iterator[None]:
+    """In the block signals are heard, and threads run, while Ray waits for the port of a server that it has started.
+
+    It waits up to 30 s in compiled code that holds the interpreter's lock: as long as that takes where the server was killed.
+    """
+    ray_node: Any = node
+    wait = ray_node.wait_for_persisted_port
+
+    def in_steps(*port: str, timeout_ms: int) -> Any:
+        end = time.monotonic() + timeout_ms / 1000
+        while True:
+            try:
+                return wait(*port, timeout_ms=_STEP_MS)
+            except RuntimeError:  # timed out
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.001)
+
+    ray_node.wait_for_persisted_port = in_steps
+    try:
+        yield
+    finally:
+        ray_node.wait_for_persisted_port = wait
 
 
 def _connect(what: str, way_out: str = "", **options: Any) -> None:

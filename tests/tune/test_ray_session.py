@@ -2,8 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+
+import pytest
+
+from sweeper.caretaker import living_processes
 
 SESSION = """
 import fnmatch, json, os, subprocess, sys
@@ -70,3 +76,33 @@ def test_our_ray_listens_on_loopback_refuses_a_stranger_and_writes_no_token_to_t
     assert all(address.endswith("0100007F") for address in found["addresses"]), "not on loopback alone"
     assert found["initialized"] is False
     assert [path.name for path in tmp_path.rglob("*") if "token" in path.name.lower()] == []
+
+
+STARTING = """
+from sweeper.errors import ClusterError
+from sweeper.interruption import Aborted, interruptible
+from sweeper.tune.session import ray_session
+try:
+    with interruptible(), ray_session(None):
+        print("started")
+except (Aborted, ClusterError) as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("after", [0.0, 0.3])
+def test_a_ray_that_loses_its_server_while_it_starts_is_given_up_within_seconds(after):
+    mark = f"MARK_OF_A_TEST=lost-{after}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | dict([mark.split("=")])
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTING], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        while not (servers := [pid for pid, command in living_processes(mark) if b"gcs/gcs_server" in command]):
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.005)
+        time.sleep(after)
+        os.kill(servers[0], signal.SIGKILL)
+        killed = time.monotonic()
+        said, errors = run.communicate(timeout=60)
+    assert time.monotonic() - killed < 12
+    assert "Ray ended under the sweep: its process gcs_server died" in said + errors
