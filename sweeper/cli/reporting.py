@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 from sweeper.cli.options import explained
@@ -23,6 +25,7 @@ def report(results: str, format_: str, output: str | None, by: str, metric: str 
     sweep report results/ --format markdown --output comparison.md
     sweep report results/ --format html --output comparison.html --plots pictures
     """
+    gc.disable()  # this process lives for seconds, and a tenth of them is looking for garbage among the modules that it loads
     with explained():
         from sweeper.report import report as make_report
 

@@ -20,20 +20,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64
 from scipy import special
 
 from .summary import Estimate
+
+if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's time
+    from jaxtyping import Float64
+
+    Seeds = Float64[np.ndarray, " seed"]
 
 SIGNIFICANCE = 0.05
 N_RESAMPLES = 9_999
 SEED = 0
 N_QUANTILES = 2_000
 """Of the bootstrap, and of the permutation test where 2^n sign flips are more: up to 13 seeds all of them are tried."""
-
-Seeds = Float64[np.ndarray, " seed"]
 
 
 def interval_level(n: int) -> float:

@@ -17,6 +17,8 @@ SHOWN_CHARACTERS = 60
 
 def printable(text: str) -> str:
     """``text`` with everything a terminal could act on (control characters, line breaks, bidi marks) escaped."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
 
 
