@@ -1,7 +1,10 @@
+import os
+import pickle
 import signal
 
 import pytest
 from attack.kill_harness import reference_sweep
+from filelock import FileLock
 from finished_sweep import run_tiny_sweep
 from xdist.scheduler import LoadScopeScheduling
 
@@ -10,27 +13,34 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-START_RAY = (
+ONE_BY_ONE = (
+    "tests/cli/test_run_output.py",
+    "tests/cli/test_terminal.py",
     "tests/attack/test_real_sweep.py",
-    "tests/cli/",
     "tests/cluster/",
-    "tests/docs/test_docs_commands.py",
-    "tests/look/test_status_from_outside.py",
-    "tests/store/test_object_storage.py",
+    "tests/tune/test_pack_size.py",
+    "tests/tune/test_ray_session.py",
+)
+"""Where tests start Ray, which uses every core, and tell it to end within seconds. The first makes ``finished_sweep`` for all."""
+
+LAST = (
+    "tests/cli/",
+    "tests/look/",
     "tests/test_api.py",
     "tests/test_cli.py",
-    "tests/test_own_code.py",
     "tests/test_reproduce.py",
-    "tests/tune/",
+    "tests/store/test_object_storage.py",
+    "tests/test_own_code.py",
+    "tests/tune/test_run.py",
 )
-"""Where tests start Ray, which uses every core and is told to end within seconds, or need a sweep that was really run."""
+"""Where tests look at ``finished_sweep``, or start Ray and do not mind another one beside it: when little else is left to do."""
 
 
 class OneRayAtATime(LoadScopeScheduling):
-    """Of the two processes one takes the tests that start Ray, one by one; the other all files else, each as a whole."""
+    """Of the two processes one takes the tests of ``ONE_BY_ONE``; the other all files else, each as a whole."""
 
     def _split_scope(self, nodeid):
-        return "ray" if nodeid.startswith(START_RAY) else nodeid.partition("::")[0]
+        return "ray" if nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -38,14 +48,36 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """Those that start Ray come first: they take longest."""
-    items.sort(key=lambda item: not item.nodeid.startswith(START_RAY))
+    """``ONE_BY_ONE`` comes first, in its order: it takes longest. ``LAST`` comes last, in its order."""
+    items.sort(key=lambda item: _place(item.nodeid))
+
+
+def _place(nodeid):
+    for part, paths in enumerate((ONE_BY_ONE, LAST)):
+        for number, path in enumerate(paths):
+            if nodeid.startswith(path):
+                return 2 * part, number
+    return 1, 0
+
+
+def once_for_all_processes(tmp_path_factory, name, make):
+    """What ``make(folder)`` returns, made by the first of pytest's processes that asks for it."""
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    made = common / f"{name}.pickle"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            folder = common / name
+            folder.mkdir(exist_ok=True)
+            made.write_bytes(pickle.dumps(make(folder)))
+    return pickle.loads(made.read_bytes())
 
 
 @pytest.fixture(scope="session")
 def finished_sweep(tmp_path_factory):
     """A sweep of two arms on generated images, finished, with trials pruned and confirmed. Tests must leave it as it is."""
-    return run_tiny_sweep(tmp_path_factory.mktemp("finished"))
+    return once_for_all_processes(tmp_path_factory, "finished", run_tiny_sweep)
 
 
 @pytest.fixture(scope="session")

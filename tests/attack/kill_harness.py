@@ -150,27 +150,29 @@ def reference_sweep(folder, pack=1):
     return sweep, time.monotonic() - started
 
 
-def attack(folder, reference, seconds, chance, pack=1):
+def attack(folder, reference, seconds, chance, pack=1, targets=()):
     """One round with one or two kills; returns what was hit. Raises ``AssertionError`` if anything was lost, doubled or changed.
 
-    A sweep that ends before its first kill is checked as well, and does not count: the next one is hit earlier.
+    ``targets``: what is killed, a name of ``TARGETS`` for each kill; chosen at random where none is given. A sweep that ends before its
+    first kill is checked as well, and does not count: the next one is hit earlier.
     """
     for number in range(10):
-        hits = attack_once(folder / str(number), reference, seconds * 0.7**number, chance, pack)
+        hits = attack_once(folder / str(number), reference, seconds * 0.7**number, chance, pack, targets)
         if hits != ["nothing"]:
             return hits
     raise AssertionError(f"no sweep was hit before its end, in {number + 1} tries")
 
 
-def attack_once(folder, reference, seconds, chance, pack):
+def attack_once(folder, reference, seconds, chance, pack, targets):
     folder.mkdir(parents=True)
     (folder / "space.yaml").write_text(SPACE.replace("PACK", str(pack)))
     arguments = ["run", str(folder / "space.yaml"), "--results", str(folder / "results")]
     hits = []
-    for attempt in range(1 + chance.randint(1, 2) + 1):
+    n_kills = len(targets) or chance.randint(1, 2)
+    for attempt in range(n_kills + 1):
         run = start(arguments, folder / f"log-{attempt}")
-        last = attempt == 2 or (attempt and hits[-1] == "nothing")
-        target = "nothing" if last else chance.choice(tuple(TARGETS))
+        last = attempt == n_kills or (attempt and hits[-1] == "nothing")
+        target = "nothing" if last else targets[attempt] if targets else chance.choice(tuple(TARGETS))
         hit = target if last else strike(run, target, chance.uniform(0.05, 1.0) * seconds)
         hits.append(hit)
         code = finish(run, SECONDS_TO_END if hit in {"raylet", "gcs_server", "agent"} else 300)

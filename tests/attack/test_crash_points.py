@@ -20,6 +20,8 @@ search: {{sampler: {sampler}, pruner: {pruner}}}
 resources: {{max_failures: {max_failures}}}
 seed: 3
 """
+STRIDE = 71
+"""Every so many effects on the disk a sweep dies in the plain suite; the slow one tries them all."""
 HALVING = "{name: successive_halving, min_resource: 1, reduction_factor: 2}"
 
 
@@ -61,7 +63,7 @@ def points(disk, tmp_path, space, stride, **options):
 @pytest.mark.parametrize(("sampler", "pruner"), [("random", "none"), ("tpe", HALVING), ("cmaes", "hyperband")])
 def test_one_pack_at_a_time_finds_bit_by_bit_what_it_would_have_found_uninterrupted(disk, tmp_path, sampler, pruner):
     space = space_with(sampler, pruner)
-    for point, how in points(disk, tmp_path, space, stride=41):
+    for point, how in points(disk, tmp_path, space, stride=STRIDE):
         path = tmp_path / f"{point}-{how}"
         assert sweep_dying_at(disk, path, space, point, how)
         check_sweep(path)
@@ -92,7 +94,7 @@ def test_every_crash_point_of_one_pack_at_a_time(disk, tmp_path, sampler, pruner
 
 def test_packs_side_by_side_lose_and_double_nothing_and_a_random_sampler_without_pruner_finds_the_same(disk, tmp_path):
     space = space_with()
-    for point, how in points(disk, tmp_path, space, stride=41, n_packs=2, size=3):
+    for point, how in points(disk, tmp_path, space, stride=STRIDE, n_packs=2, size=3):
         path = tmp_path / f"{point}-{how}"
         assert sweep_dying_at(disk, path, space, point, how, n_packs=2, size=3)
         check_sweep(path)
@@ -103,7 +105,7 @@ def test_packs_side_by_side_under_a_pruner_lose_and_double_nothing(disk, tmp_pat
     """Which trials are pruned depends on the order in which results arrive, interrupted or not; configurations and curves do not."""
     space = space_with("random", HALVING)
     reference = None
-    for point, how in points(disk, tmp_path, space, stride=41, n_packs=2, size=2):
+    for point, how in points(disk, tmp_path, space, stride=STRIDE, n_packs=2, size=2):
         path = tmp_path / f"{point}-{how}"
         assert sweep_dying_at(disk, path, space, point, how, n_packs=2, size=2)
         check_sweep(path)
@@ -118,7 +120,7 @@ def test_failing_trials_are_tried_as_often_as_allowed_whatever_dies(disk, tmp_pa
     def fails(config, epoch):
         return config.number == 1 and epoch == 2
 
-    for point, how in points(disk, tmp_path, space, stride=41, fails=fails):
+    for point, how in points(disk, tmp_path, space, stride=STRIDE, fails=fails):
         path = tmp_path / f"{point}-{how}"
         assert sweep_dying_at(disk, path, space, point, how, fails=fails)
         check_sweep(path)

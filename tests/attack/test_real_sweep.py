@@ -115,10 +115,13 @@ def test_a_sweep_under_timeout_and_in_a_pipe_ends_with_its_files_in_order(refere
         check_equal(sweep, folder)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_sweep_that_is_killed_at_random_loses_and_doubles_nothing(reference, tmp_path, seed):
+@pytest.mark.parametrize(("target", "pack"), [("driver", 1), ("worker", 1), ("raylet", 4)])
+def test_a_sweep_that_is_killed_at_random_loses_and_doubles_nothing_with_packs_or_without(reference, tmp_path, target, pack):
     folder, seconds = reference
-    attack(tmp_path / "round", folder, seconds, random.Random(f"1-{seed}"))
+    moment = random.Random(target)
+    attack(tmp_path / "round", folder, seconds * 0.7, moment, pack, [target])  # equal to the reference, where each was alone
+    for sweep in (path.parent for path in tmp_path.glob("round/*/results/*/sweep.yaml")):
+        assert (tables(sweep)[0].groupby("pack").size().max() > 1) == (pack > 1)
 
 
 @pytest.mark.slow

@@ -23,11 +23,11 @@ from sweeper.tune.session import ray_session
 SPACE = """
 name: growing
 dataset: {name: synthetic, train_images: 2000, test_images: 300, validation: 300}
-training: {epochs: 20}
+training: {epochs: 12}
 parameters:
   loss: {choices: [cross_entropy, mse]}
   learning_rate: {low: 0.01, high: 0.3, log: true}
-compare: {arms: loss, trials_per_arm: 3, seeds: 0}
+compare: {arms: loss, trials_per_arm: 2, seeds: 0}
 search: {sampler: {name: random}, pruner: {name: none}}
 resources: {max_failures: 0}
 """
@@ -195,7 +195,7 @@ def test_a_trial_whose_node_is_lost_goes_on_elsewhere_and_it_is_not_held_against
     def lose_a_node_in_the_middle(config, metrics) -> None:
         epochs.append((config.trial_id, metrics.epoch))
         latest = dict(epochs)
-        on_both = sum(2 <= epoch <= 10 for epoch in latest.values()) == 2
+        on_both = sum(2 <= epoch <= 8 for epoch in latest.values()) == 2
         if on_both and lost in cluster.list_all_nodes():
             cluster.remove_node(lost, allow_graceful=False)
 
@@ -210,7 +210,7 @@ def test_a_trial_whose_node_is_lost_goes_on_elsewhere_and_it_is_not_held_against
     assert [error for error in watcher.returned_for if error] == [f"its node {_address(lost)} was lost"]
     rows = result.folder.read_epochs().frame
     assert sorted(zip(rows["trial"], rows["epoch"], strict=True)) == sorted(set(epochs))
-    assert len(rows) == 6 * 20
+    assert len(rows) == 4 * 12
 
 
 def test_a_pack_whose_node_is_lost_before_its_first_epoch_is_tried_again_and_it_is_not_held_against_it(cluster, tmp_path):
@@ -223,7 +223,7 @@ def test_a_pack_whose_node_is_lost_before_its_first_epoch_is_tried_again_and_it_
 
     losing = threading.Thread(target=lose_the_node_when_its_pack_starts)
     losing.start()
-    long_epochs = SPACE.replace("train_images: 2000", "train_images: 20000").replace("epochs: 20", "epochs: 2")
+    long_epochs = SPACE.replace("train_images: 2000", "train_images: 12000").replace("epochs: 12", "epochs: 2")
     space = parse_space(long_epochs.replace("max_failures: 0", "max_failures: 0, pack: 2"), "growing.yaml")
     result = start_sweep(space, results=str(tmp_path / "results"), address=cluster.address, command=["test"], observer=watcher)
     losing.join()

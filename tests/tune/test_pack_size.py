@@ -50,7 +50,8 @@ def test_a_size_that_was_asked_for_is_kept(n_waiting):
     assert PackSize(8).of_next(n_waiting, 2) == 8
 
 
-@pytest.mark.parametrize(("pack", "largest"), [("4", 4), pytest.param("auto", None, marks=pytest.mark.slow)])
+@pytest.mark.slow  # the plain suite holds it of a sweep that is killed on its way: tests/attack/test_real_sweep.py
+@pytest.mark.parametrize(("pack", "largest"), [("4", 4), ("auto", None)])
 def test_rows_are_the_same_bit_by_bit_with_packs_as_without(undisturbed, tmp_path, pack, largest):
     alone, _ = undisturbed
     done = sweep("run", alone.parents[1] / "space.yaml", "--pack", pack, "--results", tmp_path, timeout=400)
