@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -32,6 +32,7 @@ class StoredSweep:
     trials: pd.DataFrame
     problems: tuple[str, ...]
     skipped_files: int
+    _chosen: dict[tuple[Phase, str | None], pd.DataFrame] = field(default_factory=dict, repr=False)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -47,9 +48,15 @@ class StoredSweep:
         return tuple(dict.fromkeys([*(name for name in stored if name == "loss"), *planned, *stored]))
 
     def rows(self, phase: Phase, arm: str | None = None) -> pd.DataFrame:
-        """Finished trials of a phase, of one arm or of all, ordered by number."""
-        rows = self.trials[self.trials["phase"] == str(phase)]
-        return (rows if arm is None else rows[rows["arm"] == arm]).sort_values("number", kind="stable")
+        """Finished trials of a phase, of one arm or of all, ordered by number; asked for often, chosen once, not to be written to."""
+        if (phase, arm) not in self._chosen:
+            if arm is None:
+                chosen = self.trials[self.trials["phase"] == str(phase)].sort_values("number", kind="stable")
+            else:
+                of_phase = self.rows(phase)
+                chosen = of_phase[of_phase["arm"] == arm]
+            self._chosen[phase, arm] = chosen
+        return self._chosen[phase, arm]
 
     def parameters_of(self, row: Mapping[Any, Any] | pd.Series[Any]) -> dict[str, Value]:
         """The parameters of one trial in their own types; those that it does not have are left out."""
