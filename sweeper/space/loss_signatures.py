@@ -77,9 +77,11 @@ def loss_signature(loss: str) -> LossSignature:
         return LossSignature(arguments)
     if is_import_path(loss):
         return _imported_signature(loss)
+    hint = nearest(loss, LOSSES)
     if ":" in loss or "." in loss:
-        raise LossError(f"a loss of your own is written my_package.my_module:MyLoss, got {shown(loss)}")
-    raise LossError(f"unknown loss {shown(loss)}; {nearest(loss, LOSSES)}")
+        own = f"a loss of your own is written my_package.my_module:MyLoss, got {shown(loss)}"
+        raise LossError(f"{own}; {hint}" if hint.startswith("did") else own)
+    raise LossError(f"unknown loss {shown(loss)}; {hint}")
 
 
 def _imported(path: str, refusal: type[LossError | ModelPathError]) -> tuple[Callable[..., Any], list[inspect.Parameter]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -56,17 +56,31 @@ def listed(names: Iterable[object]) -> str:
 
 
 def nearest(name: object, known: Iterable[object]) -> str:
-    """``did you mean 'x'?`` for a slip of the pen, else ``known: a, b, c``."""
+    """``did you mean 'x'?`` for a slip of the pen or another library's word, else ``known: a, b, c``."""
     names = [str(entry) for entry in known]
     if not names:
         return "there are none"
-    folded = {entry.lower(): entry for entry in names}
-    written = str(name)[:200].lower()
-    close = difflib.get_close_matches(written, folded, n=1)
-    if not close and len(written) >= 3:
-        close = [entry for entry in folded if entry.startswith(written) or written.startswith(entry)]
-    close = [folded[entry] for entry in close]
-    return f"did you mean '{printable(close[0])}'?" if close else f"known: {', '.join(map(printable, names))}"
+    meant = _meant(str(name)[:200].lower(), names)
+    return f"did you mean '{printable(meant)}'?" if meant is not None else f"known: {', '.join(map(printable, names))}"
+
+
+def _meant(written: str, names: Sequence[str]) -> str | None:
+    """The name that looks like what was written, begins like it, is spelled ``nn.LikeThisLoss`` elsewhere, or has these initials."""
+    folded = {name.lower(): name for name in names}
+    if close := difflib.get_close_matches(written, folded, n=1):
+        return folded[close[0]]
+    if len(written) >= 3:
+        for entry, name in folded.items():
+            if entry.startswith(written) or written.startswith(entry):
+                return name
+    letters = {_letters(name): name for name in names}
+    if close := difflib.get_close_matches(_letters(written.rpartition(".")[2]).removesuffix("loss"), letters, n=1, cutoff=0.8):
+        return letters[close[0]]
+    return next((name for name in names if len(written) >= 2 and written == "".join(word[:1] for word in name.lower().split("_"))), None)
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def dotted(path: Path) -> str:
@@ -113,8 +127,8 @@ def reworded(error: ErrorDetails, known_keys: Iterable[str]) -> str:
         sign, bound = COMPARISONS[kind]
         return f"must be {sign} {limit(context[bound])}, got {shown(value)}"
     if kind == "literal_error":
-        close = difflib.get_close_matches(str(value)[:200], re.findall(r"'(.*?)'", context["expected"]), n=1)
-        return f"must be {context['expected']}, got {shown(value)}" + (f"; did you mean '{close[0]}'?" if close else "")
+        meant = _meant(str(value)[:200].lower(), re.findall(r"'(.*?)'", context["expected"]))
+        return f"must be {context['expected']}, got {shown(value)}" + (f"; did you mean '{meant}'?" if meant is not None else "")
     if kind in ("string_too_short", "too_short"):
         return "must not be empty"
     if kind == "int_from_float" or kind.startswith("int_parsing"):
