@@ -72,8 +72,9 @@ def figure_format(measure: Measure) -> str:
 
 def values_of(table: pd.DataFrame, columns: Sequence[str]) -> Spec:
     """Rows of a table as data that stand in the specification."""
-    records = table[list(columns)].to_dict("records")
-    return {"values": [{str(name): rounded(value) for name, value in record.items()} for record in records]}
+    names = [str(name) for name in columns]
+    rows = zip(*(map(rounded, table[name].tolist()) for name in columns), strict=True)
+    return {"values": [dict(zip(names, row, strict=True)) for row in rows]}
 
 
 def rounded(value: Any) -> Any:
