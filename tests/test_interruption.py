@@ -20,6 +20,17 @@ def signal_soon(number=signal.SIGINT, seconds=0.2):
     threading.Timer(seconds, lambda: os.kill(os.getpid(), number)).start()
 """
 
+HEARS_NOTHING = """
+with interruptible():
+    say_at_the_end("go on with: sweep resume x")
+    signal_soon()
+    try:
+        time.sleep(20)
+    except Interrupted:
+        while True:
+            time.sleep(1)  # deep in a library
+"""
+
 
 def run(code, timeout=30):
     started = time.monotonic()
@@ -45,17 +56,7 @@ except Interrupted:
 
 
 def test_a_process_that_hears_nothing_ends_in_time_with_its_last_words():
-    done, seconds = run("""
-interruption.GRACE_SECONDS = 1.0
-with interruptible():
-    say_at_the_end("go on with: sweep resume x")
-    signal_soon()
-    try:
-        time.sleep(20)
-    except Interrupted:
-        while True:
-            time.sleep(1)  # deep in a library
-""")
+    done, seconds = run("interruption.GRACE_SECONDS = 1.0" + HEARS_NOTHING)
     assert (done.returncode, done.stderr) == (130, "interrupted; go on with: sweep resume x\n")
     assert seconds < 10
 
@@ -66,16 +67,9 @@ interruption.GRACE_SECONDS = 0.1
 mute = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 caretaker._children.append(subprocess.Popen(["sleep", "60"], **mute))
 print(caretaker._children[0].pid, flush=True)
-with interruptible():
-    say_at_the_end("go on with: sweep resume x")
-    signal_soon()
-    try:
-        time.sleep(20)
-    except Interrupted:
-        time.sleep(20)
 """
     with (tmp_path / "log").open("w") as log:
-        started = [sys.executable, "-c", "import subprocess" + HEAD + code]
+        started = [sys.executable, "-c", "import subprocess" + HEAD + code + HEARS_NOTHING]
         done = subprocess.run(started, stdout=subprocess.PIPE, stderr=log, timeout=30, check=False)
     os.kill(int(done.stdout), signal.SIGKILL)
     assert done.returncode == 130

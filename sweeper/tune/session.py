@@ -134,8 +134,8 @@ def _session_folders() -> str:
 
 def _session_folder() -> str:
     """That folder, once Ray has started. Not public API."""
-    node: Any = ray._private.worker._global_node
-    return str(node.get_session_dir_path())
+    ours: Any = ray._private.worker._global_node
+    return str(ours.get_session_dir_path())
 
 
 def _end_agents(folders: str) -> None:
