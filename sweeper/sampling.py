@@ -24,7 +24,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-MOST_FINISHED = 500
+MOST_FINISHED = 250
 """Finished trials of one study that TPE learns from: the best, and of the others the newest."""
 
 BEST_KEPT = 25
