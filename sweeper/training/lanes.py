@@ -17,7 +17,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from sweeper.training.augment import PADDING
-from sweeper.training.kernels import LANES, N_CONV_WEIGHTS, SUMS_ORDER, Floats, Kernels, compile_cut, compile_kernels
+from sweeper.training.cut import compile_cut
+from sweeper.training.jit import LANES, Floats
+from sweeper.training.kernels import N_CONV_WEIGHTS, SUMS_ORDER, Kernels, compile_kernels
 from sweeper.training.model import ConvNet
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sweeper.training.kernels import LANES, SUMS_ORDER, compile_kernels, compiled
+from sweeper.training.jit import LANES, compiled
+from sweeper.training.kernels import SUMS_ORDER, compile_kernels
 from sweeper.training.lanes import LaneNetwork, in_threads
 from sweeper.training.model import ConvNet
 
