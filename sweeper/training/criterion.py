@@ -48,7 +48,8 @@ class _Builtin:
     def __call__(self, outputs: Outputs) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
         """Mean loss of these members over the batch, and its gradient with respect to their logits."""
         losses, gradients = self.function(outputs[self.rows], **self.parameters)
-        return losses.mean(1) / self.divisor, gradients / (losses.shape[1] * self.divisor)
+        count = losses.shape[1] * self.divisor
+        return losses.sum(1) / count, gradients / count
 
 
 class Criterion:

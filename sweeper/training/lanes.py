@@ -80,6 +80,10 @@ class _Memory:
         self.logit_gradients = torch.empty(n_members, net.n_classes, n_images)
         self.n_slots = 1 if torch.get_num_threads() == 1 else n_blocks
         self.sums = torch.empty(n_members, self.n_slots, N_CONV_WEIGHTS, LANES)
+        # the same memory, flat, for the kernels: made once, as each view costs as much as a small operator
+        self.flat_features, self.flat_feature_gradients, self.flat_sums = (
+            tensor.view(-1).numpy() for tensor in (self.features, self.feature_gradients, self.sums)
+        )
 
 
 class LaneNetwork:
@@ -103,7 +107,7 @@ class LaneNetwork:
         if n_blocks not in self._memories:
             self._memories[n_blocks] = _Memory(self._net, self._n_members, n_blocks)
         memory = self._memories[n_blocks]
-        arrays = (images.numpy(), self._rows, memory.hidden, memory.which1, memory.features.view(-1).numpy(), memory.which2)
+        arrays = (images.numpy(), self._rows, memory.hidden, memory.which1, memory.flat_features, memory.which2)
         in_threads(lambda start, stop: self._kernels.forward(start, stop, n_blocks, *arrays), n_blocks * self._n_members)
         self._active = torch.baddbmm(self._fc1_bias[..., None], self._fc1, memory.features).relu_()
         logits = torch.baddbmm(self._fc2_bias[..., None], self._fc2, self._active)
@@ -117,15 +121,16 @@ class LaneNetwork:
         memory, active = self._memories[n_blocks], self._active
         of_logits = memory.logit_gradients
         of_logits[..., :n_images] = gradient.transpose(1, 2)
-        of_logits[..., n_images:] = 0  # what is in left-over lanes must teach nothing
+        if n_images < n_blocks * LANES:
+            of_logits[..., n_images:] = 0  # what is in left-over lanes must teach nothing
         torch.bmm(of_logits, active.transpose(1, 2), out=self._of_fc2)
         torch.sum(of_logits, 2, out=self._of_fc2_bias)
         of_active = torch.ops.aten.threshold_backward(torch.bmm(self._fc2.transpose(1, 2), of_logits), active, 0)
         torch.bmm(of_active, memory.features.transpose(1, 2), out=self._of_fc1)
         torch.sum(of_active, 2, out=self._of_fc1_bias)
         torch.bmm(self._fc1.transpose(1, 2), of_active, out=memory.feature_gradients)
-        of_features, sums = memory.feature_gradients.view(-1).numpy(), memory.sums.view(-1).numpy()
-        arrays = (images.numpy(), self._rows, memory.hidden, memory.which1, of_features, memory.which2, memory.n_slots, sums)
+        gradients, sums = memory.flat_feature_gradients, memory.flat_sums
+        arrays = (images.numpy(), self._rows, memory.hidden, memory.which1, gradients, memory.which2, memory.n_slots, sums)
         in_threads(lambda start, stop: self._kernels.backward(start, stop, n_blocks, *arrays), n_blocks * self._n_members)
         torch.index_select(memory.sums.sum((1, 3)), 1, self._order, out=self._gradient[:, :N_CONV_WEIGHTS])
         return self._gradient

@@ -45,6 +45,8 @@ class Outputs:
 
     def __getitem__(self, members: slice) -> Outputs:
         """The outputs of these members."""
+        if members == slice(0, len(self.logits)):
+            return self
         return Outputs(*(getattr(self, name)[members] for name in self.__slots__))
 
 

@@ -52,11 +52,12 @@ class ResidentData:
         index = torch.stack([kept[drawn.order.to(self._device)] for kept, drawn in zip(splits, draws, strict=True)])
         offsets = torch.stack([drawn.offsets for drawn in draws]).to(self._device)
         flips = torch.stack([drawn.flips for drawn in draws]).to(self._device)
+        labels = self._labels["train"][index]
         for start in range(0, index.shape[1], batch_size):
             part = slice(start, start + batch_size)
             chosen = index[:, part]
             choices = (offsets[:, part], flips[:, part]) if self._settings.augment else (None, None)
-            yield Batch(self._backend.cut(self._images["train"], chosen, *choices), self._labels["train"][chosen])
+            yield Batch(self._backend.cut(self._images["train"], chosen, *choices), labels[:, part])
 
     def evaluation_batches(self, seeds: Sequence[int], split: Split) -> Iterator[Batch]:
         """A split in file order, one stream per seed."""
