@@ -27,7 +27,12 @@ LEAST_GAIN = 0.03
 """Share of the time per trial that a pack twice as large must save to be chosen: more than what two timings of one pack differ by."""
 
 SHARE_OF_SWEEP = 0.02
-"""Share of a sweep's time that choosing may cost; a sweep that is shorter than the timing is worth trains without packs."""
+"""Share of a sweep's time that choosing may cost."""
+
+UNTIMED_ON_CPU = 4
+"""Members of a pack on a CPU where the sweep is too short to time it. There members go through the kernels one after the other, as they
+would alone, and share what is left, above all the cutting of images: a pack does no work that its members alone would not do. Four fill
+a block (:class:`sweeper.training.lanes.Lanes`). On other devices, whose memory and pace nobody knows, such a sweep trains without packs."""
 
 SHARE_OF_MEMORY = 0.5
 
@@ -50,14 +55,17 @@ class PackSize:
         return max(1, min(self.most, math.ceil(n_waiting / (PACKS_TO_COME * max(1, n_packs)))))
 
 
-def fastest_size(seconds: Callable[[int], float], *, most: int, enough: Callable[[int], bool]) -> int:
+def fastest_size(seconds: Callable[[int], float], *, most: int, enough: Callable[[int], bool], untimed: int = 1) -> int:
     """The pack size, a power of two up to ``most``, beyond which doubling it saves less than :data:`LEAST_GAIN`.
 
     ``seconds(size)`` is the time per trial, infinite where memory does not suffice; a size and its double are timed anew, one after the
-    other, so that a machine that changes its pace misleads less. ``enough(size)``: whether timing that size would cost too much.
+    other, so that a machine that changes its pace misleads less. ``enough(size)``: whether timing that size would cost too much; then
+    the pack has at least ``untimed`` members, or ``most``.
     """
     size = 1
-    while 2 * size <= most and not enough(2 * size):
+    while 2 * size <= most:
+        if enough(2 * size):
+            return max(size, min(untimed, most))
         before, after = seconds(size), seconds(2 * size)
         if not after < (1 - LEAST_GAIN) * before:
             break
@@ -98,7 +106,8 @@ def timed_size(
             measured[size] = pack.epoch_seconds(size) / size
             return measured[size]
 
-        return fastest_size(seconds, most=min(LARGEST, math.ceil(n_trials_each / PACKS_TO_COME)), enough=enough)
+        most = min(LARGEST, math.ceil(n_trials_each / PACKS_TO_COME))
+        return fastest_size(seconds, most=most, enough=enough, untimed=UNTIMED_ON_CPU if device == "cpu" else 1)
     finally:
         torch.set_num_threads(threads_before)
 

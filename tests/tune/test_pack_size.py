@@ -6,11 +6,13 @@ import pytest
 from attack.invariants import check_equal, check_sweep, tables
 from finished_sweep import sweep
 
-from sweeper.tune.pack_size import PackSize, fastest_size
+from sweeper.records import Phase, TrainingSettings, TrialConfig
+from sweeper.training.data import load_dataset
+from sweeper.tune.pack_size import PackSize, fastest_size, timed_size
 
 
-def choose(seconds, most=64, enough=lambda size: False):
-    return fastest_size(seconds.__getitem__, most=most, enough=enough)
+def choose(seconds, most=64, enough=lambda size: False, untimed=1):
+    return fastest_size(seconds.__getitem__, most=most, enough=enough, untimed=untimed)
 
 
 def test_a_pack_is_doubled_while_that_saves_time():
@@ -35,6 +37,28 @@ def test_no_pack_is_larger_than_the_trials_that_there_are():
 
 def test_timing_ends_when_it_has_cost_enough():
     assert choose({1: 1.0}, enough=lambda size: True) == 1
+
+
+@pytest.mark.parametrize(("most", "size"), [(64, 4), (3, 3), (1, 1)])
+def test_a_sweep_too_short_for_any_timing_takes_the_size_that_needs_none(most, size):
+    assert choose({}, most=most, enough=lambda size: True, untimed=4) == size
+
+
+def test_a_timing_that_ends_early_keeps_what_it_found_if_that_is_more():
+    assert choose({1: 1.0, 2: 0.8, 4: 0.7, 8: 0.6}, enough=lambda size: size > 8, untimed=4) == 8
+
+
+def test_a_timing_that_found_packs_slower_is_believed():
+    assert choose({1: 1.0, 2: 1.1}, enough=lambda size: size > 2, untimed=4) == 1
+
+
+@pytest.mark.parametrize(("n_trials", "size"), [(16, 4), (8, 2), (4, 1)])
+def test_a_sweep_of_seconds_trains_in_packs_on_a_cpu_and_leaves_four_to_each_core(n_trials, size):
+    dataset = load_dataset("synthetic", train_images=1100, test_images=100)
+    settings = TrainingSettings("convnet", 1, "batch", augment=True, validation=100, evaluate_on="validation")
+    parameters = {"loss": "l1", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0, "step_size": 1, "step_gamma": 1.0}
+    member = TrialConfig("l1", Phase.SEARCH, 0, 1, parameters | {"batch_size": 128})
+    assert timed_size(dataset, settings, [member], "cpu", 1, n_trials) == size
 
 
 @pytest.mark.parametrize(
