@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sweeper.training.augment import PADDING
 from sweeper.training.jit import LANES, Bytes, Floats, compiled
 
-# Numba asks of every signed index whether it counts from the end, which costs a fifth of the time here; of unsigned ones it does not.
+# Numba asks of every signed index whether it counts from the end, which costs a quarter of the time here; of unsigned ones it does not.
 # A sum of a signed and an unsigned integer would be a float, so these are unsigned too.
 U = np.uint64
 ONE, TWO, GREEN, BLUE = U(1), U(2), U(256), U(512)
