@@ -50,6 +50,14 @@ class StoreError(SweeperError):
     """A results folder or file that cannot be read or written."""
 
 
+class FolderExistsError(StoreError):
+    """A new sweep whose folder another sweep has."""
+
+
+class NoSweepError(StoreError):
+    """A place that could be looked at and holds no sweep."""
+
+
 class StudyError(SweeperError):
     """A study whose content contradicts the sweep it belongs to."""
 

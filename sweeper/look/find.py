@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from sweeper.errors import StoreError, SweeperError
+from sweeper.errors import NoSweepError, SweeperError
 from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, find_sweeps
 
@@ -24,7 +24,8 @@ def find_sweep(name: str | None, results: str) -> SweepFolder:
     A folder that holds sweeps means the newest of them.
 
     Raises:
-        StoreError: if ``results`` holds no sweep.
+        NoSweepError: if ``results`` holds no sweep.
+        StoreError: if the storage cannot be asked, which says nothing about what it holds.
         LookError: if there is none of this name, with the nearest one.
     """
     if name is None:
@@ -33,7 +34,7 @@ def find_sweep(name: str | None, results: str) -> SweepFolder:
     for uri in (name, f"{results.rstrip('/')}/{name}"):
         try:
             return find_sweeps(uri)[-1]
-        except StoreError:
+        except NoSweepError:
             continue
     sweeps = find_sweeps(results)
     beginning = [sweep for sweep in sweeps if sweep.id.startswith(name)]

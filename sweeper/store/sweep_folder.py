@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sweeper.errors import StoreError
+from sweeper.errors import FolderExistsError, NoSweepError, StoreError
 from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, EpochMetrics, Predictions, TrialConfig
 from sweeper.store.folder import Folder, file_name
 from sweeper.store.remote import RemoteLogs, cache_folder
@@ -75,7 +75,8 @@ class SweepFolder:
         """Make the folder. Without ``sweep.yaml``, which is written last, it is no sweep yet.
 
         Raises:
-            StoreError: if something of this name is already there, or the storage refuses.
+            FolderExistsError: if something of this name is already there.
+            StoreError: if the storage refuses.
         """
         if self.folder.local:
             results = Path(self.folder.uri).parent
@@ -85,11 +86,11 @@ class SweepFolder:
                 results.mkdir(parents=True, exist_ok=True)
                 Path(self.folder.uri).mkdir()
             except FileExistsError:
-                raise StoreError(f"{self}: already exists; continue it with `sweep resume {self}`, or give another --name") from None
+                raise FolderExistsError(f"{self}: already exists; continue it with `sweep resume {self}`, or give another --name") from None
             except OSError as error:
                 raise StoreError(f"{self}: cannot make this folder: {error.strerror}") from error
         elif self.exists():
-            raise StoreError(f"{self}: a sweep is already there; continue it with `sweep resume {self}`, or give another --name")
+            raise FolderExistsError(f"{self}: already exists; continue it with `sweep resume {self}`, or give another --name")
         self.make_folders()
 
     def make_folders(self) -> None:
@@ -297,20 +298,21 @@ def find_sweeps(uri: str) -> list[SweepFolder]:
     One whose provenance is torn counts as oldest.
 
     Raises:
-        StoreError: if the folder does not exist or holds no sweep.
+        NoSweepError: if the folder does not exist or holds no sweep.
+        StoreError: if the storage cannot be asked.
     """
     folder, hint = Folder(uri), "run one: sweep run search_spaces/quickstart.yaml"
     itself = SweepFolder(folder.uri)
     if itself.exists():
         return [itself]
     if folder.local and Path(folder.uri).is_file():
-        raise StoreError(f"{uri}: is a file; give the folder that holds the sweeps, or a sweep's own")
+        raise NoSweepError(f"{uri}: is a file; give the folder that holds the sweeps, or a sweep's own")
     if folder.local and not folder.exists():
-        raise StoreError(f"{uri}: no such folder; {hint}")
+        raise NoSweepError(f"{uri}: no such folder; {hint}")
     found = [SweepFolder(f"{folder.uri}/{name}") for name in folder.names(directories=True)]
     sweeps = [sweep for sweep in found if sweep.exists()]
     if not sweeps:
-        raise StoreError(f"{uri}: no sweep in this folder (a sweep's folder holds sweep.yaml); {hint}")
+        raise NoSweepError(f"{uri}: no sweep in this folder (a sweep's folder holds sweep.yaml); {hint}")
     return sorted(sweeps, key=lambda sweep: (_began(sweep), sweep.id))
 
 

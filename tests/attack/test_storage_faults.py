@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from sweeper.errors import StoreError
+from sweeper.errors import FolderExistsError, StoreError
 from sweeper.store import SweepFolder, find_sweeps
 from sweeper.tune import recorder as recorder_module
 
@@ -150,3 +150,9 @@ def test_a_half_made_sweep_is_no_sweep(tmp_path):
     assert [sweep.id for sweep in find_sweeps(str(tmp_path))] == [whole.id]
     with pytest.raises(StoreError, match=r"whole: already exists; continue it with `sweep resume"):
         new_sweep(tmp_path / "whole", space)
+
+
+def test_a_folder_of_one_name_is_made_once(tmp_path):
+    SweepFolder(str(tmp_path / "sweep")).create()
+    with pytest.raises(FolderExistsError, match="already exists; continue it with"):
+        SweepFolder(str(tmp_path / "sweep")).create()
