@@ -37,7 +37,7 @@ def serve_dashboard(folder: SweepFolder, port: int, *, ready: Callable[[], None]
     try:
         from optuna_dashboard import wsgi
     except ModuleNotFoundError as error:
-        raise DashboardError("optuna-dashboard is not installed: pip install 'sweeper[dashboard]'") from error
+        raise DashboardError("optuna-dashboard is not installed: pip install optuna-dashboard") from error
     if not folder.folder.local or not folder.journal.exists():
         raise DashboardError(f"{folder}: no studies.journal on this machine; copy the sweep's folder here to open it")
     application = wsgi(read_only_storage(folder.journal))

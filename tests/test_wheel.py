@@ -1,9 +1,11 @@
 """The wheel is whole: what is in the package's folder is in it, and it runs from an environment of its own."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from importlib import metadata
@@ -11,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.tune.loggers import LOGGERS
+
 ROOT = Path(__file__).parents[1]
+GIT_FILES = ["git", "-C", str(ROOT), "ls-files", "-z", "*.py", "*.md", "*.toml", "*.yaml", "*.ipynb", ".ci"]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def wheel(tmp_path_factory):
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *isolation, "--wheel-dir", str(source / "dist"), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    return next((source / "dist").glob("sweeper-*.whl"))
+    return next((source / "dist").glob("loss_sweeper-*.whl"))
 
 
 def test_every_file_of_the_package_is_in_the_wheel_and_nothing_else(wheel):
@@ -69,3 +74,39 @@ def test_the_wheel_runs_from_an_environment_of_its_own(wheel, tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.startswith("mine.yaml: ")
+
+
+OTHERS = r"""(pip|uv|pipx)\b.*\b(install|index|show)\b.*[\s'"]sweeper(?=[\s'"\[=<>~!]|$)|^name = "sweeper"|version\(['"]sweeper['"]\)"""
+"""Commands and declarations that mean the distribution called ``sweeper``, which on the package index is another project."""
+
+
+@pytest.mark.parametrize(
+    ("text", "means_it"),
+    [
+        ("pip install sweeper", True),
+        ("pip install 'sweeper[dashboard]'", True),
+        ("python -m pip install --quiet -U sweeper", True),
+        ('uv pip install "sweeper>=1"', True),
+        ('name = "sweeper"', True),
+        ('importlib.metadata.version("sweeper")', True),
+        ("pip install --editable .", False),
+        ("uv pip install boto3 ~/sweeper", False),
+        ("pip install loss-sweeper", False),
+    ],
+)
+def test_a_command_that_means_the_other_project_is_recognised(text, means_it):
+    assert bool(re.search(OTHERS, text, re.MULTILINE)) == means_it
+
+
+def test_nothing_here_means_the_other_project_called_sweeper():
+    listed = subprocess.run(GIT_FILES, capture_output=True, text=True, check=True).stdout
+    files = [ROOT / name for name in listed.split("\0") if name and name != "tests/test_wheel.py"]
+    assert len(files) > 100
+    assert [str(path) for path in files if re.search(OTHERS, path.read_text(errors="replace"), re.MULTILINE)] == []
+
+
+def test_every_hint_for_a_logger_installs_the_package_of_its_extra():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {name: [re.split("[<>=]", package)[0] for package in extras[name]] for name in LOGGERS} == {
+        name: [package] for name, package in LOGGERS.items()
+    }

@@ -18,7 +18,7 @@ def dashboard(sweep: str, results: str, port: int) -> None:
     The dashboard reads; what one would change in it is refused, since a running sweep alone writes its studies.
 
     \b
-    pip install 'sweeper[dashboard]'
+    pip install optuna-dashboard
     sweep dashboard focal-20260101-120000
     """
     with explained():

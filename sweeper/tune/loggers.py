@@ -192,7 +192,7 @@ def check_loggers(names: Sequence[str]) -> None:
         if name not in LOGGERS:
             raise LoggerError(f"--log-to: unknown logger {shown(name)}; {nearest(name, LOGGERS)}")
         if find_spec(LOGGERS[name]) is None:
-            raise LoggerError(f"--log-to {name}: the package {LOGGERS[name]} is not installed: pip install 'sweeper[{name}]'")
+            raise LoggerError(f"--log-to {name}: the package {LOGGERS[name]} is not installed: pip install {LOGGERS[name]}")
 
 
 def _callback(name: str, folder: SweepFolder, space: Space) -> Any:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from console import ROOT
 
-pytest.importorskip("mkdocs", reason="needs mkdocs-material: pip install 'sweeper[docs]'")
+pytest.importorskip("mkdocs", reason="needs mkdocs-material: pip install mkdocs-material")
 
 
 @pytest.fixture(scope="module")
