@@ -68,7 +68,7 @@ MODEL_ARGUMENTS = ("n_classes", "num_classes", "height", "width")
 DATASETS: Mapping[str, str] = MappingProxyType(
     {
         "cifar10": "CIFAR-10 by torchvision, downloaded once and checksummed",
-        "parquet": "train and test Parquet files with img.bytes and label",
+        "parquet": "train and test Parquet files with a column of encoded images and one of labels, as data set hubs publish them",
         "imagefolder": "train/ and test/ with one folder per class",
         "synthetic": "generated, deterministic, 32x32x3, ten classes; needs no download",
     }

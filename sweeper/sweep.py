@@ -284,6 +284,8 @@ def load_data(space: Space, notice: Any) -> Dataset:
         options.data_dir,
         train_images=options.train_images,
         test_images=options.test_images,
+        image=options.image,
+        label=options.label,
         image_size=options.image_size,
         mean=options.mean,
         std=options.std,

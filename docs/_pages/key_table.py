@@ -187,6 +187,7 @@ WRITTEN = (
     *_section("dataset", {"image_size": ("32", "32x32")}, PICTURES),
     *_section("dataset", {"test_images": ("500", "0")}, "name: synthetic"),
     Key("dataset.data_dir", "dataset: {name: parquet, data_dir: data/cifar10}", "dataset: {name: parquet}"),
+    *_section("dataset", {"image": ("picture", "3"), "label": ("fine_label", "[fine_label]")}, "name: parquet, data_dir: data/cifar100"),
     Key("dataset.train_images", "dataset: {name: synthetic, train_images: 4000}", "dataset: {name: cifar10, train_images: 4000}"),
     Key("training", "training: {epochs: 9}", "training: 9"),
     *_section(

@@ -16,6 +16,8 @@ TRAIN_IMAGES: Mapping[str, int] = {"cifar10": 50_000}
 N_CLASSES = 10
 READ_FROM_FOLDER = ("parquet", "imagefolder")
 """Data sets of the user's own: their images can have any size."""
+KEYS_OF_ONE: Mapping[str, tuple[str, ...]] = {"synthetic": ("train_images", "test_images"), "parquet": ("image", "label")}
+"""Keys of ``dataset`` that a single data set has."""
 
 
 def find_problems(draft: Draft) -> Iterator[Finding]:
@@ -40,10 +42,10 @@ def _dataset(dataset: Dataset) -> Iterator[Finding]:
         yield Finding((*path, "data_dir"), f"data set 'synthetic' is generated and reads no folder, got {shown(dataset.data_dir)}")
     if dataset.image_size is not None and dataset.name not in READ_FROM_FOLDER:
         yield Finding((*path, "image_size"), f"only data sets {listed(READ_FROM_FOLDER)} have this key, and this is '{dataset.name}'")
-    if dataset.name != "synthetic":
-        for key in ("train_images", "test_images"):
-            if getattr(dataset, key) is not None:
-                yield Finding((*path, key), f"only data set 'synthetic' has this key, and this is '{dataset.name}'")
+    for owner, keys in KEYS_OF_ONE.items():
+        for key in keys:
+            if dataset.name != owner and getattr(dataset, key) is not None:
+                yield Finding((*path, key), f"only data set '{owner}' has this key, and this is '{dataset.name}'")
     if isinstance(dataset.validation, str):
         return
     n_train = dataset.train_images if dataset.name == "synthetic" else TRAIN_IMAGES.get(dataset.name)

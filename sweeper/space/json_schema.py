@@ -49,6 +49,8 @@ _FIELD_DOCS: Mapping[str, Mapping[str, str]] = {
         "data_dir": "Folder of the data set's files.",
         "train_images": "Training images to generate (synthetic).",
         "test_images": "Test images to generate (synthetic).",
+        "image": "Column of the encoded images (parquet); img or image where it is not named.",
+        "label": "Column of the labels (parquet): numbers from 0, text, or true and false; label or labels where it is not named.",
         "image_size": "Side in pixels to which images are resized.",
         "mean": "Mean per channel for normalising, of pixels from 0 to 1.",
         "std": "Standard deviation per channel for normalising, of pixels from 0 to 1.",

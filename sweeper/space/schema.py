@@ -100,7 +100,8 @@ class Section(BaseModel):
 class Dataset(Section):
     """Which images. ``validation``: how many are held out of train for pruning and choosing, or ``test``, the notebook's way.
 
-    ``image_size``: image folders are resized to it. ``mean``, ``std``: for normalising, per channel, of pixels from 0 to 1.
+    ``image``, ``label``: columns of Parquet files. ``image_size``: images are resized to it. ``mean``, ``std``: for normalising, per
+    channel, of pixels from 0 to 1.
     """
 
     name: Annotated[str, one_of(DATASETS, "data set")]
@@ -108,6 +109,8 @@ class Dataset(Section):
     data_dir: Annotated[str, Field(min_length=1)] | None = None
     train_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     test_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    image: Annotated[str, Field(min_length=1)] | None = None
+    label: Annotated[str, Field(min_length=1)] | None = None
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     mean: ChannelMeans | None = None
     std: ChannelDeviations | None = None

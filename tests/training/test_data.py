@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sweeper.catalogue import DATASETS
 from sweeper.training.data import load_dataset, split
-from sweeper.training.data.dataset import channel_stats, count_classes, fingerprint, make_dataset
+from sweeper.training.data.dataset import channel_stats, fingerprint, make_dataset
 
 
 def small(**changes):
@@ -82,20 +82,6 @@ def test_a_channel_that_never_changes_can_still_be_divided_by():
     assert std[0] < 1.0
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([0, 1, -1, -5], "here: label: must be >= 0, got -1 for image 2 (2 such in all)"),
-        ([0, 2, 2], "here: label: classes must be numbered from 0 without gaps, got labels up to 2 but none that is 1"),
-        ([1, 2, 3], "here: label: classes must be numbered from 0 without gaps, got labels up to 3 but none that is 0"),
-        ([0, 10**15], "here: label: classes must be numbered from 0 without gaps, got labels up to 1000000000000000 but none that is 1"),
-        ([0, 0], "here: label: must name at least two classes, every label is 0"),
-    ],
-)
-def test_labels_that_do_not_number_the_classes_are_refused(labels, message):
-    assert refusal(lambda: count_classes("here", np.array(labels))) == message
-
-
 def test_the_catalogue_names_the_data_sets_that_can_be_loaded():
     assert set(DATASETS) == {"cifar10", "parquet", "imagefolder", "synthetic"}
 
@@ -110,6 +96,8 @@ def test_an_unknown_data_set_is_refused_with_the_known_ones():
     [
         ("parquet", {"train_images": 5}, "dataset.train_images: is an option of the synthetic data set alone, got 5 for parquet"),
         ("cifar10", {"seed": 0}, "dataset.seed: is an option of the synthetic data set alone, got 0 for cifar10"),
+        ("cifar10", {"label": "fine"}, "dataset.label: is an option of the parquet data set alone, got fine for cifar10; leave it out"),
+        ("imagefolder", {"image": "x"}, "dataset.image: is an option of the parquet data set alone, got x for imagefolder; leave it out"),
         ("cifar10", {"image_size": 32}, "dataset.image_size: is an option of parquet and imagefolder, got 32 for cifar10"),
         ("imagefolder", {"image_size": 0}, "dataset.image_size: must lie in 1..4096, got 0"),
         ("synthetic", {"data_dir": "x"}, "dataset.data_dir: the synthetic data set is generated and reads no folder, got 'x'"),

@@ -96,38 +96,11 @@ def channel_stats(images: UInt8[np.ndarray, "n h w 3"]) -> tuple[ChannelStats, C
     return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
 
 
-def count_classes(place: str, labels: Int64[np.ndarray, " n"]) -> int:
-    """Number of classes, one more than the highest label of a training split.
-
-    Raises:
-        DataError: a label is negative, a class between has no image, or there is but one class.
-    """
-    check_range(place, labels, None)
-    highest = int(labels.max())
-    counts = np.bincount(labels) if highest < labels.size else np.zeros(1)
-    if not counts.all():
-        example = np.setdiff1d(np.arange(min(highest, labels.size)), labels)[0]
-        raise DataError(
-            f"{place}: label: classes must be numbered from 0 without gaps, got labels up to {highest} but none that is {example}"
-        )
-    if highest == 0:
-        raise DataError(f"{place}: label: must name at least two classes, every label is 0")
-    return highest + 1
-
-
 def check_class_names(place: str, classes: Sequence[str]) -> None:
     """Raises ``DataError`` unless all names are distinct and printable: they go into files, terminals and pages."""
     for name in classes:
         if not name or not name.isprintable() or classes.count(name) > 1:
             raise DataError(f"{place}: names of classes must be distinct, printable text, got {name!r:.100}; rename it")
-
-
-def check_range(place: str, labels: Int64[np.ndarray, " n"], n_classes: int | None) -> None:
-    """Raises ``DataError`` unless all labels are at least 0 and, if given, below ``n_classes``, the number of classes of train."""
-    wrong = np.flatnonzero((labels < 0) | (labels >= n_classes) if n_classes is not None else labels < 0)
-    if wrong.size:
-        rule = "must be >= 0" if n_classes is None else f"must lie in 0..{n_classes - 1}, the classes of train"
-        raise DataError(f"{place}: label: {rule}, got {labels[wrong[0]]} for image {wrong[0]} ({wrong.size} such in all)")
 
 
 def _frozen(array: NDArray[np.generic]) -> NDArray[np.generic]:

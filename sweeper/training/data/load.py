@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from sweeper.catalogue import DATASETS
 from sweeper.errors import DataError
 
 from . import cifar10, imagefolder, images, parquet, synthetic
-from .dataset import ChannelStats, Dataset, channel_stats, check_class_names, check_range, count_classes, make_dataset
+from .dataset import ChannelStats, Dataset, channel_stats, check_class_names, make_dataset
 from .folder import data_folder
 
 Progress: TypeAlias = Callable[[str], None]
@@ -35,6 +35,8 @@ def load_dataset(
     train_images: int | None = None,
     test_images: int | None = None,
     seed: int | None = None,
+    image: str | None = None,
+    label: str | None = None,
     image_size: int | None = None,
     mean: ChannelStats | None = None,
     std: ChannelStats | None = None,
@@ -42,17 +44,21 @@ def load_dataset(
 ) -> Dataset:
     """The data set of this name: ``cifar10``, ``parquet``, ``imagefolder`` (both need ``data_dir``) or ``synthetic``.
 
-    ``train_images``, ``test_images`` and ``seed`` are for ``synthetic`` alone, ``image_size`` (side in pixels after resizing) for
-    ``parquet`` and ``imagefolder``. ``mean`` and ``std`` of the normalisation default to CIFAR-10's usual constants where the images
-    are CIFAR-10's, whatever they are read from (32×32, ten classes, means within 0.005), and else to those of the training images.
-    ``progress`` is told in words how far a download or decoding has come.
+    ``train_images``, ``test_images`` and ``seed`` are for ``synthetic`` alone, ``image`` and ``label`` (names of columns) for ``parquet``,
+    ``image_size`` (side in pixels after resizing) for ``parquet`` and ``imagefolder``. ``mean`` and ``std`` of the normalisation default to
+    CIFAR-10's usual constants where the images are CIFAR-10's, whatever they are read from (32×32, ten classes, means within 0.005), and
+    else to those of the training images. ``progress`` is told in words how far a download or decoding has come.
 
     Raises:
         DataError: an unknown name, an option of another data set, or files that cannot be had or are not what they should be.
     """
     if name not in DATASETS:
         raise DataError(f"dataset.name: must be one of {', '.join(DATASETS)}, got {name!r}")
-    _check_options(name, data_dir, {"train_images": train_images, "test_images": test_images, "seed": seed}, image_size)
+    only: Mapping[str, Mapping[str, int | str | None]] = {
+        "synthetic": {"train_images": train_images, "test_images": test_images, "seed": seed},
+        "parquet": {"image": image, "label": label},
+    }
+    _check_options(name, data_dir, only, image_size)
     _check_normalisation(mean, std)
     tell = progress or (lambda _: None)
     if name == "synthetic":
@@ -66,27 +72,16 @@ def load_dataset(
         if name == "cifar10":
             train, test, classes = cifar10.read_cifar10(folder, progress=tell)
         elif name == "parquet":
-            train, test, classes = _parquet(folder, image_size, tell)
+            train, test, classes = parquet.read_parquet(folder, image=image, label=label, image_size=image_size, progress=tell)
         else:
             train, test, classes = _imagefolder(folder, image_size, tell)
         check_class_names(str(folder), classes)
-        _check_fit(str(folder), train, test, len(classes))
+        _check_sizes(str(folder), train[0], test[0])
     found_mean, found_std = channel_stats(train[0])
     if _is_cifar10(train[0], len(classes), found_mean):
         found_mean, found_std = CIFAR10_MEAN, CIFAR10_STD
         classes = CIFAR10_CLASSES if classes == _numbers(len(classes)) else classes
     return make_dataset(name, train, test, classes, mean or found_mean, std or found_std)
-
-
-def _parquet(folder: Path, image_size: int | None, tell: Progress) -> tuple[Split, Split, tuple[str, ...]]:
-    train, test = (parquet.read_split(folder, name, image_size=image_size, progress=tell) for name in ("train", "test"))
-    n_classes = count_classes(f"{folder}: train", train.labels)
-    classes = train.classes or _numbers(n_classes)
-    if len(classes) != n_classes:
-        raise DataError(
-            f"{folder}: train: label: the metadata of the files names {len(classes)} classes, but the labels run from 0 to {n_classes - 1}"
-        )
-    return (train.images, train.labels), (test.images, test.labels), classes
 
 
 def _imagefolder(folder: Path, image_size: int | None, tell: Progress) -> tuple[Split, Split, tuple[str, ...]]:
@@ -105,23 +100,23 @@ def _is_cifar10(pixels: UInt8[np.ndarray, "n h w 3"], n_classes: int, mean: Chan
     return pixels.shape[1:] == (32, 32, 3) and n_classes == len(CIFAR10_CLASSES) and near
 
 
-def _check_fit(place: str, train: Split, test: Split, n_classes: int) -> None:
-    """Raises ``DataError`` unless the test images have the size of the training images, and no class of their own."""
-    check_range(f"{place}: test", test[1], n_classes)
-    if train[0].shape[1:] != test[0].shape[1:]:
-        sizes = [f"{pixels.shape[2]}×{pixels.shape[1]}" for pixels, _ in (train, test)]
+def _check_sizes(place: str, train: UInt8[np.ndarray, "train h w 3"], test: UInt8[np.ndarray, "test h w 3"]) -> None:
+    """Raises ``DataError`` unless the test images have the size of the training images."""
+    if train.shape[1:] != test.shape[1:]:
+        sizes = [f"{pixels.shape[2]}×{pixels.shape[1]}" for pixels in (train, test)]
         raise DataError(
             f"{place}: train and test images must have one size, got {sizes[0]} and {sizes[1]} pixels; set dataset.image_size (for example "
             "32) to have them resized"
         )
 
 
-def _check_options(name: str, data_dir: str | None, synthetic_only: dict[str, int | None], image_size: int | None) -> None:
+def _check_options(name: str, data_dir: str | None, only: Mapping[str, Mapping[str, int | str | None]], image_size: int | None) -> None:
     if name == "synthetic" and data_dir is not None:
         raise DataError(f"dataset.data_dir: the synthetic data set is generated and reads no folder, got {data_dir!r}; leave it out")
-    for key, value in synthetic_only.items():
-        if value is not None and name != "synthetic":
-            raise DataError(f"dataset.{key}: is an option of the synthetic data set alone, got {value} for {name}; leave it out")
+    for owner, options in only.items():
+        for key, value in options.items():
+            if value is not None and name != owner:
+                raise DataError(f"dataset.{key}: is an option of the {owner} data set alone, got {value} for {name}; leave it out")
     if image_size is not None and name not in {"parquet", "imagefolder"}:
         raise DataError(f"dataset.image_size: is an option of parquet and imagefolder, got {image_size} for {name}; leave it out")
     if image_size is not None and not 1 <= image_size <= images.MAX_SIDE:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,53 +17,78 @@ from jaxtyping import Int64, UInt8
 
 from sweeper.errors import DataError
 
+from .columns import class_names, encoded_field, find_columns, label_kind
 from .folder import listing
 from .images import decode_images
+from .labels import LabelColumn, class_numbers
 
-IMAGE_COLUMNS = ("img", "image")
-LABEL_COLUMN = "label"
 SHARD = re.compile(r"-\d+-of-(\d+)(?:-[0-9a-f]+)?$")  # some hubs add a hash
 
 
-@dataclass(frozen=True)
-class ParquetSplit:
-    """One split as read: pixels, labels, and the names of the classes where the files' metadata holds them."""
-
-    images: UInt8[np.ndarray, "n h w 3"]
-    labels: Int64[np.ndarray, " n"]
-    classes: tuple[str, ...] | None
+Split: TypeAlias = tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]
 
 
-def read_split(folder: Path, name: str, *, image_size: int | None, progress: Callable[[str], None]) -> ParquetSplit:
-    """The images of ``<name>.parquet``, or of the shards ``<name>-*.parquet`` in the order of their names.
+def read_parquet(
+    folder: Path, *, image: str | None, label: str | None, image_size: int | None, progress: Callable[[str], None]
+) -> tuple[Split, Split, tuple[str, ...]]:
+    """Train and test images with their labels, and the names of the classes.
 
-    Columns: ``img`` or ``image``, encoded images as binary or as a struct with a binary field ``bytes``; ``label``, integers. Others are
-    not read. Class names come from the Hugging Face metadata of the first file.
+    A split is ``<name>.parquet``, or the shards ``<name>-*.parquet`` in the order of their names. Of their columns two are read: ``image``,
+    encoded images as binary or as a struct with a binary field ``bytes``, and ``label``, whole numbers, text, or true and false; where
+    these are ``None`` the columns are found in the first file of train. Names of numbered classes come from its Hugging Face metadata.
 
     Raises:
-        DataError: no such file, a shard missing, a file that is no Parquet, a column missing or of another type, a null, an image that
-            cannot be decoded, no rows.
+        DataError: no such file, a shard missing, a file that is no Parquet, a column missing, ambiguous or of another type, a null, a
+            label or an image that will not do, no rows.
     """
-    paths = _files(folder, name)
-    tables = [_read(path) for path in paths]
-    encoded = [image for table in tables for chunk in table.column("image").chunks for image in chunk.to_pylist()]
-    if not encoded:
-        raise DataError(f"{folder}: the {name} split must hold images, found no row in {', '.join(path.name for path in paths)}")
-    first_rows = list(accumulate((table.num_rows for table in tables), initial=0))
-
-    def place(index: int) -> str:
-        file = bisect_right(first_rows, index) - 1
-        return f"{paths[file]}: row {index - first_rows[file]}"
-
-    images = decode_images(
-        len(encoded),
-        encoded.__getitem__,
-        place,
-        image_size=image_size,
-        progress=lambda n_done: progress(f"{name}: {n_done:,} of {len(encoded):,} images decoded"),
+    files = {name: _files(folder, name) for name in ("train", "test")}
+    first = _opened(files["train"][0])
+    columns = find_columns(files["train"][0], first.schema_arrow, image, label)
+    train, test = (_Rows(folder, name, paths, [_read(path, *columns) for path in paths]) for name, paths in files.items())
+    _require_one_kind(train, test, columns[1])
+    train_labels, test_labels, classes = class_numbers(
+        train.labels(columns[1]), test.labels(columns[1]), class_names(first.schema_arrow.metadata, columns[1])
     )
-    labels = np.concatenate([table.column("label").combine_chunks().to_numpy() for table in tables])
-    return ParquetSplit(images, labels, _class_names(tables[0].schema.metadata))
+    return (train.images(image_size, progress), train_labels), (test.images(image_size, progress), test_labels), classes
+
+
+class _Rows:
+    """The rows of a split, file by file, still encoded."""
+
+    def __init__(self, folder: Path, name: str, paths: Sequence[Path], tables: Sequence[pa.Table]) -> None:
+        self._name, self.paths, self.tables = name, paths, tables
+        self._first_rows = list(accumulate((table.num_rows for table in tables), initial=0))
+        if not self._first_rows[-1]:
+            raise DataError(f"{folder}: the {name} split must hold images, found no row in {', '.join(path.name for path in paths)}")
+
+    def _place(self, index: int) -> str:
+        file = bisect_right(self._first_rows, index) - 1
+        return f"{self.paths[file]}: row {index - self._first_rows[file]}"
+
+    def labels(self, column: str) -> LabelColumn:
+        return LabelColumn(column, pa.chunked_array([chunk for table in self.tables for chunk in table["label"].chunks]), self._place)
+
+    def images(self, image_size: int | None, progress: Callable[[str], None]) -> UInt8[np.ndarray, "n h w 3"]:
+        encoded = [image for table in self.tables for chunk in table["image"].chunks for image in chunk.to_pylist()]
+        return decode_images(
+            len(encoded),
+            encoded.__getitem__,
+            self._place,
+            image_size=image_size,
+            progress=lambda n_done: progress(f"{self._name}: {n_done:,} of {len(encoded):,} images decoded"),
+        )
+
+
+def _require_one_kind(train: _Rows, test: _Rows, label: str) -> None:
+    kinds = {
+        path: "whole numbers" if pa.types.is_integer(table.schema.field("label").type) else "text"
+        for rows in (train, test)
+        for path, table in zip(rows.paths, rows.tables, strict=True)
+    }
+    first, *others = kinds
+    for path in others:
+        if kinds[path] != kinds[first]:
+            raise DataError(f"{path}: column {label}: must be {kinds[first]} as in {first.name}, got {kinds[path]}")
 
 
 def _files(folder: Path, name: str) -> Sequence[Path]:
@@ -88,50 +112,39 @@ def _files(folder: Path, name: str) -> Sequence[Path]:
     return shards
 
 
-def _read(path: Path) -> pa.Table:
-    """The two columns of a file, the struct of an image reduced to its bytes."""
+def _opened(path: Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        schema = file.schema_arrow
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except Exception as error:
         raise _unreadable(path, error) from error
-    image = next((column for column in IMAGE_COLUMNS if schema.names.count(column) == 1), None)
-    if image is None or schema.names.count(LABEL_COLUMN) != 1:
-        wanted = f"{LABEL_COLUMN}" if image else " or ".join(IMAGE_COLUMNS)
-        raise DataError(f"{path}: must have one column {wanted}, found {', '.join(schema.names[:20]) or 'no column'}")
-    kind = schema.field(image).type
-    nested = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-    if not _is_binary(kind.field("bytes").type if nested else kind):
-        raise DataError(f"{path}: column {image}: must be binary, or a struct with a binary field bytes, got {kind}")
-    if not pa.types.is_integer(schema.field(LABEL_COLUMN).type):
-        raise DataError(f"{path}: column {LABEL_COLUMN}: must be integers, got {schema.field(LABEL_COLUMN).type}")
+
+
+def _read(path: Path, image: str, label: str) -> pa.Table:
+    """The two columns of a file as ``image`` and ``label``: the struct of an image reduced to its bytes, labels as numbers or text."""
+    file = _opened(path)
+    schema = file.schema_arrow
+    find_columns(path, schema, image, label)
+    image_type, label_type = schema.field(image).type, schema.field(label).type
+    inner, kind = encoded_field(image_type), label_kind(label_type)
+    if inner is None:
+        raise DataError(f"{path}: column {image}: must be binary, or a struct with a binary field bytes, got {image_type}")
     try:
-        table = file.read(columns=[f"{image}.bytes" if nested else image, LABEL_COLUMN])
-        images = pc.struct_field(table.column(image), "bytes") if nested else table.column(image)
-        labels = table.column(LABEL_COLUMN).cast(pa.int64())
+        table = file.read(columns=[f"{image}.{inner}" if inner else image, label])
+        images = pc.struct_field(table.column(image), inner) if inner else table.column(image)
+        labels = table.column(label).cast(kind) if kind is not None else table.column(label)
     except Exception as error:
         raise _unreadable(path, error) from error
-    for column, values in ((image, images), (LABEL_COLUMN, labels)):
+    for column, values in ((image, images), (label, labels)):
         if values.null_count:
             row = pc.index(pc.is_null(values), True).as_py()
             raise DataError(f"{path}: row {row}: column {column}: must not be null ({values.null_count} such rows); leave the row out")
-    return pa.table({"image": images, "label": labels}).replace_schema_metadata(schema.metadata)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+    if kind is None:
+        got = f", in row 0 {labels[0].as_py()!r:.60}" if len(labels) else ""
+        raise DataError(f"{path}: column {label}: must be integers, text, or true and false, got {label_type}{got}")
+    return pa.table({"image": images, "label": labels})
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     """What Arrow says of foreign or damaged bytes, which can be an exception of nearly any type."""
     reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
     return DataError(f"{path}: cannot be read as Parquet: {reason}; replace it by a whole file")
-
-
-def _class_names(metadata: Mapping[bytes, bytes] | None) -> tuple[str, ...] | None:
-    """Names of the classes as Hugging Face's ``datasets`` writes them into a file's metadata; ``None`` where there are none."""
-    try:
-        names = json.loads((metadata or {})[b"huggingface"])["info"]["features"][LABEL_COLUMN]["names"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return None
-    return tuple(names) if isinstance(names, list) and names and all(isinstance(name, str) for name in names) else None
