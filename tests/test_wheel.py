@@ -76,8 +76,12 @@ def test_the_wheel_runs_from_an_environment_of_its_own(wheel, tmp_path):
     assert done.stderr.startswith("mine.yaml: ")
 
 
-OTHERS = (
-    r"""(pip|uv|pipx)( \S+)* (install|index|show)( \S+)* ['"]?sweeper(?=[\s'"\[=<>~!]|$)|^name = "sweeper"|version\(['"]sweeper['"]\)"""
+OTHERS = "|".join(
+    [
+        r"(pip|uv|pipx)( \S+)* (install|index|show)( \S+)* ['\"]?sweeper(?=[\s'\"\[=<>~!]|$)",
+        r'^name = "sweeper"',
+        r"version\(['\"]sweeper['\"]\)",
+    ]
 )
 """Commands and declarations that mean the distribution called ``sweeper``, which on the package index is another project."""
 
