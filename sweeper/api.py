@@ -157,13 +157,15 @@ def run(
     return Sweep(result.folder)
 
 
-def resume(sweep: str | PathLike[str], *, results: str = "results", address: str | None = None, progress: bool = True) -> Sweep:
-    """Go on with an interrupted sweep; returns it when it has ended.
+def resume(
+    sweep: str | PathLike[str] | None = None, *, results: str = "results", address: str | None = None, progress: bool = True
+) -> Sweep:
+    """Go on with an interrupted sweep, named as for :func:`open`; returns it when it has ended.
 
     Raises:
         SweeperError, KeyboardInterrupt: as :func:`run`.
     """
-    folder = find_sweep(str(sweep), results)
+    folder = open(sweep, results=results)._folder
     with watching(quiet=not progress) as watcher:
         try:
             result = resume_sweep(folder, address=address, observer=watcher, data_notice=watcher.notice)
@@ -172,13 +174,13 @@ def resume(sweep: str | PathLike[str], *, results: str = "results", address: str
     return Sweep(result.folder)
 
 
-def open(sweep: str | PathLike[str], *, results: str = "results") -> Sweep:  # noqa: A001
-    """The sweep in a folder, or the one below ``results`` whose id is ``sweep`` or begins with it.
+def open(sweep: str | PathLike[str] | None = None, *, results: str = "results") -> Sweep:  # noqa: A001
+    """The sweep in a folder, the one below ``results`` whose id is ``sweep`` or begins with it, or without a name the newest there.
 
     Raises:
         SweeperError: if there is none, with the nearest one.
     """
-    return Sweep(find_sweep(str(sweep), results))
+    return Sweep(find_sweep(None if sweep is None else str(sweep), results))
 
 
 def _override(key: str, value: Any) -> str:

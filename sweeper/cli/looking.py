@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from sweeper.cli.names import complete_sweep, complete_trial
-from sweeper.cli.options import as_json, explained, no_custom_code, results_option, say
+from sweeper.cli.names import complete_sweep_or_trial, complete_trial
+from sweeper.cli.options import as_json, explained, no_custom_code, say, sweep_argument
 
 
 @click.command(name="list")
@@ -29,13 +29,10 @@ def list_(results: str, json: bool) -> None:
 
 
 @click.command()
-@click.argument("sweep", shell_complete=complete_sweep, required=False, metavar="[ID]")
-@results_option
+@sweep_argument()
 @as_json
 def status(sweep: str | None, results: str, json: bool) -> None:
     """Say how far a sweep is, also one that another process is running.
-
-    ID is a sweep's id, the beginning of it, or its folder; without it, the newest sweep.
 
     \b
     sweep status
@@ -50,22 +47,24 @@ def status(sweep: str | None, results: str, json: bool) -> None:
 
 
 @click.command()
-@click.argument("sweep", shell_complete=complete_sweep, metavar="ID")
+@sweep_argument(complete=complete_sweep_or_trial)
 @click.argument("trial", shell_complete=complete_trial, required=False, metavar="[TRIAL]")
-@results_option
 @as_json
-def show(sweep: str, trial: str | None, results: str, json: bool) -> None:
+def show(sweep: str | None, trial: str | None, results: str, json: bool) -> None:
     """Show the best trial of each arm, or everything about one trial.
 
+    TRIAL alone is a trial of the newest sweep.
+
     \b
+    sweep show
+    sweep show focal-12
     sweep show focal-20260101-120000
-    sweep show focal-20260101-120000 focal-12
     sweep show results/focal-20260101-120000 focal-12 --json
     """
     with explained():
-        from sweeper.look import as_json, find_sweep, sweep_text, trial_text, view_sweep, view_trial
+        from sweeper.look import as_json, find_sweep, find_sweep_or_trial, sweep_text, trial_text, view_sweep, view_trial
 
-        folder = find_sweep(sweep, results)
+        folder, trial = find_sweep_or_trial(sweep, results) if trial is None else (find_sweep(sweep, results), trial)
         if trial is None:
             view = view_sweep(folder)
             click.echo(as_json(view) if json else sweep_text(view, _width()))
@@ -75,26 +74,35 @@ def show(sweep: str, trial: str | None, results: str, json: bool) -> None:
 
 
 @click.command()
-@click.argument("sweep", shell_complete=complete_sweep, metavar="ID")
-@click.argument("trial", shell_complete=complete_trial, metavar="TRIAL")
-@results_option
+@sweep_argument(complete=complete_sweep_or_trial)
+@click.argument("trial", shell_complete=complete_trial, required=False, metavar="TRIAL")
 @as_json
 @no_custom_code
-def reproduce(sweep: str, trial: str, results: str, json: bool, no_custom_code: bool) -> None:
+@click.pass_context
+def reproduce(context: click.Context, sweep: str | None, trial: str | None, results: str, json: bool, no_custom_code: bool) -> None:
     """Train one trial again, and say whether it learns what it learnt.
+
+    TRIAL alone is a trial of the newest sweep.
 
     On the CPU the curve must be equal to the last bit; on a GPU, whose sums have no fixed order, within a tolerance that is printed.
     The exit code is 1 when it is not. Nothing is written.
 
     \b
+    sweep reproduce focal-12
     sweep reproduce focal-20260101-120000 focal-12
     """
+    if sweep is None:
+        raise click.UsageError("Missing argument 'TRIAL': which trial to train again; sweep show names the best ones.", context)
     with explained():
-        from sweeper.look import as_json, find_sweep
+        from sweeper.look import as_json, find_sweep, find_sweep_or_trial
+
+        folder, trial = find_sweep_or_trial(sweep, results) if trial is None else (find_sweep(sweep, results), trial)
+        if trial is None:
+            raise click.UsageError(f"Missing argument 'TRIAL': which trial of {folder}; sweep show {folder} names the best ones.", context)
         from sweeper.progress import SpacedLines
         from sweeper.reproduce import reproduce_trial, reproduction_text
 
-        found = reproduce_trial(find_sweep(sweep, results), trial, notice=SpacedLines(say), allow_custom_code=not no_custom_code)
+        found = reproduce_trial(folder, trial, notice=SpacedLines(say), allow_custom_code=not no_custom_code)
         click.echo(as_json(found) if json else reproduction_text(found))
         raise SystemExit(0 if found.same else 1)
 

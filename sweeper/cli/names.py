@@ -33,8 +33,13 @@ def complete_sweep(context: click.Context, parameter: click.Parameter, incomplet
     return found[:MOST] or [CompletionItem(incomplete, type="dir")]
 
 
+def complete_sweep_or_trial(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """As :func:`complete_sweep`, then trials of the newest sweep."""
+    return [item for complete in (complete_sweep, complete_trial) for item in complete(context, parameter, incomplete)][:MOST]
+
+
 def complete_trial(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
-    """Trials of the sweep that was named before."""
+    """Trials of the sweep that was named before, or of the newest."""
     from sweeper.errors import SweeperError
     from sweeper.look import find_sweep
     from sweeper.store import rows_so_far

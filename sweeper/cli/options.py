@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from sweeper.catalogue import SHORTHANDS
+from sweeper.cli.names import complete_sweep
 from sweeper.errors import SweeperError
 
 
@@ -101,6 +104,26 @@ def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with ``--quiet`` and ``-v``."""
     command = click.option("-v", "--verbose", is_flag=True, help="A line for every trial that ends.")(command)
     return click.option("-q", "--quiet", is_flag=True, help="No progress: only errors, and the report at the end.")(command)
+
+
+def sweep_argument(
+    name: str = "sweep", *, several: str = "the newest of them", complete: Callable[..., list[CompletionItem]] = complete_sweep
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The command with an optional SWEEP and ``--results``; what SWEEP may be stands in the help, after its first sentence.
+
+    ``several``: what a folder that holds sweeps means.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        meaning = (
+            "SWEEP is a sweep's folder or URI, its id, or the beginning of one; without it, the newest sweep below --results. "
+            f"A folder that holds sweeps means {several}."
+        )
+        first, _, rest = inspect.cleandoc(command.__doc__ or "").partition("\n\n")
+        command.__doc__ = f"{first}\n\n{meaning}\n\n{rest}"
+        return click.argument(name, required=False, metavar="[SWEEP]", shell_complete=complete)(results_option(command))
+
+    return decorate
 
 
 def results_option(command: Callable[..., Any]) -> Callable[..., Any]:

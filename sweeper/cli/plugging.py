@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import click
 
-from sweeper.cli.names import complete_sweep
-from sweeper.cli.options import explained, results_option, say
+from sweeper.cli.options import explained, say, sweep_argument
 
 
 @click.command()
-@click.argument("sweep", shell_complete=complete_sweep, metavar="ID")
-@results_option
+@sweep_argument()
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine.")
-def dashboard(sweep: str, results: str, port: int) -> None:
+def dashboard(sweep: str | None, results: str, port: int) -> None:
     """Open a sweep's studies in optuna-dashboard, on this machine only.
 
     The dashboard reads; what one would change in it is refused, since a running sweep alone writes its studies.
 
     \b
     pip install optuna-dashboard
+    sweep dashboard
     sweep dashboard focal-20260101-120000
     """
     with explained():

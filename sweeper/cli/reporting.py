@@ -6,30 +6,44 @@ import gc
 
 import click
 
-from sweeper.cli.options import explained
+from sweeper.cli.options import explained, sweep_argument
 
 
 @click.command()
-@click.argument("results", default="results")
+@sweep_argument("folder", several="all of them")
 @click.option("--format", "format_", default="table", show_default=True, help="table, markdown, csv, json, latex or html.")
 @click.option("--output", default=None, metavar="PATH", help="Write there instead of to the terminal.")
 @click.option("--by", default="arm", show_default=True, metavar="NAME", help="arm, or any parameter: loss, gamma, learning_rate, ...")
 @click.option("--metric", default=None, metavar="NAME", help="Metric to compare by; default: the space's search.metric.")
-@click.option("--sweep", default=None, metavar="ID", help="One sweep of a folder that holds several.")
+@click.option("--sweep", default=None, metavar="ID", help="One sweep of a folder that holds several, by its id or the beginning of it.")
 @click.option("--plots", default=None, metavar="DIR", help="Also write the pictures there, as PNG and SVG.")
-def report(results: str, format_: str, output: str | None, by: str, metric: str | None, sweep: str | None, plots: str | None) -> None:
+def report(
+    folder: str | None,
+    results: str,
+    format_: str,
+    output: str | None,
+    by: str,
+    metric: str | None,
+    sweep: str | None,
+    plots: str | None,
+) -> None:
     """Print the comparison that a sweep found.
 
     \b
+    sweep report
+    sweep report focal-20260101-120000
     sweep report results/
     sweep report results/ --format markdown --output comparison.md
     sweep report results/ --format html --output comparison.html --plots pictures
     """
     gc.disable()  # this process lives for seconds, and a tenth of them is looking for garbage among the modules that it loads
     with explained():
+        from sweeper.look import find_named
         from sweeper.report import report as make_report
 
-        text = make_report(results, format=format_, by=by, metric=metric, sweep=sweep)
+        found = find_named(folder, results) if sweep is None else find_named(sweep, folder or results)
+        uri = str(found[0]) if len(found) == 1 else str(found[0]).rpartition("/")[0]
+        text = make_report(uri, format=format_, by=by, metric=metric)
         if output is None:
             click.echo(text.rstrip("\n"))
         else:
@@ -47,5 +61,5 @@ def report(results: str, format_: str, output: str | None, by: str, metric: str 
         if plots is not None:
             from sweeper.report import write_plots
 
-            for picture in write_plots(results, plots, sweep=sweep):
+            for picture in write_plots(uri, plots):
                 click.echo(picture, err=True)

@@ -10,8 +10,18 @@ from typing import Any, NoReturn
 
 import click
 
-from sweeper.cli.names import complete_space, complete_sweep
-from sweeper.cli.options import explained, log_to_option, loudness, no_custom_code, overrides_of, results_option, say, space_flags
+from sweeper.cli.names import complete_space
+from sweeper.cli.options import (
+    explained,
+    log_to_option,
+    loudness,
+    no_custom_code,
+    overrides_of,
+    results_option,
+    say,
+    space_flags,
+    sweep_argument,
+)
 from sweeper.interruption import EXIT_CODE, Interrupted, interruptible, last_words
 
 
@@ -99,17 +109,16 @@ def run(
 
 
 @click.command()
-@click.argument("sweep", shell_complete=complete_sweep)
+@sweep_argument()
 @click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
-@results_option
 @log_to_option
 @click.option("--retry-failed", is_flag=True, help="Train the failed trials once more, on top of the budget.")
 @no_custom_code
 @loudness
 def resume(
-    sweep: str,
-    address: str | None,
+    sweep: str | None,
     results: str,
+    address: str | None,
     log_to: Sequence[str],
     retry_failed: bool,
     no_custom_code: bool,
@@ -119,6 +128,7 @@ def resume(
     """Go on with an interrupted sweep: what has ended stays, the rest starts from its last epoch.
 
     \b
+    sweep resume
     sweep resume focal-20260101-120000
     sweep resume results/focal-20260101-120000 --retry-failed
     """

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from sweeper.journal_reader import SeenTrial, read_journal
 from sweeper.progress import Best, Part, Snapshot, free_parameters
 from sweeper.records import MAXIMIZED_METRICS, Phase, TrialConfig, TrialState, study_name
 from sweeper.space import Arm, Space, parse_stored_space
 from sweeper.store import SweepFolder
+
+if TYPE_CHECKING:  # it imports Optuna, a quarter of a report's time
+    from sweeper.journal_reader import SeenTrial
 
 PACE_WINDOW = timedelta(minutes=5)
 
@@ -93,6 +95,8 @@ def _state(owner: str | None, snapshot: Snapshot) -> Literal["running", "finishe
 
 
 def _read_studies(folder: SweepFolder) -> dict[str, tuple[SeenTrial, ...]]:
+    from sweeper.journal_reader import read_journal
+
     if folder.folder.local:
         return read_journal(folder.journal)
     if not folder.folder.exists("studies.journal"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.look.find import find_trial
+from sweeper.look.find import find_trial, known_trials
 from sweeper.records import EpochMetrics, Phase, TestMetrics, TrialConfig, Value
 from sweeper.report.reading import StoredSweep, read_sweep
 from sweeper.store import SweepFolder, rows_so_far
@@ -65,7 +65,7 @@ def view_trial(folder: SweepFolder, trial: str) -> TrialView:
         LookError: if the sweep has no such trial, with the nearest one.
     """
     stored, epochs = read_so_far(folder)
-    trial = find_trial(trial, dict.fromkeys([*stored.trials["trial"], *epochs["trial"]]), folder)
+    trial = find_trial(trial, known_trials(stored.trials, epochs), folder)
     curve = curve_of(epochs, trial)
     found = stored.trials[stored.trials["trial"] == trial]
     last = (found if len(found) else epochs[epochs["trial"] == trial]).iloc[-1]

@@ -45,6 +45,8 @@ class SweepFolder:
     def __init__(self, uri: str) -> None:
         self.folder = Folder(uri)
         self.id = self.folder.uri.rsplit("/", 1)[-1]
+        if self.folder.local and self.id in (".", ".."):
+            self.id = Path(self.folder.uri).resolve().name
         self._logs = None if self.folder.local else RemoteLogs(self.folder, cache_folder(self.folder.uri))
 
     def __reduce__(self) -> tuple[type[SweepFolder], tuple[str]]:
