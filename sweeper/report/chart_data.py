@@ -28,7 +28,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B
 
 @dataclass(frozen=True, slots=True)
 class TunedParameter:
-    """A number that a space searches: on which scale, whether in whole numbers, and in which arms."""
+    """A number that a space searches, and in which arms. ``is_log``, ``is_whole``: on a logarithmic scale, in whole numbers, in all of them."""
 
     name: str
     is_log: bool
@@ -83,24 +83,35 @@ def best_so_far(sweep: StoredSweep, measure: Measure) -> pd.DataFrame:
 
 def tuned_parameters(sweep: StoredSweep) -> list[TunedParameter]:
     """The numeric parameters that some arm searches, those of most arms first."""
-    found: dict[str, TunedParameter] = {}
+    found: dict[str, dict[str, FloatRange | IntRange]] = {}
     for arm in sweep.space.arms if sweep.space else ():
         for definition in sweep.space.definitions(arm) if sweep.space else ():
             parameter, name = definition.parameter, definition.name
             if isinstance(parameter, FloatRange | IntRange) and name in sweep.parameters:
-                arms = (*(found[name].arms if name in found else ()), arm.name)
-                found[name] = TunedParameter(name, parameter.log, isinstance(parameter, IntRange), arms)
-    return sorted(found.values(), key=lambda each: -len(each.arms))
+                found.setdefault(name, {})[arm.name] = parameter
+    tuned = [
+        TunedParameter(
+            name, all(each.log for each in ranges.values()), all(isinstance(each, IntRange) for each in ranges.values()), tuple(ranges)
+        )
+        for name, ranges in found.items()
+    ]
+    return sorted(tuned, key=lambda each: -len(each.arms))
 
 
-def parameter_points(sweep: StoredSweep, measure: Measure, parameter: str) -> pd.DataFrame:
-    """One point per search trial that has the parameter: its value, the metric at its last epoch, its state, and how long it trained."""
+def _searched_values(rows: pd.DataFrame, parameter: TunedParameter) -> pd.Series[float]:
+    """The values of a parameter in the arms that search it, ordered as ``rows``; missing in the others and where its axis has no place."""
+    values = pd.to_numeric(rows[f"param_{parameter.name}"].where(rows["arm"].isin(parameter.arms)), errors="coerce").astype(float)
+    return values.where(values > 0) if parameter.is_log else values
+
+
+def parameter_points(sweep: StoredSweep, measure: Measure, parameter: TunedParameter) -> pd.DataFrame:
+    """One point per search trial of an arm that searches the parameter: its value, the metric at its last epoch, its state, its epochs."""
     rows = sweep.rows(Phase.SEARCH)
     points = pd.DataFrame(
         {
             "arm": rows["arm"],
             "trial": rows["trial"],
-            "parameter": rows[f"param_{parameter}"].astype(float),
+            "parameter": _searched_values(rows, parameter),
             "value": rows[f"last_{measure.val_column}"].astype(float),
             "state": rows["state"],
             "epochs": rows["epochs"],
@@ -110,9 +121,9 @@ def parameter_points(sweep: StoredSweep, measure: Measure, parameter: str) -> pd
 
 
 def complete_configurations(sweep: StoredSweep, measure: Measure, parameters: list[TunedParameter]) -> pd.DataFrame:
-    """One row per complete search trial: arm, trial, its tuned parameters (missing where it has none) and its final value."""
+    """One row per complete search trial: arm, trial, the parameters (missing where its arm does not search them), its final value."""
     rows = sweep.rows(Phase.SEARCH)
-    columns = {each.name: rows[f"param_{each.name}"].astype(float) for each in parameters}
+    columns = {each.name: _searched_values(rows, each) for each in parameters}
     table = pd.DataFrame({"arm": rows["arm"], "trial": rows["trial"], **columns, "value": final_values(sweep, rows, measure)})
     return table[rows["state"] == str(TrialState.COMPLETE)].dropna(subset=["value"]).reset_index(drop=True)
 

@@ -148,7 +148,7 @@ def budget_chart(sweep: StoredSweep, measure: Measure, colours: Mapping[str, str
 def parameter_charts(sweep: StoredSweep, measure: Measure, colours: Mapping[str, str]) -> Iterator[Chart]:
     """One scatter per tuned parameter."""
     for index, parameter in enumerate(tuned_parameters(sweep)):
-        points = parameter_points(sweep, measure, parameter.name)
+        points = parameter_points(sweep, measure, parameter)
         arms = [arm for arm in colours if (points["arm"] == arm).any()]
         if arms:
             yield _parameter_chart(index, parameter, points, arms, colours, measure)

@@ -104,7 +104,7 @@ def test_parameters_are_those_that_the_space_searches(tmp_path):
         ("step_size", False, True, ("l1", "cross_entropy", "focal")),
         ("gamma", False, False, ("focal",)),
     ]
-    points = parameter_points(stored, ACCURACY, "gamma")
+    points = parameter_points(stored, ACCURACY, next(each for each in tuned_parameters(stored) if each.name == "gamma"))
     assert sorted(points["parameter"]) == [0.1, 2.0, 3.0, 4.5]
 
 

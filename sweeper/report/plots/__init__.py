@@ -71,7 +71,7 @@ def _over_epochs(stored: StoredSweep, summary: Summary, measure: Measure, colour
 def _over_parameters(stored: StoredSweep, measure: Measure, colours: dict[str, str]) -> Iterator[tuple[str, Figure | None]]:
     tuned = tuned_parameters(stored)
     for parameter in tuned:
-        points = parameter_points(stored, measure, parameter.name)
+        points = parameter_points(stored, measure, parameter)
         yield f"parameter_{file_name(parameter.name)}", parameter_against_metric(points, parameter, colours, measure)
     yield "parallel_coordinates", parallel_coordinates(complete_configurations(stored, measure, tuned), tuned, colours, measure)
     yield "importance", importance_bars(parameter_importance(stored, measure), colours)

@@ -59,7 +59,7 @@ def parameter_against_metric(points: pd.DataFrame, parameter: TunedParameter, co
 
 
 def parallel_coordinates(table: pd.DataFrame, parameters: list[TunedParameter], colours: dict[str, str], measure: Measure) -> Figure | None:
-    """One line per complete trial through its parameters to its final metric, dotted where it passes a parameter that its arm has not."""
+    """One line per complete trial through its parameters to its final metric, dotted where it passes one that its arm does not search."""
     table = table.sort_values("value", ascending=measure.maximize).tail(MOST_LINES)
     parameters = sorted((each for each in parameters if table[each.name].notna().any()), key=lambda each: len(each.arms))
     names = [each.name for each in parameters]
