@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ import pandas as pd
 from sweeper.look.find import find_trial, known_trials
 from sweeper.records import EpochMetrics, Phase, TestMetrics, TrialConfig, Value
 from sweeper.report.reading import StoredSweep, read_sweep
-from sweeper.store import SweepFolder, rows_so_far
+from sweeper.store import SweepFolder, epochs_so_far
 
 _FIGURES = tuple(field.name for field in fields(EpochMetrics))[1:]
 _TEST_NAMES = tuple(field.name for field in fields(TestMetrics))
@@ -53,9 +53,8 @@ class TrialView:
 
 
 def read_so_far(folder: SweepFolder) -> tuple[StoredSweep, pd.DataFrame]:
-    """A sweep as a report reads it, with the rows that are not in Parquet yet; and its epochs."""
-    rows = rows_so_far(folder)
-    return replace(read_sweep(folder), trials=rows.trials), rows.epochs
+    """A sweep as a report reads it, and its epochs."""
+    return read_sweep(folder), epochs_so_far(folder).frame
 
 
 def view_trial(folder: SweepFolder, trial: str) -> TrialView:

@@ -13,6 +13,7 @@ from sweeper import metrics
 from sweeper.records import Phase, TrialState
 from sweeper.space import FloatRange, IntRange
 from sweeper.space.wording import printable
+from sweeper.store import epochs_so_far
 
 from .measure import Measure
 from .reading import StoredSweep
@@ -28,7 +29,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B
 
 @dataclass(frozen=True, slots=True)
 class TunedParameter:
-    """A number that a space searches, and in which arms. ``is_log``, ``is_whole``: on a logarithmic scale, in whole numbers, in all of them."""
+    """A number that a space searches, and in which arms; ``is_log`` and ``is_whole`` if it is so in all of them."""
 
     name: str
     is_log: bool
@@ -50,7 +51,7 @@ def epoch_curves(sweep: StoredSweep, summary: Summary) -> pd.DataFrame:
         rest = sweep.rows(Phase.SEARCH, arm)["trial"]
         rest = rest[~rest.isin(chosen)]
         roles |= dict.fromkeys(rest.iloc[np.unique(np.linspace(0, len(rest) - 1, min(len(rest), THIN_CURVES)).astype(int))], "thin")
-    epochs = sweep.folder.read_epochs().frame
+    epochs = epochs_so_far(sweep.folder).frame
     epochs = epochs[epochs["trial"].isin(list(roles))]
     trials = epochs["trial"].map(printable)
     kept = epochs.assign(arm=epochs["arm"].map(printable), trial=trials, role=trials.map(roles))

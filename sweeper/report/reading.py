@@ -13,7 +13,7 @@ from sweeper.errors import SpaceError, StoreError
 from sweeper.records import Phase, TrialState, Value
 from sweeper.space import Space, parse_stored_space
 from sweeper.space.wording import nearest, printable, shown
-from sweeper.store import StoredTable, SweepFolder, find_sweeps
+from sweeper.store import StoredTable, SweepFolder, find_sweeps, trials_so_far
 
 from .measure import ReportError
 
@@ -67,7 +67,8 @@ class StoredSweep:
             if pd.isna(value):
                 continue
             whole = types.get(name) == "int64" or (name in TRAINING_PARAMETERS and TRAINING_PARAMETERS[name].type is int)
-            found[name] = int(value) if whole else value.item() if hasattr(value, "item") else value
+            is_float = types.get(name) == "float64" and not isinstance(value, str)
+            found[name] = int(value) if whole else float(value) if is_float else value.item() if hasattr(value, "item") else value
         return found
 
 
@@ -99,7 +100,7 @@ def read_sweep(folder: SweepFolder) -> StoredSweep:
         provenance = folder.read_provenance()
     except StoreError as error:
         problems.append(f"where the sweep ran is not known: {str(error).removeprefix(f'{folder}/')}")
-    table = folder.read_trials()
+    table = trials_so_far(folder)
     problems += skipped_files(folder, table)
     trials, n_unknown = _known_rows(table.frame)
     if n_unknown:

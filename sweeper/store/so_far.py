@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from sweeper.errors import StoreError
 from sweeper.store.sweep_folder import SweepFolder
-from sweeper.store.tables import KEYS, Skipped, StoredTable
+from sweeper.store.tables import COLUMNS, KEYS, Skipped, StoredTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,39 +25,57 @@ class RowsSoFar:
 
 def rows_so_far(folder: SweepFolder) -> RowsSoFar:
     """All rows of a sweep that another process may be writing; the log's last line is left out where it is half written."""
-    trials, epochs = folder.read_trials(), folder.read_epochs()  # before the log: what moves meanwhile is seen twice, not missed
-    logged: dict[str, list[dict[str, Any]]] = {"trial": [], "epoch": []}
-    for line in _lines(folder):
+    trials, epochs = trials_so_far(folder), epochs_so_far(folder)
+    return RowsSoFar(trials.frame, epochs.frame, (*trials.skipped, *epochs.skipped))
+
+
+def trials_so_far(folder: SweepFolder) -> StoredTable:
+    """The trials that have ended, in Parquet or in the log."""
+    return _with_logged(folder, folder.read_trials(), "trials")  # before the log: what moves meanwhile is seen twice, not missed
+
+
+def epochs_so_far(folder: SweepFolder) -> StoredTable:
+    """The epochs that were trained, in Parquet or in the log."""
+    return _with_logged(folder, folder.read_epochs(), "epochs")
+
+
+def _with_logged(folder: SweepFolder, stored: StoredTable, table: Literal["trials", "epochs"]) -> StoredTable:
+    keys, prefix = KEYS[table], f'{{"kind":"{table.removesuffix("s")}"'.encode()
+    # the log keeps every row, once: with no more lines than there are rows it holds nothing new, and need not be parsed
+    if sum(line.endswith(b"\n") for line in _lines(folder, prefix)) <= len(stored.frame):
+        return stored
+    known = set(stored.frame[keys].itertuples(index=False, name=None))
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for line in _lines(folder, prefix):
         try:
-            entry = json.loads(line)
-            if entry["kind"] in logged:
-                logged[entry["kind"]].append(dict(entry["row"]))
-        except (ValueError, KeyError, TypeError):
+            row = dict(json.loads(line)["row"])
+            key = tuple(row[name] for name in keys)
+            if key not in known:
+                rows[key] = row
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # half written, or damaged: resume, which needs every line, says so
-    return RowsSoFar(
-        _joined(trials, logged["trial"], KEYS["trials"]),
-        _joined(epochs, logged["epoch"], KEYS["epochs"]),
-        (*trials.skipped, *epochs.skipped),
-    )
+    return StoredTable(_joined(stored.frame, list(rows.values()), table), stored.skipped) if rows else stored
 
 
-def _lines(folder: SweepFolder) -> list[bytes]:
+def _lines(folder: SweepFolder, prefix: bytes) -> Iterator[bytes]:
+    """The lines of the log that begin with ``prefix``."""
     if not folder.folder.local or not folder.row_log.exists():
-        return []
+        return
     try:
-        return folder.row_log.read_bytes().splitlines()
+        with folder.row_log.open("rb") as file:
+            yield from (line for line in file if line.startswith(prefix))
     except OSError as error:
         raise StoreError(f"{folder.row_log}: {error.strerror}") from error
 
 
-def _joined(stored: StoredTable, logged: list[dict[str, Any]], keys: list[str]) -> pd.DataFrame:
-    known = set(stored.frame[keys].itertuples(index=False, name=None))
-    new = [row for row in logged if tuple(row.get(key) for key in keys) not in known]
-    if not new:
-        return stored.frame
-    added = pd.DataFrame(new).drop_duplicates(keys, keep="last")
-    return (
-        added.reindex(columns=stored.frame.columns.union(added.columns, sort=False))
-        if stored.frame.empty
-        else pd.concat([stored.frame, added])
-    )
+def _joined(stored: pd.DataFrame, rows: list[dict[str, Any]], table: Literal["trials", "epochs"]) -> pd.DataFrame:
+    added = pd.DataFrame(rows)
+    for column in COLUMNS[table]:
+        if column.name not in added:
+            added[column.name] = None
+        if column.type == "string":
+            added[column.name] = added[column.name].where(added[column.name].map(lambda value: isinstance(value, str)), None)
+        else:
+            added[column.name] = pd.to_numeric(added[column.name], errors="coerce")
+    columns = stored.columns.union(added.columns, sort=False)
+    return added.reindex(columns=columns) if stored.empty else pd.concat([stored, added], ignore_index=True)

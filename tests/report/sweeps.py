@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -107,6 +108,18 @@ class SweepBuilder:
             test = _measure(parts["validation"], parts["test"])
             config = self.trial(arm, number, [0.4, 0.5, 0.55, 0.6], phase=Phase.CONFIRM, seed=seed, test=test, **parameters)
             self.folder.write_predictions(config, parts.values())
+
+    def killed(self, in_parquet: float) -> SweepFolder:
+        """As a killed sweep leaves it: every row in the log, and the first of them, as a share of all, in Parquet."""
+        lines = [
+            json.dumps({"kind": kind, "row": row}, separators=(",", ":"))
+            for kind, rows in (("epoch", self.epoch_rows), ("trial", self.trial_rows))
+            for row in rows
+        ]
+        self.folder.row_log.write_text("\n".join(['{"kind":"header","row":{"schema_version":1}}', *lines, '{"kind":"trial","row":{"swe']))
+        self.epoch_rows = self.epoch_rows[: int(in_parquet * len(self.epoch_rows))]
+        self.trial_rows = self.trial_rows[: int(in_parquet * len(self.trial_rows))]
+        return self.done()
 
     def done(self) -> SweepFolder:
         self.folder.write_epochs(self.epoch_rows)
