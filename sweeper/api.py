@@ -25,6 +25,7 @@ from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, rows_so_far
 from sweeper.sweep import resume_sweep, start_sweep
 from sweeper.tune.loggers import Loggers, Observers
+from sweeper.tune.preflight import preflight
 
 
 class ArgumentError(SweeperError):
@@ -147,6 +148,7 @@ def run(
     if progress:
         for warning in check_warnings(checked):
             _say(f"warning: {warning}")
+    preflight(checked, results=results, address=address, log_to=log_to)
     command = ["python", *(sys.argv if sys.argv[0] else ["-c"])]
     with watching(quiet=not progress) as watcher:
         observer = Observers([watcher, Loggers(log_to, _say)]) if log_to else watcher

@@ -73,6 +73,6 @@ class TrainingError(SweeperError):
 
 
 class ModelError(TrainingError):
-    """A model of the user's own that cannot be built, or that breaks a rule that every model must keep."""
+    """A model that cannot be built for a data set's images, or one of the user's own that breaks a rule that every model must keep."""
 
     exit_code = 2

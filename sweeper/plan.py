@@ -16,11 +16,11 @@ from sweeper.provenance import available_cores, processor
 from sweeper.records import TrainingSettings
 from sweeper.space import Space
 from sweeper.study import example_members
-from sweeper.sweep import load_data
 from sweeper.training.data import Dataset
 from sweeper.training.data.dataset import make_dataset
 from sweeper.training.engine import Pack
 from sweeper.tune.pack_size import timed_size
+from sweeper.tune.preflight import load_data
 
 TIMED_IMAGES = 4096
 """Training images of the epoch that is timed; the time grows with the images in proportion."""

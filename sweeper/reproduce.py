@@ -17,8 +17,8 @@ from sweeper.provenance import package_versions
 from sweeper.records import EpochMetrics
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
-from sweeper.sweep import load_data
 from sweeper.training.engine import MemberFailure, Pack
+from sweeper.tune.preflight import load_data
 
 COMPARED = tuple(field.name for field in fields(EpochMetrics) if field.name not in {"epoch", "epoch_seconds"})
 """Figures of an epoch that training alone decides."""

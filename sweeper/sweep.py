@@ -22,12 +22,13 @@ from sweeper.records import TrialState
 from sweeper.space import Space, dump_space, parse_space
 from sweeper.store import SweepFolder
 from sweeper.study import Studies, TrialEnd, example_members
-from sweeper.training.data import Dataset, load_dataset, split
+from sweeper.training.data import Dataset
 from sweeper.training.named_model import describe_model
 from sweeper.tune.capacity import Capacity
 from sweeper.tune.cluster import Cluster
 from sweeper.tune.coordinator import Coordinator, Observer, Undisturbed
 from sweeper.tune.pack_size import PackSize, timed_size, timed_size_on_a_node
+from sweeper.tune.preflight import load_data
 from sweeper.tune.recorder import Recorder
 from sweeper.tune.run import PackPlan, run_packs, threads_for
 from sweeper.tune.session import ray_session
@@ -270,30 +271,6 @@ def _end(row: Mapping[str, Any], recorder: Recorder, metric: str) -> TrialEnd:
         diverged_epoch=None if diverged_epoch is None else int(diverged_epoch),
         reports={epoch: float(getattr(metrics, metric)) for epoch, metrics in recorder.epochs(row["trial"]).items()},
     )
-
-
-def load_data(space: Space, notice: Any) -> Dataset:
-    """The data set that a space names; ``notice`` is told in words how far a download is.
-
-    Raises:
-        DataError: if it cannot be had, or is not what it should be.
-    """
-    options = space.dataset
-    dataset = load_dataset(
-        options.name,
-        options.data_dir,
-        train_images=options.train_images,
-        test_images=options.test_images,
-        image=options.image,
-        label=options.label,
-        image_size=options.image_size,
-        mean=options.mean,
-        std=options.std,
-        progress=notice,
-    )
-    if isinstance(options.validation, int):
-        split(dataset.train_labels, options.validation, space.seed)  # refuses what no trial could be trained with
-    return dataset
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:

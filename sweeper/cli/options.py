@@ -132,6 +132,12 @@ def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(command)
 
 
+def address_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with ``--address``."""
+    option = click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
+    return option(command)
+
+
 def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with ``--json``."""
     return click.option("--json", is_flag=True, help="Print JSON, for programs.")(command)

@@ -12,6 +12,7 @@ import click
 
 from sweeper.cli.names import complete_space
 from sweeper.cli.options import (
+    address_option,
     explained,
     log_to_option,
     loudness,
@@ -28,34 +29,52 @@ from sweeper.interruption import EXIT_CODE, Interrupted, interruptible, last_wor
 @click.command()
 @click.argument("space", shell_complete=complete_space)
 @space_flags
+@results_option
+@address_option
+@log_to_option
 @no_custom_code
 @click.pass_context
-def check(context: click.Context, space: str, settings: Sequence[str], no_custom_code: bool) -> None:
+def check(
+    context: click.Context,
+    space: str,
+    settings: Sequence[str],
+    results: str,
+    address: str | None,
+    log_to: Sequence[str],
+    no_custom_code: bool,
+) -> None:
     """Say whether a space file can be run, and everything that is wrong with it.
+
+    Looks at the folders, devices, loggers and models that `run` would need, and names what `run` alone can find out. Creates nothing.
 
     \b
     sweep check search_spaces/focal.yaml
     sweep check search_spaces/focal.yaml --epochs 4 --set search.pruner.name=median
+    sweep check search_spaces/focal.yaml --gpus-per-trial 0.5 --results /data/results --log-to mlflow
     """
     with explained():
         from sweeper.space import check_warnings, load_space
+        from sweeper.tune.preflight import preflight
 
         checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
         for warning in check_warnings(checked):
             click.echo(f"warning: {warning}", err=True)
+        not_checked = preflight(checked, results=results, address=address, log_to=log_to)
         n_trials = sum(checked.planned_trials(arm) for arm in checked.arms)
         arms = ", ".join(arm.name for arm in checked.arms)
         click.echo(
             f"{space}: ok: {len(checked.arms)} arms ({arms}), {n_trials} search trials of {checked.training.epochs} epochs, "
             f"{checked.compare.seeds} confirm seeds each"
         )
+        for unknown in not_checked:
+            say(f"not checked: {unknown}")
 
 
 @click.command()
 @click.argument("space", shell_complete=complete_space)
 @space_flags
 @results_option
-@click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
+@address_option
 @log_to_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and about how long it takes here; create nothing.")
 @no_custom_code
@@ -84,17 +103,20 @@ def run(
     """
     with explained(), _answering_signals():
         from sweeper.space import check_warnings, load_space
+        from sweeper.tune.preflight import preflight
 
         checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
         for warning in check_warnings(checked):
             click.echo(f"warning: {warning}", err=True)
+        not_checked = preflight(checked, results=results, address=address, log_to=log_to)
         if dry_run:
             from sweeper.plan import make_plan, plan_text
             from sweeper.progress import SpacedLines
 
             click.echo(plan_text(make_plan(checked, notice=SpacedLines(say))))
+            for unknown in not_checked:
+                say(f"not checked: {unknown}")
             return
-        _check(log_to)
         from sweeper.provenance import command_line
         from sweeper.sweep import start_sweep
 
@@ -110,7 +132,7 @@ def run(
 
 @click.command()
 @sweep_argument()
-@click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
+@address_option
 @log_to_option
 @click.option("--retry-failed", is_flag=True, help="Train the failed trials once more, on top of the budget.")
 @no_custom_code
@@ -133,11 +155,12 @@ def resume(
     sweep resume results/focal-20260101-120000 --retry-failed
     """
     with explained(), _answering_signals():
-        _check(log_to)
         from sweeper.look import find_sweep
-        from sweeper.sweep import resume_sweep
 
         folder = find_sweep(sweep, results)
+        _check(log_to, str(folder))
+        from sweeper.sweep import resume_sweep
+
         _finish(
             lambda observer, notice: resume_sweep(
                 folder,
@@ -165,12 +188,12 @@ def _answering_signals() -> Iterator[None]:
         os._exit(EXIT_CODE)  # everything is saved; unloading torch and Ray in good order can take longer than a user waits
 
 
-def _check(log_to: Sequence[str]) -> None:
+def _check(log_to: Sequence[str], results: str) -> None:
     """Refuse loggers that cannot work before Ray and torch are loaded."""
     if log_to:
         from sweeper.tune.loggers import check_loggers
 
-        check_loggers(log_to)
+        check_loggers(log_to, results)
 
 
 def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Sequence[str], quiet: bool, verbose: bool) -> NoReturn:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sweeper.errors import TrainingError
+from sweeper.errors import ModelError
 
 CHANNELS = (3, 4, 8)
 """Channels of the image and of both convolutions."""
@@ -47,7 +47,7 @@ class Model(Protocol):
 class ConvNet:
     """Conv 3-4 k3, ReLU, max-pool 2; conv 4-8 k3, ReLU, max-pool 2; linear to 32, ReLU; linear to ``n_classes``.
 
-    On 32 × 32 images with ten classes it has 9,986 weights. Raises :class:`TrainingError` for images too small for two poolings.
+    On 32 × 32 images with ten classes it has 9,986 weights. Raises :class:`ModelError` for images too small for two poolings.
     """
 
     height: int
@@ -57,7 +57,7 @@ class ConvNet:
     def __post_init__(self) -> None:
         if min(self.pooled_sizes[1]) < 1:
             smallest = POOL * (POOL + KERNEL - 1) + KERNEL - 1
-            raise TrainingError(
+            raise ModelError(
                 f"model convnet needs images of at least {smallest} x {smallest} pixels, got {self.height} x {self.width}; "
                 "resize the images or choose another data set"
             )

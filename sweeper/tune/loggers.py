@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
 from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, file_name
+from sweeper.store.folder import first_line
 from sweeper.tune.coordinator import Observer
 
 LOGGERS: Mapping[str, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
@@ -182,17 +184,33 @@ class Observers:
             observer.ended()
 
 
-def check_loggers(names: Sequence[str]) -> None:
-    """Whether each logger is known and installed.
+def check_loggers(names: Sequence[str], results: str = "") -> None:
+    """Whether each logger is known, installed and logged in, and can log a sweep below ``results``.
 
     Raises:
         LoggerError: for the first that is not.
     """
+    if names and "://" in results.removeprefix("file://"):
+        raise LoggerError(f"--log-to {names[0]}: results on object storage cannot be logged; give a local --results")
     for name in names:
         if name not in LOGGERS:
             raise LoggerError(f"--log-to: unknown logger {shown(name)}; {nearest(name, LOGGERS)}")
         if find_spec(LOGGERS[name]) is None:
             raise LoggerError(f"--log-to {name}: the package {LOGGERS[name]} is not installed: pip install {LOGGERS[name]}")
+        if name == "wandb" and not _logged_in_to_wandb():
+            raise LoggerError("--log-to wandb: not logged in: run `wandb login`, or set WANDB_API_KEY, or set WANDB_MODE=offline")
+
+
+def _logged_in_to_wandb() -> bool:
+    """Whether Ray's callback will find a key, or need none."""
+    if os.environ.get("WANDB_MODE") in {"offline", "disabled"} or {"WANDB_API_KEY", "WANDB_SETUP_API_KEY_HOOK"} & os.environ.keys():
+        return True
+    try:
+        wandb: Any = import_module("wandb")
+        wandb.ensure_configured()
+        return bool(wandb.api.api_key)
+    except Exception as error:  # foreign code, which may lack what it needs
+        raise LoggerError(f"--log-to wandb: the package wandb cannot be used: {first_line(error)}") from error
 
 
 def _callback(name: str, folder: SweepFolder, space: Space) -> Any:

@@ -7,10 +7,11 @@ import torch
 from attack.simulation import Silent, Worker, new_sweep
 
 from sweeper.space import parse_space
-from sweeper.sweep import _open, load_data
+from sweeper.sweep import _open
 from sweeper.training.engine import Pack
 from sweeper.tune.coordinator import Coordinator
 from sweeper.tune.messages import PackReport
+from sweeper.tune.preflight import load_data
 
 SPACE = """
 name: refill

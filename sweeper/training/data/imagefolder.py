@@ -36,10 +36,10 @@ def class_folders(folder: Path) -> tuple[str, ...]:
 
 
 def read_split(
-    folder: Path, name: str, classes: tuple[str, ...], *, image_size: int | None, progress: Callable[[str], None]
+    folder: Path, name: str, classes: tuple[str, ...], *, image_size: int | None, progress: Callable[[str], None], glance: bool = False
 ) -> tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]:
     """Pixels and labels of ``<name>/<class>/**``: class by class, within one in the order of paths. Files that are no images by their
-    suffix, and hidden ones, are passed over.
+    suffix, and hidden ones, are passed over. ``glance``: see :func:`decode_images`.
 
     Raises:
         DataError: a class without images, a file that cannot be read or decoded or has an odd size.
@@ -63,6 +63,7 @@ def read_split(
         lambda index: str(files[index]),
         image_size=image_size,
         progress=lambda n_done: progress(f"{name}: {n_done:,} of {len(files):,} images decoded"),
+        glance=glance,
     )
     return images, np.array(labels, dtype=np.int64)
 

@@ -35,11 +35,13 @@ def decode_images(
     *,
     image_size: int | None,
     progress: Callable[[int], None],
+    glance: bool = False,
 ) -> UInt8[np.ndarray, "n h w 3"]:
     """Pixels of ``n_images`` >= 1 images in RGB; grey, palette, CMYK and transparent ones are converted (transparency is dropped).
 
     ``read(i)`` gives image i encoded, ``place(i)`` says where it lies, for errors. With ``image_size`` every image is resized to a
     square of that side (bilinear); without, all must have the size of the first. ``progress`` gets the number of images done.
+    ``glance``: only the first is read, and stands in the place of all.
 
     Raises:
         DataError: an image that cannot be decoded, has 16 bits a channel, an odd size, or more pixels than a data set may hold.
@@ -48,6 +50,8 @@ def decode_images(
         warnings.simplefilter("ignore")  # Pillow's, about images it decodes all the same; what is too large is refused here
         first = _open(read(0), place(0))
         width, height = first.size if image_size is None else (image_size, image_size)
+        if glance:
+            return np.broadcast_to(_pixels(first, place(0), (width, height)), (n_images, height, width, 3))
         images = _room(n_images, height, width, place(0))
 
         def fill(start: int) -> int:

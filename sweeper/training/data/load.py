@@ -41,13 +41,16 @@ def load_dataset(
     mean: ChannelStats | None = None,
     std: ChannelStats | None = None,
     progress: Progress | None = None,
+    glance: bool = False,
 ) -> Dataset:
     """The data set of this name: ``cifar10``, ``parquet``, ``imagefolder`` (both need ``data_dir``) or ``synthetic``.
 
     ``train_images``, ``test_images`` and ``seed`` are for ``synthetic`` alone, ``image`` and ``label`` (names of columns) for ``parquet``,
     ``image_size`` (side in pixels after resizing) for ``parquet`` and ``imagefolder``. ``mean`` and ``std`` of the normalisation default to
     CIFAR-10's usual constants where the images are CIFAR-10's, whatever they are read from (32×32, ten classes, means within 0.005), and
-    else to those of the training images. ``progress`` is told in words how far a download or decoding has come.
+    else to those of the training images. ``progress`` is told in words how far a download or decoding has come. ``glance``: what can be
+    known of the data set in a moment, to find mistakes: sizes, classes and labels are right, at most one image of a split is read, and
+    nothing is downloaded.
 
     Raises:
         DataError: an unknown name, an option of another data set, or files that cannot be had or are not what they should be.
@@ -62,7 +65,7 @@ def load_dataset(
     _check_normalisation(mean, std)
     tell = progress or (lambda _: None)
     if name == "synthetic":
-        train, test, classes = synthetic.generate(
+        train, test, classes = (synthetic.glance if glance else synthetic.generate)(
             synthetic.DEFAULT_TRAIN_IMAGES if train_images is None else train_images,
             synthetic.DEFAULT_TEST_IMAGES if test_images is None else test_images,
             synthetic.DEFAULT_SEED if seed is None else seed,
@@ -70,13 +73,17 @@ def load_dataset(
     else:
         folder = data_folder(name, data_dir)
         if name == "cifar10":
-            train, test, classes = cifar10.read_cifar10(folder, progress=tell)
+            train, test, classes = cifar10.glance(folder) if glance else cifar10.read_cifar10(folder, progress=tell)
         elif name == "parquet":
-            train, test, classes = parquet.read_parquet(folder, image=image, label=label, image_size=image_size, progress=tell)
+            train, test, classes = parquet.read_parquet(
+                folder, image=image, label=label, image_size=image_size, progress=tell, glance=glance
+            )
         else:
-            train, test, classes = _imagefolder(folder, image_size, tell)
+            train, test, classes = _imagefolder(folder, image_size, tell, glance=glance)
         check_class_names(str(folder), classes)
         _check_sizes(str(folder), train[0], test[0])
+    if glance:
+        return Dataset(name, *train, *test, classes, CIFAR10_MEAN, CIFAR10_STD, fingerprint="")
     found_mean, found_std = channel_stats(train[0])
     if _is_cifar10(train[0], len(classes), found_mean):
         found_mean, found_std = CIFAR10_MEAN, CIFAR10_STD
@@ -84,9 +91,11 @@ def load_dataset(
     return make_dataset(name, train, test, classes, mean or found_mean, std or found_std)
 
 
-def _imagefolder(folder: Path, image_size: int | None, tell: Progress) -> tuple[Split, Split, tuple[str, ...]]:
+def _imagefolder(folder: Path, image_size: int | None, tell: Progress, *, glance: bool) -> tuple[Split, Split, tuple[str, ...]]:
     classes = imagefolder.class_folders(folder)
-    train, test = (imagefolder.read_split(folder, name, classes, image_size=image_size, progress=tell) for name in ("train", "test"))
+    train, test = (
+        imagefolder.read_split(folder, name, classes, image_size=image_size, progress=tell, glance=glance) for name in ("train", "test")
+    )
     return train, test, classes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,13 +29,20 @@ Split: TypeAlias = tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]
 
 
 def read_parquet(
-    folder: Path, *, image: str | None, label: str | None, image_size: int | None, progress: Callable[[str], None]
+    folder: Path,
+    *,
+    image: str | None,
+    label: str | None,
+    image_size: int | None,
+    progress: Callable[[str], None],
+    glance: bool = False,
 ) -> tuple[Split, Split, tuple[str, ...]]:
     """Train and test images with their labels, and the names of the classes.
 
     A split is ``<name>.parquet``, or the shards ``<name>-*.parquet`` in the order of their names. Of their columns two are read: ``image``,
     encoded images as binary or as a struct with a binary field ``bytes``, and ``label``, whole numbers, text, or true and false; where
     these are ``None`` the columns are found in the first file of train. Names of numbered classes come from its Hugging Face metadata.
+    ``glance``: see :func:`decode_images`.
 
     Raises:
         DataError: no such file, a shard missing, a file that is no Parquet, a column missing, ambiguous or of another type, a null, a
@@ -44,12 +51,13 @@ def read_parquet(
     files = {name: _files(folder, name) for name in ("train", "test")}
     first = _opened(files["train"][0])
     columns = find_columns(files["train"][0], first.schema_arrow, image, label)
-    train, test = (_Rows(folder, name, paths, [_read(path, *columns) for path in paths]) for name, paths in files.items())
+    train, test = (_Rows(folder, name, paths, [_read(path, *columns, glance=glance) for path in paths]) for name, paths in files.items())
     _require_one_kind(train, test, columns[1])
     train_labels, test_labels, classes = class_numbers(
         train.labels(columns[1]), test.labels(columns[1]), class_names(first.schema_arrow.metadata, columns[1])
     )
-    return (train.images(image_size, progress), train_labels), (test.images(image_size, progress), test_labels), classes
+    images = [rows.images(image_size, progress, glance=glance) for rows in (train, test)]
+    return (images[0], train_labels), (images[1], test_labels), classes
 
 
 class _Rows:
@@ -68,7 +76,7 @@ class _Rows:
     def labels(self, column: str) -> LabelColumn:
         return LabelColumn(column, pa.chunked_array([chunk for table in self.tables for chunk in table["label"].chunks]), self._place)
 
-    def images(self, image_size: int | None, progress: Callable[[str], None]) -> UInt8[np.ndarray, "n h w 3"]:
+    def images(self, image_size: int | None, progress: Callable[[str], None], *, glance: bool) -> UInt8[np.ndarray, "n h w 3"]:
         encoded = [image for table in self.tables for chunk in table["image"].chunks for image in chunk.to_pylist()]
         return decode_images(
             len(encoded),
@@ -76,6 +84,7 @@ class _Rows:
             self._place,
             image_size=image_size,
             progress=lambda n_done: progress(f"{self._name}: {n_done:,} of {len(encoded):,} images decoded"),
+            glance=glance,
         )
 
 
@@ -119,8 +128,11 @@ def _opened(path: Path) -> pq.ParquetFile:
         raise _unreadable(path, error) from error
 
 
-def _read(path: Path, image: str, label: str) -> pa.Table:
-    """The two columns of a file as ``image`` and ``label``: the struct of an image reduced to its bytes, labels as numbers or text."""
+def _read(path: Path, image: str, label: str, *, glance: bool) -> pa.Table:
+    """The two columns of a file as ``image`` and ``label``: the struct of an image reduced to its bytes, labels as numbers or text.
+
+    ``glance``: all images but the first are empty.
+    """
     file = _opened(path)
     schema = file.schema_arrow
     find_columns(path, schema, image, label)
@@ -129,9 +141,14 @@ def _read(path: Path, image: str, label: str) -> pa.Table:
     if inner is None:
         raise DataError(f"{path}: column {image}: must be binary, or a struct with a binary field bytes, got {image_type}")
     try:
-        table = file.read(columns=[f"{image}.{inner}" if inner else image, label])
-        images = pc.struct_field(table.column(image), inner) if inner else table.column(image)
-        labels = table.column(label).cast(kind) if kind is not None else table.column(label)
+        labels = file.read(columns=[label]).column(label)
+        labels = labels.cast(kind) if kind is not None else labels
+        column = f"{image}.{inner}" if inner else image
+        batches = islice(file.iter_batches(batch_size=1, columns=[column]), 1) if glance else file.read(columns=[column]).to_batches()
+        parts = [pc.struct_field(batch.column(0), inner) if inner else batch.column(0) for batch in batches]
+        if glance and parts:
+            parts = [parts[0].cast(pa.large_binary()), pa.repeat(pa.scalar(b"", pa.large_binary()), len(labels) - 1)]
+        images = pa.chunked_array(parts, type=None if parts else pa.binary())
     except Exception as error:
         raise _unreadable(path, error) from error
     for column, values in ((image, images), (label, labels)):

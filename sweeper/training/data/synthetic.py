@@ -69,19 +69,41 @@ def generate(
     Raises:
         DataError: a count is not between 10 and 1,000,000, or the seed is negative.
     """
+    _check_counts(n_train, n_test, seed)
+    return _split(n_train, (seed, 0)), _split(n_test, (seed, 1)), tuple(kind.name for kind in KINDS)
+
+
+def glance(
+    n_train: int, n_test: int, seed: int
+) -> tuple[
+    tuple[UInt8[np.ndarray, "train h w 3"], Int64[np.ndarray, " train"]],
+    tuple[UInt8[np.ndarray, "test h w 3"], Int64[np.ndarray, " test"]],
+    tuple[str, ...],
+]:
+    """What :func:`generate` gives, with black images."""
+    _check_counts(n_train, n_test, seed)
+    black = np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8)
+    train, test = ((np.broadcast_to(black, (n, SIDE, SIDE, 3)), _labels(n, (seed, part))) for part, n in enumerate((n_train, n_test)))
+    return train, test, tuple(kind.name for kind in KINDS)
+
+
+def _check_counts(n_train: int, n_test: int, seed: int) -> None:
     for key, count in (("train_images", n_train), ("test_images", n_test)):
         if not N_KINDS <= count <= MAX_IMAGES:
             raise DataError(f"dataset.{key}: must lie in {N_KINDS}..{MAX_IMAGES} for the synthetic data set, got {count}")
     if seed < 0:
         raise DataError(f"dataset.seed: must be >= 0, got {seed}")
-    return _split(n_train, (seed, 0)), _split(n_test, (seed, 1)), tuple(kind.name for kind in KINDS)
 
 
-def _split(n_images: int, seed: tuple[int, int]) -> tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]:
+def _labels(n_images: int, seed: tuple[int, int]) -> Int64[np.ndarray, " n"]:
     # Raw 64-bit words, not Generator's methods: numpy promises to keep only the former the same in every version.
     n_blocks = -(-n_images // N_KINDS)
     shuffle = np.random.PCG64((*seed, 0)).random_raw(n_blocks * N_KINDS).reshape(n_blocks, N_KINDS)
-    labels = np.argsort(shuffle, axis=1, kind="stable").reshape(-1)[:n_images].astype(np.int64)
+    return np.argsort(shuffle, axis=1, kind="stable").reshape(-1)[:n_images].astype(np.int64)
+
+
+def _split(n_images: int, seed: tuple[int, int]) -> tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]:
+    labels = _labels(n_images, seed)
     draws, noise = np.random.PCG64((*seed, 1)), np.random.PCG64((*seed, 2))
     images = np.empty((n_images, SIDE, SIDE, 3), dtype=np.uint8)
     for start in range(0, n_images, CHUNK):
