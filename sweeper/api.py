@@ -9,7 +9,6 @@ from typing import Any
 
 import optuna
 import pandas as pd
-import yaml
 
 from sweeper.catalogue import SHORTHANDS
 from sweeper.errors import SweeperError
@@ -20,7 +19,8 @@ from sweeper.progress import watching
 from sweeper.records import Phase, TrialState, study_name
 from sweeper.report import report
 from sweeper.reproduce import Reproduction, reproduce_trial
-from sweeper.space import Space, as_override, check_warnings, dump_space, load_space, parse_space, parse_stored_space
+from sweeper.space import Space, check_warnings, dump_space, load_space, parse_space, parse_stored_space
+from sweeper.space.from_python import parse_mapping, python_override
 from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, rows_so_far
 from sweeper.sweep import resume_sweep, start_sweep
@@ -122,7 +122,7 @@ def run(
     """Tune every arm of a space, prune and confirm; returns the sweep when it has ended.
 
     Args:
-        space: A space file, its content as a mapping, or a space.
+        space: A space file, its content as a mapping, or a space. In a mapping a loss or model of your own may be the class itself.
         results: Folder or URI below which the sweep's folder is made.
         address: A running Ray cluster to join; default: Ray on this machine.
         settings: Any fields of the space, as ``{"training.momentum": 0.8}``.
@@ -138,11 +138,12 @@ def run(
     for key in overrides:
         if key not in SHORTHANDS:
             raise ArgumentError(f"run() has no keyword {shown(key)}; {nearest(key, SHORTHANDS)} (any other field: settings={{...}})")
-    changes = [_override(SHORTHANDS[key], value) for key, value in overrides.items()]
-    changes += [_override(key, value) for key, value in (settings or {}).items()]
-    if isinstance(space, Space | Mapping):
-        text = dump_space(space) if isinstance(space, Space) else yaml.safe_dump(dict(space), sort_keys=False, allow_unicode=True)
-        checked = parse_space(text, "space", changes)
+    changes = [python_override(SHORTHANDS[key], value) for key, value in overrides.items()]
+    changes += [python_override(key, value) for key, value in (settings or {}).items()]
+    if isinstance(space, Space):
+        checked = parse_space(dump_space(space), "space", changes)
+    elif isinstance(space, Mapping):
+        checked = parse_mapping(space, changes)
     else:
         checked = load_space(str(space), changes)
     if progress:
@@ -183,13 +184,6 @@ def open(sweep: str | PathLike[str] | None = None, *, results: str = "results") 
         SweeperError: if there is none, with the nearest one.
     """
     return Sweep(find_sweep(None if sweep is None else str(sweep), results))
-
-
-def _override(key: str, value: Any) -> str:
-    if not isinstance(value, str | int | float | bool):
-        text = yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("...").strip()
-        return f"{key}={text}"
-    return as_override(key, value)
 
 
 def _say(line: str) -> None:

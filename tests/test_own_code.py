@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,38 @@ def test_a_resumed_sweep_is_told_of_changed_code_and_keeps_its_network(own, monk
     assert told == ["warning: my_code:softened has changed since the sweep began: its trials of before and after may not be comparable"]
     with pytest.raises(ModelChangedError, match=r"training.model my_code:Net has changed since the sweep began \(163 weights, was 162\)"):
         _check_own_code(space, folder, {**model, "weights": 163}, began, told.append)
+
+
+LIBRARY = """
+from torch.nn import functional as F
+
+def half(logits, labels):
+    return F.cross_entropy(logits, labels) / 2
+"""
+SCRIPT = """
+import sys
+sys.path.append("../library")
+import sweeper, my_library
+from my_code import Net
+
+sweep = sweeper.run({
+    "name": "own", "dataset": {"name": "synthetic", "train_images": 300, "test_images": 50, "validation": 100},
+    "training": {"epochs": 1, "batch_size": 50, "learning_rate": 0.1, "model": Net},
+    "parameters": {"loss": {"choices": [my_library.half, "cross_entropy"]}},
+    "compare": {"arms": "loss", "trials_per_arm": 1, "seeds": 0}, "search": {"pruner": "none"},
+})
+print(sweep.trials["param_loss"].tolist(), sweep.trials["state"].tolist())
+"""
+
+
+def test_classes_given_from_python_train_wherever_the_script_found_them(tmp_path):
+    work, beside, library = (tmp_path / name for name in ("work", "beside", "library"))
+    for folder in (work, beside, library):
+        folder.mkdir()
+    (beside / "run_it.py").write_text(SCRIPT)
+    (beside / "my_code.py").write_text(CODE)
+    (library / "my_library.py").write_text(LIBRARY)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, beside / "run_it.py"]
+    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=150, check=False)
+    assert done.stdout == "['my_library:half', 'cross_entropy'] ['complete', 'complete']\n", done.stderr

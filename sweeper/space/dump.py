@@ -13,7 +13,7 @@ from .yaml_lines import RESOLVERS
 LINE_WIDTH = 120
 
 
-class _Dumper(yaml.SafeDumper):
+class PlainDumper(yaml.SafeDumper):
     """Quotes every text that YAML 1.1 or 1.2 would take for something else, so that any reader sees text."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  the signature is PyYAML's
@@ -21,7 +21,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 for _tag, _pattern, _first in RESOLVERS:
-    _Dumper.add_implicit_resolver(_tag, _pattern, _first)
+    PlainDumper.add_implicit_resolver(_tag, _pattern, _first)
 
 
 def dump_space(space: Space) -> str:
@@ -34,7 +34,7 @@ def dump_space(space: Space) -> str:
         "pruner": _algorithm(space.search.pruner),
     }
     ordered = {name: data[name] for name in type(space).model_fields}
-    return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=LINE_WIDTH, default_flow_style=None)
+    return yaml.dump(ordered, Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=LINE_WIDTH, default_flow_style=None)
 
 
 def _parameter(parameter: Parameter) -> Any:

@@ -12,10 +12,12 @@ from typing import Any
 
 import ray
 from ray._private import node, ray_constants
+from ray.job_config import JobConfig
 
 from sweeper.caretaker import at_a_sudden_end, end_processes
 from sweeper.errors import ClusterError
 from sweeper.interruption import Interrupted
+from sweeper.own_code import import_folders
 from sweeper.provenance import available_cores
 from sweeper.tune.cluster import Cluster, joined_cluster
 from sweeper.tune.watch import ray_processes_watched
@@ -115,8 +117,10 @@ def _waiting_in_steps() -> Iterator[None]:
 
 def _connect(what: str, way_out: str = "", **options: Any) -> None:
     """Connect to Ray, to do ``what``; ``way_out`` is the end of the error's message."""
+    # A worker puts each of these folders before the others. Ray itself tells it of the script's folder and the working one only.
+    job = JobConfig(_py_driver_sys_path=import_folders()[::-1])
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, job_config=job, **options)
     except SystemExit as error:
         raise Interrupted from error  # while Ray starts, a handler of its own answers SIGTERM
     except Exception as error:
