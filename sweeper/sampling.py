@@ -2,7 +2,8 @@
 
 A seeded Optuna sampler replays its random numbers when it is created again, and goes on with other numbers when it is not. Here every
 draw has a seed of its own, mixed from the sweep's seed, the study, the trial's number and the parameter's name: the same whatever was
-interrupted, whatever runs side by side. A quasi-Monte Carlo sampler, which counts its points in the study, needs one fixed seed instead.
+interrupted, whatever runs side by side. The points of a quasi-Monte Carlo sampler are one sequence, scrambled by one seed: there the
+trial's number says which of them.
 
 TPE reads the whole study for every draw: 6 ms at 300 trials, 38 ms at 3,000, on the way to seconds. So that the ten thousandth trial costs
 little more than the first, it is shown no more than :data:`MOST_FINISHED` finished trials of its study. Up to that many, nothing changes.
@@ -15,12 +16,12 @@ import heapq
 import math
 import zlib
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -51,14 +52,25 @@ class PerTrialSampler(BaseSampler):
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._fixed.infer_relative_search_space(study, trial)
 
-    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         if not search_space:
             return {}
-        return self._make(mixed_seed(self._seed, study.study_name, trial.number)).sample_relative(self._shown(study), trial, search_space)
+        if isinstance(self._fixed, QMCSampler):
+            return self._point(max(0, trial.number - 1)).sample_relative(study, trial, search_space)  # the first trial has no point
+        sampler = self._make(mixed_seed(self._seed, study.study_name, trial.number))
+        shown = self._shown(study)
+        sampler.infer_relative_search_space(shown, trial)  # TPE keeps the groups that it finds here, and draws group by group
+        return sampler.sample_relative(shown, trial, search_space)
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         sampler = self._make(mixed_seed(self._seed, study.study_name, trial.number, param_name))
         return sampler.sample_independent(self._shown(study), trial, param_name, param_distribution)
+
+    def _point(self, number: int) -> QMCSampler:
+        """A sampler whose next point is this one of its sequence. Optuna's counts in the study what was drawn, a lost draw too."""
+        sampler = cast("QMCSampler", self._make(self._seed))
+        sampler._find_sample_id = lambda *_: number  # type: ignore[method-assign]
+        return sampler
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._fixed.before_trial(study, trial)
@@ -83,7 +95,7 @@ class Shown:
 
     def of(self, study: Study) -> Study:
         """The study itself, or a view of it. Looks at the trials that are new or were not finished at the last look, and at no others."""
-        trials = study.get_trials(deepcopy=False)
+        trials = study._get_trials(deepcopy=False)  # as samplers do: under Hyperband, get_trials() leaves out all other brackets
         self._look_at(trials, 1.0 if study.direction is StudyDirection.MINIMIZE else -1.0)
         if len(self._finished) <= self._most_finished:
             return study

@@ -266,11 +266,8 @@ class Studies:
         }
 
     def _sampler(self, arm: Arm) -> BaseSampler:
-        seed = mixed_seed(self._space.seed, arm.name)
-        if self._space.search.sampler.name == "qmc":  # its points are one sequence, scrambled by one seed
-            return build_sampler(self._space, arm, seed)
         most_finished = MOST_FINISHED if self._space.search.sampler.name == "tpe" else None
-        return PerTrialSampler(lambda seed: build_sampler(self._space, arm, seed), seed, most_finished)
+        return PerTrialSampler(lambda seed: build_sampler(self._space, arm, seed), mixed_seed(self._space.seed, arm.name), most_finished)
 
     def _bind(self, entry: _ArmStudy, trial: optuna.Trial) -> TrialConfig:
         parameters: dict[str, Value] = draw(self._space, entry.arm, trial)

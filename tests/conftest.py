@@ -28,6 +28,7 @@ LAST = (
     "tests/look/",
     "tests/test_api.py",
     "tests/test_cli.py",
+    "tests/test_combinations.py",
     "tests/test_reproduce.py",
     "tests/store/test_object_storage.py",
     "tests/test_own_code.py",

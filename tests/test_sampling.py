@@ -142,3 +142,32 @@ def test_draws_are_those_of_the_whole_study_until_it_holds_more_than_is_shown():
         drawn[most_finished] = [trial.params["x"] for trial in study.trials]
     assert drawn[40][:41] == drawn[None][:41]
     assert drawn[40][41:] != drawn[None][41:]
+
+
+@pytest.mark.parametrize("most_finished", [None, 30])
+def test_under_hyperband_tpe_learns_from_all_brackets_up_to_as_many_trials_as_it_is_shown(most_finished):
+    """Optuna hands the sampler a study whose ``get_trials`` leaves out all brackets but the trial's own."""
+    looked_at = []
+
+    class Looking(optuna.samplers.TPESampler):
+        def sample_relative(self, study, trial, search_space):
+            looked_at.append({each.number for each in study._get_trials(deepcopy=False)})
+            return super().sample_relative(study, trial, search_space)
+
+    study = optuna.create_study(
+        study_name="arm",
+        sampler=PerTrialSampler(lambda seed: Looking(seed=seed, n_startup_trials=2), 3, most_finished),
+        pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=9, reduction_factor=3),
+    )
+    for _ in range(40):
+        trial = study.ask()
+        value = trial.suggest_float("x", 0, 1)
+        trial.report(value, 1)
+        if trial.should_prune():
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, value)
+    assert {trial.state for trial in study.trials} == {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
+    assert [len(shown) for shown in looked_at[:5]] == [2, 3, 4, 5, 6]
+    assert len(looked_at[-1]) == (40 if most_finished is None else 31)
+    assert 39 in looked_at[-1]

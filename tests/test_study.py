@@ -132,7 +132,7 @@ def test_another_process_goes_on_with_the_trials_that_were_running_and_their_val
     assert again._searches[0].study.trials[0].intermediate_values == {1: 0.5}
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes", "gp", "{name: grid, points: 3}"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes", "gp", "qmc", "{name: grid, points: 3}"])
 def test_wherever_the_journal_ends_the_same_configurations_are_drawn(open_studies, tmp_path, sampler):
     """Also in the middle of a trial that has part of its parameters, which a power cut can leave."""
     space = space_of(trials=2, seeds=0, sampler=sampler)
