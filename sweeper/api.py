@@ -154,7 +154,15 @@ def run(
     with watching(quiet=not progress) as watcher:
         observer = Observers([watcher, Loggers(log_to, _say)]) if log_to else watcher
         try:
-            result = start_sweep(checked, results=results, address=address, command=command, observer=observer, data_notice=watcher.notice)
+            result = start_sweep(
+                checked,
+                results=results,
+                address=address,
+                command=command,
+                observer=observer,
+                data_notice=watcher.notice,
+                space_file=None if isinstance(space, Space | Mapping) else str(space),
+            )
         except Interrupted:
             raise KeyboardInterrupt from None
     return Sweep(result.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import inspect
@@ -71,14 +72,20 @@ def import_folders() -> list[str]:
     return [str(each) for each in own if not each.is_relative_to(stdlib)]
 
 
+def source_file(path: str) -> Path | None:
+    """The file that defines what the import path names; ``None`` where there is none, as for a built-in."""
+    try:
+        return Path(str(inspect.getsourcefile(import_own(path)))).absolute()  # type: ignore[arg-type]  # what has no source raises TypeError
+    except TypeError:
+        return None
+
+
 def source_digests(paths: Iterable[str]) -> dict[str, str]:
     """SHA-256 of the file that defines each of these names; one that has no source file (a built-in) is left out."""
     digests = {}
     for path in paths:
-        target = import_own(path)
-        try:
-            file = inspect.getsourcefile(target)  # type: ignore[arg-type]  # what has no source raises TypeError
-            digests[path] = hashlib.sha256(Path(str(file)).read_bytes()).hexdigest()
-        except (TypeError, OSError):
+        if (file := source_file(path)) is None:
             continue
+        with contextlib.suppress(OSError):
+            digests[path] = hashlib.sha256(file.read_bytes()).hexdigest()
     return digests

@@ -7,23 +7,28 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import sweeper
-from sweeper.own_code import source_digests
+from sweeper.own_code import source_digests, source_file
+
+_OF_ANOTHER_REPOSITORY = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"})
+"""Variables by which a git hook that starts us would have git answer for its own repository, wherever it is asked."""
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pandas", "pyarrow", "scipy")
 
 
-def provenance(command: Sequence[str], dataset: dict[str, Any], model: dict[str, Any], own_code: Sequence[str]) -> dict[str, Any]:
+def provenance(
+    command: Sequence[str], dataset: dict[str, Any], model: dict[str, Any], own_code: Sequence[str], space_file: str | None = None
+) -> dict[str, Any]:
     """What a stranger needs to judge and repeat a run.
 
     ``dataset``: name, fingerprint, sizes of the data that was trained on. ``model``: its name and number of weights. ``own_code``: import
-    paths of the user's own losses and model.
+    paths of the user's own losses and model. ``space_file``: where the space was read from, if from a file.
     """
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -36,6 +41,7 @@ def provenance(command: Sequence[str], dataset: dict[str, Any], model: dict[str,
         "dataset": dataset,
         "model": model,
         "own_code": source_digests(own_code),
+        "repositories": repositories(_users_files(own_code, space_file)),
     }
 
 
@@ -75,18 +81,85 @@ def processor() -> str:
 def git_state() -> dict[str, Any]:
     """Commit and dirty flag of the checkout that sweeper runs from; both ``None`` where it runs from an installed wheel."""
     folder = Path(sweeper.__file__).parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+    if not _is_tracked(folder / "__init__.py"):
         return {"git_commit": None, "git_dirty": None}
-    status = git("status", "--porcelain", "--untracked-files=no")
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(status) if status is not None else None}
+    return {"git_commit": _git(folder, "rev-parse", "HEAD"), "git_dirty": _is_dirty(folder)}
+
+
+def repositories(files: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """The git repositories in which the user's files lie, by what each is called; a folder among them asks for its repository alone.
+
+    Of each repository: ``root``; ``commit``, ``None`` before the first; ``dirty``, whether tracked files differ from it; ``holds``, what of
+    the user's lies there; ``untracked``, those of them that no commit holds, whatever git ignores. A submodule is a repository of its own.
+    What lies in no repository comes last, with the reason as ``problem``: git's own words, or that git is not installed.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    outside: list[dict[str, Any]] = []
+    for name, path in files.items():
+        folder = path if path.is_dir() else path.parent
+        done = _run_git(folder, "rev-parse", "--show-toplevel")
+        if isinstance(done, str) or done.returncode:
+            problem = done if isinstance(done, str) else (done.stderr.strip().splitlines() or ["git failed"])[0]
+            outside.append({"root": None, "holds": [name], "problem": problem})
+            continue
+        root = done.stdout.rstrip("\n")
+        if root not in found:
+            commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+            found[root] = {"root": root, "commit": commit, "dirty": _is_dirty(folder), "holds": [], "untracked": []}
+        found[root]["holds"].append(name)
+        if not path.is_dir() and not _is_tracked(path):
+            found[root]["untracked"].append(name)
+    return [*found.values(), *outside]
+
+
+def repository_lines(repositories: Any) -> list[str]:
+    """A line for each repository of a stored provenance, as :func:`repositories` gave it; none where there is nothing of the kind."""
+    lines = []
+    for each in repositories if isinstance(repositories, list) else []:
+        if not isinstance(each, dict):
+            continue
+        holds, untracked = (", ".join(map(str, each[key])) if isinstance(each.get(key), list) else "" for key in ("holds", "untracked"))
+        if each.get("root") is None:
+            lines.append(f"{holds}: not known: {each.get('problem')}")
+            continue
+        commit = str(each["commit"])[:12] if each.get("commit") else "no commit yet"
+        changes = ", with changes" if each.get("dirty") else ""
+        lines.append(f"{commit}{changes} in {each['root']} ({holds}){f'; not tracked: {untracked}' if untracked else ''}")
+    return lines
+
+
+def _users_files(own_code: Sequence[str], space_file: str | None) -> dict[str, Path]:
+    files = {"working folder": Path.cwd()}
+    if space_file is not None and Path(space_file).is_file():
+        files[f"space file {space_file}"] = Path(space_file).absolute()
+    return files | {path: file for path in own_code if (file := source_file(path)) is not None}
+
+
+def _is_tracked(file: Path) -> bool:
+    return _git(file.parent, "ls-files", "--error-unmatch", "--", file.name) is not None
+
+
+def _is_dirty(folder: Path) -> bool | None:
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return bool(status) if status is not None else None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or ``None`` where it fails."""
+    done = _run_git(folder, *arguments)
+    return None if isinstance(done, str) or done.returncode else done.stdout.strip()
+
+
+def _run_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | str:
+    """A finished git, or why there is none. It changes nothing in the repository, and starts no program that the repository names."""
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY} | {"LC_ALL": "C"}
+    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10, check=False, env=environment)
+    except FileNotFoundError:
+        return "git is not installed"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"git cannot be asked: {error}"
 
 
 def command_line() -> list[str]:

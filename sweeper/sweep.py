@@ -68,9 +68,16 @@ class SweepResult:
 
 
 def start_sweep(
-    space: Space, *, results: str, address: str | None, command: Sequence[str], observer: Observer, data_notice: Any = None
+    space: Space,
+    *,
+    results: str,
+    address: str | None,
+    command: Sequence[str],
+    observer: Observer,
+    data_notice: Any = None,
+    space_file: str | None = None,
 ) -> SweepResult:
-    """Run a space as a new sweep below ``results``.
+    """Run a space as a new sweep below ``results``. ``space_file``: where the space was read from, for the provenance.
 
     Raises:
         SweeperError: whatever keeps it from running; nothing is spent before data, folder and cluster are known to be there.
@@ -83,7 +90,7 @@ def start_sweep(
             cluster.require_shared_results(results)
             folder = _new_folder(space.name, results)
             with folder.lock():
-                folder.write_provenance(provenance(command, _describe(dataset), model, space.own_code))
+                folder.write_provenance(provenance(command, _describe(dataset), model, space.own_code, space_file))
                 folder.write_space(dump_space(space))
                 _promise(folder)
                 with _opened(space, folder) as (recorder, studies):

@@ -122,7 +122,13 @@ def run(
 
         _finish(
             lambda observer, notice: start_sweep(
-                checked, results=results, address=address, command=command_line(), observer=observer, data_notice=notice
+                checked,
+                results=results,
+                address=address,
+                command=command_line(),
+                observer=observer,
+                data_notice=notice,
+                space_file=space,
             ),
             log_to=log_to,
             quiet=quiet,

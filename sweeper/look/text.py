@@ -13,6 +13,7 @@ from sweeper.look.sweeps import ArmView, SweepLine, SweepView
 from sweeper.look.trial import TrialView
 from sweeper.progress.snapshot import Part
 from sweeper.progress.wording import best_text, duration, eta_text, pace_text, parameters_text, saved_text, value_text
+from sweeper.provenance import repository_lines
 from sweeper.records import MAXIMIZED_METRICS, VAL_METRICS, Phase
 from sweeper.space.wording import printable
 
@@ -171,6 +172,8 @@ def _provenance(view: TrialView) -> Iterable[list[str]]:
         ]
     if provenance.get("git_commit"):
         yield ["commit", printable(str(provenance["git_commit"])[:12]) + (", with changes" if provenance.get("git_dirty") else "")]
+    for line in repository_lines(provenance.get("repositories")):
+        yield ["your code", printable(line)]
     if isinstance(packages, dict):
         versions = {"sweeper": provenance.get("sweeper"), "python": provenance.get("python"), **packages}
         yield ["versions", printable(", ".join(f"{name} {version}" for name, version in versions.items()))]
