@@ -16,6 +16,7 @@ from sweeper.own_code import source_digests
 from sweeper.provenance import package_versions
 from sweeper.records import EpochMetrics
 from sweeper.space import parse_space
+from sweeper.space.wording import plural
 from sweeper.store import SweepFolder
 from sweeper.training.engine import MemberFailure, Pack
 from sweeper.tune.preflight import load_data
@@ -87,7 +88,7 @@ def reproduce_trial(
     device = "cuda" if view.device != "cpu" and torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(max(1, math.floor(space.resources.cpus_per_trial)))
-    notice(f"training {trial} for {len(view.curve)} epochs on {device}, seed {view.seed}")
+    notice(f"training {trial} for {plural(len(view.curve), 'epoch')} on {device}, seed {view.seed}")
     whole = {name for name, kind in space.parameter_types().items() if kind == "int64"}
     parameters = {name: int(value) if name in whole else value for name, value in view.parameters.items()}
     pack = Pack(dataset, space.training_settings(), [replace(view.config, parameters=parameters)], device)
@@ -183,7 +184,7 @@ def _yes(value: object) -> str:
 
 def reproduction_text(found: Reproduction) -> str:
     """What a reproduction found, for a person."""
-    epochs = f"{found.epochs} epoch{'' if found.epochs == 1 else 's'}"
+    epochs = plural(found.epochs, "epoch")
     lines = [
         {
             "equal": f"{found.trial}: equal to the last bit over {epochs} on {found.device}",

@@ -102,8 +102,15 @@ def overrides_of(context: click.Context, settings: Sequence[str]) -> list[str]:
 
 def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with ``--quiet`` and ``-v``."""
-    command = click.option("-v", "--verbose", is_flag=True, help="A line for every trial that ends.")(command)
-    return click.option("-q", "--quiet", is_flag=True, help="No progress: only errors, and the report at the end.")(command)
+
+    def not_both(context: click.Context, parameter: click.Parameter, value: bool) -> bool:  # noqa: ARG001
+        if value and any(context.params.get(name) for name in ("quiet", "verbose")):
+            raise click.UsageError("-q and -v exclude each other", context)
+        return value
+
+    command = click.option("-v", "--verbose", is_flag=True, callback=not_both, help="A line for every trial that ends.")(command)
+    told = "Print errors only: no progress, no warnings, no report (`sweep report` prints it)."
+    return click.option("-q", "--quiet", is_flag=True, callback=not_both, help=told)(command)
 
 
 def sweep_argument(

@@ -54,6 +54,7 @@ def check(
     """
     with explained():
         from sweeper.space import check_warnings, load_space
+        from sweeper.space.wording import plural
         from sweeper.tune.preflight import preflight
 
         checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
@@ -63,8 +64,8 @@ def check(
         n_trials = sum(checked.planned_trials(arm) for arm in checked.arms)
         arms = ", ".join(arm.name for arm in checked.arms)
         click.echo(
-            f"{space}: ok: {len(checked.arms)} arms ({arms}), {n_trials} search trials of {checked.training.epochs} epochs, "
-            f"{checked.compare.seeds} confirm seeds each"
+            f"{space}: ok: {plural(len(checked.arms), 'arm')} ({arms}), {plural(n_trials, 'search trial')} of "
+            f"{plural(checked.training.epochs, 'epoch')}, {plural(checked.compare.seeds, 'confirm seed')} each"
         )
         for unknown in not_checked:
             say(f"not checked: {unknown}")
@@ -106,8 +107,8 @@ def run(
         from sweeper.tune.preflight import preflight
 
         checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
-        for warning in check_warnings(checked):
-            click.echo(f"warning: {warning}", err=True)
+        for warning in () if quiet else check_warnings(checked):
+            say(f"warning: {warning}")
         not_checked = preflight(checked, results=results, address=address, log_to=log_to)
         if dry_run:
             from sweeper.plan import make_plan, plan_text
@@ -203,7 +204,7 @@ def _check(log_to: Sequence[str], results: str) -> None:
 
 
 def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Sequence[str], quiet: bool, verbose: bool) -> NoReturn:
-    """Run a sweep to its end, print its report, and leave with the exit code that says how it went."""
+    """Run a sweep to its end, print its report unless ``quiet``, and leave with the exit code that says how it went."""
     from sweeper.progress import watching
     from sweeper.report import report as make_report
     from sweeper.tune.loggers import Loggers, Observers
@@ -213,11 +214,13 @@ def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Seque
         result = start(observer, watcher.notice)
     if result.nothing_to_do and not quiet:
         say(f"nothing to do: every trial of {result.folder} has ended")
-    click.echo(make_report(str(result.folder)).rstrip("\n"))
+    if not quiet:
+        click.echo(make_report(str(result.folder)).rstrip("\n"))
     if result.n_failed:
         from sweeper.failures import failures_by_cause
 
-        say(f"\n{failures_by_cause(result.folder.read_trials().frame)}")
+        failures = failures_by_cause(result.folder.read_trials().frame)
+        say(failures if quiet else f"\n{failures}")
     if not quiet:
         say(f"\nResults: {result.folder}\nNext:    sweep show {result.folder}")
     raise SystemExit(1 if result.n_failed else 0)

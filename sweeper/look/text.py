@@ -14,8 +14,8 @@ from sweeper.look.trial import TrialView
 from sweeper.progress.snapshot import Part
 from sweeper.progress.wording import best_text, duration, eta_text, pace_text, parameters_text, saved_text, value_text
 from sweeper.provenance import repository_lines
-from sweeper.records import MAXIMIZED_METRICS, VAL_METRICS, Phase
-from sweeper.space.wording import printable
+from sweeper.records import MAXIMIZED_METRICS, VAL_METRICS, Phase, TrialState
+from sweeper.space.wording import plural, printable
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDEST_SPARKLINE = 40
@@ -92,7 +92,7 @@ def headline(status: Status) -> str:
     """``focal-20260101-120000: running, 41 of 120 trials, 0:03:12 since it began``."""
     snapshot = status.snapshot
     by = f" (process {printable(status.owner)})" if status.owner else ""
-    counted = f"{snapshot.total('ended')} of {snapshot.total('planned')} trials, {snapshot.epochs} epochs"
+    counted = f"{snapshot.total('ended')} of {snapshot.total('planned')} trials, {plural(snapshot.epochs, 'epoch')}"
     return f"{printable(snapshot.sweep)}: {status.state}{by}, {counted}, {duration(snapshot.seconds)}"
 
 
@@ -115,7 +115,7 @@ def sweep_text(view: SweepView, width: int) -> str:
 
 def trial_text(view: TrialView) -> str:
     """Everything about one trial; the metric that its sweep searched by comes first."""
-    epochs = f"{len(view.curve)} epoch{'' if len(view.curve) == 1 else 's'}"
+    epochs = plural(len(view.curve), "epoch")
     seconds = f" in {view.train_seconds:.1f} s" if view.train_seconds is not None else ""
     device = f" on {printable(view.device)}" if view.device else ""
     attempts = f", attempt {view.attempts}" if view.attempts else ""
@@ -136,8 +136,12 @@ def trial_text(view: TrialView) -> str:
     ):
         if items:
             lines += ["", heading, *(f"  {line}" for line in aligned(items).splitlines())]
-    if view.state not in ("running", "interrupted"):
+    if view.traceback:
+        lines += ["", "traceback", *(f"  {printable(line)}".rstrip() for line in view.traceback.splitlines())]
+    if view.curve and view.state not in ("running", "interrupted"):
         lines += ["", "train it again", f"  {view.reproduce}"]
+    if view.state == TrialState.FAILED:
+        lines += ["", "try the failed trials once more", f"  {view.retry}"]
     return "\n".join(lines)
 
 

@@ -22,7 +22,8 @@ _TEST_NAMES = tuple(field.name for field in fields(TestMetrics))
 @dataclass(frozen=True, slots=True)
 class TrialView:
     """``state`` is ``running`` (or ``interrupted``) for a trial that has no end yet; then what only an end tells is ``None``, and
-    ``parameters`` are empty. ``test``: figures on the test split, where it was read. ``reproduce``: the command.
+    ``parameters`` are empty. ``test``: figures on the test split, where it was read. ``reproduce``: the command that trains it again;
+    ``retry``: the one that tries failed trials once more.
     """
 
     sweep: str
@@ -45,6 +46,7 @@ class TrialView:
     curve: tuple[EpochMetrics, ...]
     provenance: Mapping[str, Any]
     reproduce: str
+    retry: str
 
     @property
     def config(self) -> TrialConfig:
@@ -98,6 +100,7 @@ def view_trial(folder: SweepFolder, trial: str) -> TrialView:
         curve=curve,
         provenance=stored.provenance,
         reproduce=f"sweep reproduce {shlex.quote(str(folder))} {shlex.quote(trial)}",
+        retry=f"sweep resume {shlex.quote(str(folder))} --retry-failed",
     )
 
 

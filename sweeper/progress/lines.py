@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sweeper.progress.snapshot import Snapshot
 from sweeper.progress.wording import STATES_TOLD, best_text, duration, eta_text, pace_text, saved_text
+from sweeper.space.wording import plural
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
 """Seconds between two lines: a twentieth of the time that the sweep has run, within these limits."""
@@ -50,7 +51,7 @@ def closing_line(snapshot: Snapshot) -> str:
     told = [
         f"{duration(snapshot.seconds)} ended: {snapshot.total('ended')} of {snapshot.total('planned')} trials",
         *(f"{count} {state}" for state in STATES_TOLD if (count := snapshot.total(str(state)))),
-        f"{snapshot.epochs} epochs",
+        plural(snapshot.epochs, "epoch"),
         saved_text(snapshot),
     ]
     return ", ".join(filter(None, told))

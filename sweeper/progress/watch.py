@@ -18,7 +18,7 @@ from sweeper.progress.tally import Tally
 from sweeper.progress.wording import outcome_text
 from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
-from sweeper.space.wording import printable
+from sweeper.space.wording import plural, printable
 from sweeper.store import SweepFolder, rows_so_far
 
 REFRESHES_PER_SECOND = 4
@@ -97,8 +97,8 @@ class _Telling(Watcher):
         super().started(folder, space, n_packs)
         self._metric = space.search.metric
         arms = ", ".join(printable(arm.name) for arm in space.arms)
-        packs = f"{n_packs} pack{'' if n_packs == 1 else 's'} side by side"
-        self._print(f"sweep {folder.id}: {len(space.arms)} arm{'' if len(space.arms) == 1 else 's'} ({arms}), {packs}, rows in {folder}")
+        packs = f"{plural(n_packs, 'pack')} side by side"
+        self._print(f"sweep {folder.id}: {plural(len(space.arms), 'arm')} ({arms}), {packs}, rows in {folder}")
 
     def returned(self, config: TrialConfig, error: str | None) -> None:
         super().returned(config, error)

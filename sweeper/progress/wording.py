@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sweeper.progress.snapshot import Best, Snapshot
 from sweeper.records import Phase, TrialOutcome, TrialState, Value
-from sweeper.space.wording import printable
+from sweeper.space.wording import plural, printable
 
 STATES_TOLD = (TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED)
 
@@ -36,7 +36,7 @@ def best_text(best: Best, metric: str) -> str:
 def outcome_text(outcome: TrialOutcome, metric: str, free: Sequence[str]) -> str:
     """One line on the end of one trial; ``free``: names of the parameters that distinguish it from others of its arm."""
     config, n_epochs = outcome.config, len(outcome.epochs)
-    told = [f"{printable(config.trial_id)} {outcome.state} after {n_epochs} epoch{'' if n_epochs == 1 else 's'}"]
+    told = [f"{printable(config.trial_id)} {outcome.state} after {plural(n_epochs, 'epoch')}"]
     if outcome.epochs:
         told.append(f"{metric} {getattr(outcome.epochs[-1], metric):.4f}")
     if outcome.test is not None:
@@ -52,7 +52,7 @@ def saved_text(snapshot: Snapshot) -> str | None:
     if snapshot.saved is None:
         return None
     whole = snapshot.total("ended", Phase.SEARCH) * snapshot.epochs_per_trial
-    return f"{snapshot.saved:.0%} of {whole} epochs saved by pruning".replace("%", " %")
+    return f"{snapshot.saved:.0%} of {plural(whole, 'epoch')} saved by pruning".replace("%", " %")
 
 
 def pace_text(snapshot: Snapshot) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from sweeper.space import wording
+
 from .measure import Measure
 from .summary import Estimate
+
+plural = wording.plural
 
 MISSING = "–"
 
@@ -79,11 +83,6 @@ def p_value(value: float | None) -> str:
 def effect(value: float | None) -> str:
     """Two decimals with a sign."""
     return MISSING if value is None else _signless_zero(f"{value:+.2f}")
-
-
-def plural(number: int, noun: str) -> str:
-    """``1 seed``, ``8 seeds``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(names: tuple[str, ...] | list[str], last: str = "and") -> str:

@@ -40,6 +40,11 @@ def shown(value: object) -> str:
         return "an integer of thousands of digits"
 
 
+def plural(number: int, noun: str) -> str:
+    """``1 seed``, ``8 seeds``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def limit(bound: float) -> str:
     """A limit without an exponent where it is a whole number."""
     return f"{bound:.0f}" if float(bound).is_integer() and abs(bound) < 2**53 else f"{bound:g}"

@@ -131,6 +131,34 @@ def test_everything_about_one_trial(finished_sweep):
     assert [epoch["epoch"] for epoch in view["curve"]] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("phase", ["search", "confirm"])
+@pytest.mark.parametrize("n_epochs", [0, 3])
+def test_a_failed_trial_shows_its_traceback_and_how_to_try_it_again(altered, phase, n_epochs):
+    """As a killed sweep leaves it: in the row log, not in Parquet yet."""
+    log = altered / "tune" / "rows.jsonl"
+    entry = next(entry for entry in map(json.loads, log.read_text().splitlines()) if entry["kind"] == "trial")
+    told = {"error": "RuntimeError: no gradient", "traceback": 'Traceback:\n  File "mine.py", line 3\nRuntimeError: no\x1b gradient\n'}
+    trial = {"trial": "focal-9", "arm": "focal", "phase": phase, "number": 9, "state": "failed", "value": None, "attempts": 3}
+    failed = entry["row"] | trial | told
+    epochs = [{"kind": "epoch", "row": {**epoch, "trial": "focal-9"}} for epoch in epoch_rows(log)[:n_epochs]]
+    with log.open("a") as file:
+        file.writelines(f"{json.dumps(entry)}\n" for entry in [*epochs, {"kind": "trial", "row": failed}])
+    lines = sweep("show", altered, "focal-9").stdout.splitlines()
+    assert "error: RuntimeError: no gradient" in lines
+    at = lines.index("traceback")
+    assert lines[at + 1 : at + 5] == ["  Traceback:", '    File "mine.py", line 3', "  RuntimeError: no\\x1b gradient", ""]
+    again = (
+        ["train it again", f"  sweep reproduce {altered} focal-9", ""] if n_epochs else []
+    )  # without an epoch there is nothing to compare
+    assert lines[at + 5 :] == [*again, "try the failed trials once more", f"  sweep resume {altered} --retry-failed"]
+    view = json.loads(sweep("show", altered, "focal-9", "--json").stdout)
+    assert (view["traceback"], view["retry"]) == (failed["traceback"], f"sweep resume {altered} --retry-failed")
+
+
+def epoch_rows(log):
+    return [entry["row"] for entry in map(json.loads, log.read_text().splitlines()) if entry["kind"] == "epoch"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

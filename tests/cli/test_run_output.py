@@ -34,11 +34,10 @@ def test_the_end_names_results_and_the_next_command(finished_sweep):
     assert finished_sweep.stderr.endswith(f"\nResults: {finished_sweep.path}\nNext:    sweep show {finished_sweep.path}\n")
 
 
-def test_quiet_leaves_the_report_alone_and_loggers_see_every_member_of_a_pack(finished_sweep, tmp_path):
+def test_quiet_says_nothing_and_loggers_see_every_member_of_a_pack(finished_sweep, tmp_path):
     flags = ["--trials-per-arm", 2, "--epochs", 2, "--seeds", 0, "--pack", 2, "--set", "search.pruner=none"]
     done = sweep("run", finished_sweep.space, *flags, "--results", tmp_path, "--quiet", "--log-to", "tensorboard", "--log-to", "mlflow")
-    assert done.returncode == 0, done.stderr
-    assert [line for line in done.stderr.splitlines() if not line.startswith("warning: ")] == []
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     trials = {"cross_entropy-0", "cross_entropy-1", "focal-0", "focal-1"}
     assert {path.name for path in (folder / "tensorboard").iterdir()} == trials
@@ -51,6 +50,22 @@ def test_quiet_leaves_the_report_alone_and_loggers_see_every_member_of_a_pack(fi
         assert sorted((runs[run], step) for run, step in logged) == sorted((trial, step) for trial in trials for step in (1, 2))
         arms = database.execute("select value from params where key = 'arm'").fetchall()
         assert sorted(arms) == [("cross_entropy",)] * 2 + [("focal",)] * 2
+
+
+def test_quiet_says_nothing_of_a_sweep_that_has_ended_and_what_is_wrong_all_the_same(finished_sweep, tmp_path):
+    done = sweep("resume", finished_sweep.path, "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = sweep("run", finished_sweep.space, "--epochs", 0, "-q", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "training.epochs" in done.stderr
+
+
+def test_quiet_and_verbose_exclude_each_other(finished_sweep):
+    for command in ("run", "resume"):
+        for flags in ("-qv", "-vq"):
+            done = sweep(command, finished_sweep.space, flags)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert done.stderr.endswith("Error: -q and -v exclude each other\n")
 
 
 def scalars(folder):

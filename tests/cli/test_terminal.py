@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from finished_sweep import SPACE
@@ -15,9 +16,9 @@ from finished_sweep import SPACE
 class Terminal:
     """tmux on a socket of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, width=80):
         self.socket = f"sweeper-{uuid.uuid4().hex[:8]}"
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-s", "t", "-c", str(folder), "env PS1='$ ' sh")
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", "24", "-s", "t", "-c", str(folder), "env PS1='$ ' sh")
 
     def tmux(self, *arguments):
         return subprocess.run(["tmux", "-L", self.socket, *arguments], capture_output=True, text=True, check=True, timeout=20).stdout
@@ -39,10 +40,10 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path):
+def terminal(tmp_path, request):
     if shutil.which("tmux") is None:
         pytest.skip("needs tmux")
-    opened = Terminal(tmp_path)
+    opened = Terminal(tmp_path, getattr(request, "param", 80))
     yield opened
     with contextlib.suppress(subprocess.CalledProcessError):
         opened.tmux("kill-server")
@@ -65,10 +66,41 @@ def test_the_panel_stays_in_its_place_and_ctrl_c_leaves_a_clean_terminal(termina
     assert panel[3].split()[1:-1] == ["arm", "search", "running", "pruned", "diverged", "failed", "confirm", "best"]
     assert re.match(r"│ cross_entropy +\d+/3000 ", panel[4])
     assert re.search(r"best +val_accuracy 0\.\d{4} by (cross_entropy|focal)-\d+ \(learning_rate ", plain)
+    assert re.match(r"│ ━*─+ \d+ of", panel[2])
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]", styled)  # NO_COLOR
     terminal.type("C-c", key="")
     after = terminal.wait_for(r"go on with: sweep resume results/tiny-")
     assert "Traceback" not in after
+    assert (after.count("╭─ tiny-"), after.count("╰")) == (1, 1), after  # the ^C that is echoed moves no border
     terminal.type("echo exit code $?")
     after = terminal.wait_for(r"exit code 130")
     assert terminal.tmux("display-message", "-p", "-t", "t", "#{cursor_flag}").strip() == "1"
+
+
+WATCHED = """
+import time
+from events import config, ended, space
+from sweeper.cli.running import _answering_signals
+from sweeper.progress import watching
+from sweeper.records import TrialState
+from sweeper.store import SweepFolder
+
+with _answering_signals(), watching() as watcher:
+    watcher.started(SweepFolder("results/focal-1"), space(), 2)
+    for number in range(600):
+        watcher.outcome(ended(config("l1", number), TrialState.COMPLETE, [0.1] * 4))
+        time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("terminal", [40, 60, 80, 130], indirect=True)
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_leaves_one_whole_panel_in_a_terminal_of_any_width(terminal, tmp_path, presses):
+    (tmp_path / "watched.py").write_text(WATCHED)
+    terminal.type(f"env -u COLUMNS NO_COLOR=1 PYTHONPATH={Path(__file__).parents[1] / 'progress'} {sys.executable} watched.py")
+    terminal.wait_for(r"pruner ")
+    for _ in range(presses):
+        terminal.type("C-c", key="")
+    after = terminal.wait_for(r"(?m)^interrupted$")
+    assert (after.count("╭─ focal-1"), after.count("╰")) == (1, 1), after
+    assert re.search(r"(?m)^│ ━*─* \d+ of 27 trials │$", after), after

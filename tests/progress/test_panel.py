@@ -14,7 +14,7 @@ from sweeper.store import SweepFolder
 HALF_WAY = """\
 ╭─ focal-20260101-120000 ──────────────────────────────────────────────────────╮
 │ search, 0:00:00                                                              │
-│ ━━━━━━━━━━━━━╸                                                6 of 27 trials │
+│ ━━━━━━━━━━━━━──────────────────────────────────────────────── 6 of 27 trials │
 │ arm                    search running pruned diverged failed confirm   best  │
 │ l1                        3/6       0      1        0      1     0/3 0.1000  │
 │ cross_entropy             1/6       0      0        0      0     0/3 0.5700  │
@@ -24,6 +24,7 @@ HALF_WAY = """\
 │ pruner  67 % of 24 epochs saved by pruning                                   │
 │ failed  l1-2: CUDA out of memory                                             │
 ╰──────────────────────────────────────────────────────────────────────────────╯
+
 """
 
 
@@ -50,7 +51,44 @@ def test_the_panel_fits_the_terminal_and_keeps_one_line_for_the_cursor(width, he
         half_way(counts)
     lines = drawn(SweepPanel(counts.snapshot("search"), "cpu 97 %"), width, height).splitlines()
     assert max(map(len, lines)) <= width
-    assert len(lines) < height
+    assert len(lines) <= height
+    assert lines[-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("width", "headings"),
+    [
+        (80, "arm search running pruned diverged failed confirm best"),
+        (60, "arm search running pruned failed confirm best"),
+        (50, "arm search running failed confirm best"),
+        (40, "arm search failed best"),
+    ],
+)
+def test_a_narrow_terminal_goes_without_columns_before_it_cuts_the_arms_short(width, headings):
+    counts = tally()
+    half_way(counts)
+    lines = drawn(SweepPanel(counts.snapshot("search")), width).splitlines()
+    assert lines[3].split()[1:-1] == headings.split()
+    arms = [line.split()[1] for line in lines[4:7]]
+    assert arms[0] == "l1"
+    assert all("cross_entropy".startswith(name.removesuffix("…")) and len(name) >= 7 for name in arms[1:2])
+    assert arms[2] == "focal"
+
+
+@pytest.mark.parametrize("options", [{"no_color": True}, {}])
+@pytest.mark.parametrize(("encoding", "done", "left"), [("utf-8", "━", "─"), ("ascii", "#", "-")])
+def test_how_far_the_bar_is_can_be_seen_without_colours(options, encoding, done, left):
+    counts = tally()
+    bars = []
+    for n_ended in (0, 6):
+        for number in range(n_ended):
+            counts.outcome(ended(config("l1", number), TrialState.COMPLETE, [0.1]))
+        file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        console = Console(file=file, width=80, height=24, force_terminal=True, legacy_windows=False, color_system=None, **options)
+        console.print(SweepPanel(counts.snapshot("search")))
+        file.flush()
+        bars.append(file.buffer.getvalue().decode(encoding).splitlines()[2].strip("│| ").partition(" ")[0])
+    assert bars == [left * 61, done * 13 + left * 48]
 
 
 def test_a_terminal_without_unicode_gets_plain_characters():
