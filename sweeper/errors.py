@@ -58,6 +58,10 @@ class NoSweepError(StoreError):
     """A place that could be looked at and holds no sweep."""
 
 
+class StorageAwayError(StoreError):
+    """Object storage that cannot be reached, or has too much to do, and may answer again."""
+
+
 class StudyError(SweeperError):
     """A study whose content contradicts the sweep it belongs to."""
 

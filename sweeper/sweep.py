@@ -20,7 +20,7 @@ from sweeper.own_code import source_digests
 from sweeper.provenance import provenance
 from sweeper.records import TrialState
 from sweeper.space import Space, dump_space, parse_space
-from sweeper.store import SweepFolder
+from sweeper.store import Folder, SweepFolder
 from sweeper.study import Studies, TrialEnd, example_members
 from sweeper.training.data import Dataset
 from sweeper.training.named_model import describe_model
@@ -84,12 +84,13 @@ def start_sweep(
         Interrupted: after Ctrl-C or SIGTERM; everything up to that moment is on the disk.
     """
     with _interruptible("interrupted before the sweep began: nothing was written"):
+        Folder(results).require_bucket()  # tells what is wrong with object storage before anything is loaded
         dataset = load_data(space, data_notice)
         model = describe_model(space.training.model, dataset)  # refuses what no trial could be trained with
         with ray_session(address) as cluster:
             cluster.require_shared_results(results)
             folder = _new_folder(space.name, results)
-            with folder.lock():
+            with folder.lock(data_notice):
                 folder.write_provenance(provenance(command, _describe(dataset), model, space.own_code, space_file))
                 folder.write_space(dump_space(space))
                 _promise(folder)
@@ -114,7 +115,7 @@ def resume_sweep(
         SweeperError: as :func:`start_sweep`; also if the space or the data set is not the one that the sweep began with.
         Interrupted: as :func:`start_sweep`.
     """
-    with _interruptible(""), folder.lock():
+    with _interruptible(""), folder.lock(data_notice):
         _promise(folder)
         folder.check_version()
         space = parse_space(folder.read_space(), f"{folder}/sweep.yaml", allow_custom_code=allow_custom_code)
@@ -170,7 +171,7 @@ def _opened(space: Space, folder: SweepFolder) -> Iterator[tuple[Recorder, Studi
         with contextlib.suppress(SweeperError):
             recorder, studies = _open(space, folder)
             recorder.flush()
-            folder.save_logs(now=True)
+            folder.save_logs()
         raise
     finally:
         recorder.close()
@@ -263,7 +264,7 @@ def _close(folder: SweepFolder, recorder: Recorder) -> None:
     recorder.flush()
     folder.compact()
     folder.delete_checkpoints()
-    folder.save_logs(now=True)
+    folder.save_logs()
 
 
 def _end(row: Mapping[str, Any], recorder: Recorder, metric: str) -> TrialEnd:

@@ -9,15 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
 from sweeper.append_log import flush_folder
-from sweeper.errors import StoreError
+from sweeper.errors import StorageAwayError, StoreError
+from sweeper.store.outage import Patience, no_bucket, storage_error
+
+_Result = TypeVar("_Result")
+SECONDS_TO_CONNECT, SECONDS_OF_SILENCE = 5, 10
+"""After which one try of a request ends; the library tries three times."""
+LONGEST_TRY = 3.0 * SECONDS_OF_SILENCE
 
 _TEMPORARY = re.compile(r"\..*\.\d+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
@@ -34,6 +42,8 @@ class Folder:
         uri = uri.removeprefix("file://")
         self.local = "://" not in uri
         self.uri = uri.rstrip("/") or "/"
+        self.patience: Patience | None = None
+        """Who waits where the storage is away; without, that is an error at once."""
         self._filesystem: pafs.FileSystem | None = None
         self._path = ""
 
@@ -50,55 +60,54 @@ class Folder:
     def __str__(self) -> str:
         return self.uri
 
-    def _open(self) -> tuple[pafs.FileSystem, str]:
-        if self._filesystem is None:
-            try:
-                if self.local:
-                    self._filesystem, self._path = pafs.LocalFileSystem(), str(Path(self.uri).absolute())
-                else:
-                    self._filesystem, self._path = _remote(self.uri)
-            except (pa.ArrowInvalid, OSError, ValueError) as error:
-                raise StoreError(f"{self.uri}: cannot open this storage: {first_line(error)}") from error
-        return self._filesystem, self._path
-
     def exists(self, name: str = "") -> bool:
-        filesystem, path = self._open()
-        with self._explained(name):
-            return bool(filesystem.get_file_info(_join(path, name)).type != pafs.FileType.NotFound)
+        return self._do(name, lambda system, path: bool(system.get_file_info(path).type != pafs.FileType.NotFound))
 
     def names(self, name: str = "", *, directories: bool = False) -> list[str]:
         """Names of the files (or folders) directly below ``name``, sorted; empty where there is no such folder."""
-        filesystem, path = self._open()
         wanted = pafs.FileType.Directory if directories else pafs.FileType.File
-        with self._explained(name):
-            infos = filesystem.get_file_info(pafs.FileSelector(_join(path, name), allow_not_found=True))
-        return sorted(info.base_name for info in infos if info.type == wanted)
+        return sorted(info.base_name for info in self._list(name) if info.type == wanted)
+
+    def times(self, name: str) -> dict[str, float]:
+        """When each file directly below ``name`` was written, in seconds, by the clock of the storage and no other."""
+        return {info.base_name: info.mtime_ns / 1e9 for info in self._list(name) if info.type == pafs.FileType.File and info.mtime_ns}
+
+    def require_bucket(self) -> None:
+        """Raises ``StoreError`` where the bucket that the folder would lie in is missing."""
+        if not self.local and self._do(
+            "", lambda system, path: system.get_file_info(path.partition("/")[0]).type == pafs.FileType.NotFound
+        ):
+            raise no_bucket(self.uri)
 
     def read(self, name: str) -> bytes:
-        filesystem, path = self._open()
-        with self._explained(name), filesystem.open_input_file(_join(path, name)) as file:
-            return bytes(file.read())
+        def read(system: pafs.FileSystem, path: str) -> bytes:
+            with system.open_input_file(path) as file:
+                return bytes(file.read())
+
+        return self._do(name, read)
 
     def write(self, name: str, content: bytes) -> None:
         """Make ``name`` hold ``content``: whole and on the disk when this returns, or unchanged when it raises."""
-        filesystem, path = self._open()
-        with self._explained(name):
+
+        def write(system: pafs.FileSystem, path: str) -> None:
             if self.local:
-                _write_atomically(Path(path) / name, content)
+                _write_atomically(Path(path), content)
             else:
-                with filesystem.open_output_stream(_join(path, name)) as file:
+                with system.open_output_stream(path) as file:
                     file.write(content)
 
+        self._do(name, write)
+
     def delete(self, name: str) -> None:
-        filesystem, path = self._open()
-        with self._explained(name), contextlib.suppress(FileNotFoundError):
-            filesystem.delete_file(_join(path, name))
+        def delete(system: pafs.FileSystem, path: str) -> None:
+            with contextlib.suppress(FileNotFoundError):
+                system.delete_file(path)
+
+        self._do(name, delete)
 
     def rename(self, name: str, new_name: str) -> None:
         """Give a file another name, at once."""
-        filesystem, path = self._open()
-        with self._explained(name):
-            filesystem.move(_join(path, name), _join(path, new_name))
+        self._do(name, lambda system, path: system.move(path, f"{path[: len(path) - len(name)]}{new_name}"))
 
     def delete_temporaries(self, name: str) -> None:
         """Delete what writers that were killed half-way left in the folder ``name``. Nobody else may be writing there."""
@@ -109,17 +118,43 @@ class Folder:
 
     def make(self, name: str = "") -> None:
         """Create the folder ``name`` where the storage has folders."""
-        filesystem, path = self._open()
         if self.local:
-            with self._explained(name):
-                filesystem.create_dir(_join(path, name), recursive=True)
+            self._do(name, lambda system, path: system.create_dir(path, recursive=True))
 
-    @contextlib.contextmanager
-    def _explained(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"{_join(self.uri, name)}: {first_line(error)}") from error
+    def _list(self, name: str) -> list[pafs.FileInfo]:
+        return self._do(name, lambda system, path: system.get_file_info(pafs.FileSelector(path, allow_not_found=True)))
+
+    def _do(self, name: str, action: Callable[[pafs.FileSystem, str], _Result]) -> _Result:
+        """What ``action`` makes of the file system and the path of ``name`` in it; with patience, as often as the storage was away."""
+        since, n_tries = time.monotonic(), 0
+        while True:
+            try:
+                system, path = self._open()
+                result = action(system, _join(path, name))
+            except (OSError, ValueError, pa.ArrowException) as error:
+                failure = self._explained(error, name)
+                if self.patience is None or not isinstance(failure, StorageAwayError):
+                    raise failure from error
+                since = max(since, time.monotonic() - LONGEST_TRY) if n_tries == 0 else since  # a long upload was no outage
+                n_tries += 1
+                self.patience.wait(failure, since, n_tries)
+            else:
+                if self.patience is not None:
+                    self.patience.answered(self.uri)
+                return result
+
+    def _open(self) -> tuple[pafs.FileSystem, str]:
+        if self._filesystem is None and self.local:
+            self._filesystem, self._path = pafs.LocalFileSystem(), str(Path(self.uri).absolute())
+        elif self._filesystem is None:
+            self._filesystem, self._path = _remote(self.uri)
+        return self._filesystem, self._path
+
+    def _explained(self, error: Exception, name: str) -> StoreError:
+        place, reason = _join(self.uri, name), first_line(error)
+        if self._filesystem is None:
+            place, reason = self.uri, f"cannot open this storage: {reason}"
+        return StoreError(f"{place}: {reason}") if self.local else storage_error(place, reason)
 
 
 def file_name(name: str) -> str:
@@ -137,7 +172,11 @@ def _remote(uri: str) -> tuple[pafs.FileSystem, str]:
     scheme, _, address = endpoint.rpartition("://")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     filesystem = pafs.S3FileSystem(
-        endpoint_override=address.rstrip("/"), scheme=scheme or "https", region=region, connect_timeout=10, request_timeout=60
+        endpoint_override=address.rstrip("/"),
+        scheme=scheme or "https",
+        region=region,
+        connect_timeout=SECONDS_TO_CONNECT,
+        request_timeout=SECONDS_OF_SILENCE,
     )
     return filesystem, uri.removeprefix("s3://")
 

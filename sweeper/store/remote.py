@@ -1,7 +1,13 @@
 """A sweep on object storage, where nothing can be appended to and nobody can lock: its logs are appended to here and saved there.
 
 Journal and row log are saved together as one object, so that they always agree; ``studies.journal`` is saved beside it for readers. The
-object ``tune/owner.json`` says who runs the sweep, and is renewed while it runs: an owner of whom nothing has been heard is gone.
+object ``tune/owner.json`` says who runs the sweep, and is renewed while it runs: an owner of whom nothing has been heard is gone. How long
+ago that was is told by the storage's clock alone, as that of another machine may be wrong.
+
+To become the owner a process must be alone (:meth:`RemoteLogs._alone`): ``pyarrow.fs`` knows no conditional writes, and not every S3 server
+does, but all read and list what was written before.
+
+What the driver writes while it decides is written by a thread: a sweep goes on while its storage is away.
 """
 
 from __future__ import annotations
@@ -16,23 +22,32 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import StoreError
+from sweeper.errors import FolderExistsError, StoreError, SweeperError
 from sweeper.interruption import abort
 from sweeper.store.folder import Folder, file_name
+from sweeper.store.outage import Patience
 
 SECONDS_BETWEEN_SAVES = 5.0
 SECONDS_BETWEEN_BEATS = 10.0
-SECONDS_TO_BE_GONE = 60.0
-"""How long after its last beat an owner on another machine counts as gone."""
+SECONDS_TO_BE_GONE = 180.0
+"""How long after its last beat an owner counts as gone: one whose storage was away has ended by then (``outage.SECONDS_TO_WAIT``)."""
+SECONDS_TO_BE_ALONE = 30.0
+"""How long a process tries to be alone; far less than another takes to count as gone."""
+SECONDS_TO_BE_HEARD = 5.0
+"""How long the main thread has to find out by itself that its storage has failed, before it is interrupted."""
 
 LOGS = ("studies.journal", "tune/rows.jsonl")
 _ARCHIVE = "tune/logs.zip"
 _OWNER = "tune/owner.json"
+_CLAIM = "claim-"
 _SESSION = "session"
+_LOGS_OF = "logs_of"
 
 
 def cache_folder(uri: str) -> Path:
@@ -47,63 +62,211 @@ class RemoteLogs:
     def __init__(self, folder: Folder, cache: Path) -> None:
         self._folder = folder
         self._cache = cache
-        self._saved = 0.0
         self._saved_sizes: tuple[int, ...] = ()
         self._session = uuid.uuid4().hex
+        self._since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        self._logs_of: str | None = None
+        self._saving = threading.RLock()
+        self._pending: deque[Callable[[], None]] = deque()
+        self._failure: BaseException | None = None
+        self._owned = False
+
+    def create(self) -> None:
+        """Take the folder for a new sweep.
+
+        Raises:
+            FolderExistsError: if another sweep has it.
+            StoreError: if the storage refuses.
+        """
+        with self._alone():
+            if self._folder.exists(_OWNER) or self._folder.exists("sweep.yaml"):
+                raise FolderExistsError(
+                    f"{self._folder}: already exists; continue it with `sweep resume {self._folder}`, or give another --name"
+                )
+            self._folder.write(_OWNER, json.dumps({_SESSION: self._session}).encode())
 
     @contextlib.contextmanager
-    def owned(self) -> Iterator[None]:
-        """Own the sweep for the length of the block, with the newest logs in the cache.
+    def owned(self, tell: Callable[[str], None] | None) -> Iterator[None]:
+        """Own the sweep for the length of the block, with the newest logs in the cache. In it the folder has patience.
+
+        ``tell``: takes the line that says that the storage is away, and the one that says that it is back.
 
         Raises:
             StoreError: if another process owns it, or the storage refuses.
         """
-        earlier = self._read_owner()
-        self._refuse_if_alive(earlier)
-        if earlier.get(_SESSION) == self._cached_session():
-            self.save()  # the last owner was this machine: its logs are at least as new as the saved ones
-        else:
-            self._fetch()
-        self._beat()
-        self._write_cache(_SESSION, self._session.encode())
+        with self._alone() as now:
+            earlier = self._read_owner()
+            self._refuse_if_alive(earlier, now)
+            self._logs_of = earlier.get(_LOGS_OF, earlier.get(_SESSION))
+            self._beat()
+        self._folder.patience = Patience(tell, f"; what is not saved there is kept in {self._cache}: go on from this machine")
+        self._owned, self._failure = True, None
+        self._pending.clear()
         ended = threading.Event()
-        beating = threading.Thread(target=self._keep_beating, args=(ended,), name="sweeper-owner", daemon=True)
-        beating.start()
+        threads = [threading.Thread(target=keep, args=(ended,), daemon=True) for keep in (self._keep_beating, self._keep_saving)]
         try:
+            threads[0].start()
+            if self._logs_of is not None and self._logs_of == self._cached_session():
+                self.save()  # the last owner was this machine: its logs are at least as new as the saved ones
+            else:
+                self._fetch()
+            self._write_cache(_SESSION, self._session.encode())
+            self._logs_of = self._session
+            self._beat()
+            threads[1].start()
             yield
         finally:
             ended.set()
-            beating.join()
+            self._owned = False
+            self._folder.patience.end()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+            self._folder.patience, self._failure = None, None
             with contextlib.suppress(StoreError):
-                self._folder.write(_OWNER, json.dumps({_SESSION: self._session}).encode())
+                if self._read_owner().get(_SESSION) == self._session:
+                    self._folder.write(_OWNER, json.dumps({_SESSION: self._session, _LOGS_OF: self._logs_of}).encode())
 
-    def save_when_due(self) -> None:
-        """Save the logs if the last save is old enough."""
-        if time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES:
-            self.save()
+    def owner(self) -> str | None:
+        """Who owns the sweep, on whichever machine, since when, and when it was last heard of; ``None`` where nobody does."""
+        owner = self._read_owner()
+        heard = self._folder.times("tune").get(Path(_OWNER).name) if "beat" in owner else None
+        if heard is None:
+            return None
+        silent = time.time() - heard
+        if abs(silent) > SECONDS_TO_BE_GONE:  # or the clock of this machine is wrong
+            silent = self._storage_time(silent + heard) - heard
+        if not _lives(owner, silent):
+            return None
+        moment = datetime.fromtimestamp(heard, UTC)
+        return f"{owner.get('process')} on {owner.get('host')}, since {owner.get('since')}, last heard of at {moment:%H:%M:%S} UTC"
+
+    def later(self, write: Callable[[], None]) -> None:
+        """Have something written by a thread, in the order in which it is asked for, after the logs as they are now; at once if nobody owns
+        the sweep.
+
+        Raises:
+            StoreError: if something that was to be written earlier could not be.
+        """
+        self.raise_failure()
+        if self._owned:
+            self._pending.append(write)
+        else:
+            write()
+
+    def raise_failure(self) -> None:
+        """Raise what kept a thread from writing."""
+        if self._failure is not None:
+            raise self._failure
 
     def save(self) -> None:
-        """Save the logs as they are.
+        """Save the logs as they are, and then all that was to be written later.
 
         Raises:
             StoreError: if the storage refuses, or another process has taken the sweep over meanwhile.
         """
+        with self._saving:
+            self.raise_failure()
+            n_pending = len(self._pending)
+            self._save_logs()
+            for _ in range(n_pending):
+                self._pending[0]()
+                self._pending.popleft()
+
+    def _save_logs(self) -> None:
         sizes = tuple(path.stat().st_size if path.exists() else 0 for path in map(self._cache.joinpath, LOGS))
         if sizes == self._saved_sizes:
             return
-        if self._saved_sizes and self._read_owner().get(_SESSION) != self._session:
-            raise StoreError(f"{self._folder}: another process has taken this sweep over; this one stops")
-        started = time.monotonic()
+        if self._saved_sizes:
+            self._check_owner()
+        logs = {name: (self._cache / name).read_bytes() for name in LOGS if (self._cache / name).exists()}  # rows last: none may be missing
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-            for name in LOGS:
-                if (self._cache / name).exists():
-                    file.write(self._cache / name, name)
+            for name, content in logs.items():
+                file.writestr(name, content)
         self._folder.write(_ARCHIVE, archive.getvalue())
-        if (self._cache / LOGS[0]).exists():
-            self._folder.write(LOGS[0], (self._cache / LOGS[0]).read_bytes())
+        if LOGS[0] in logs:
+            self._folder.write(LOGS[0], logs[LOGS[0]])
         self._saved_sizes = sizes
-        self._saved = time.monotonic() + 10 * (time.monotonic() - started)  # a tenth of the time at most is spent on saving
+
+    def _keep_saving(self, ended: threading.Event) -> None:
+        pause = SECONDS_BETWEEN_SAVES
+        while not ended.wait(max(0.05, pause)):
+            started = time.monotonic()
+            with self._saving:  # whoever waits for it to save finds the failure
+                try:
+                    self.save()
+                except BaseException as error:  # the main thread raises it
+                    self._fail(error)
+            if self._failure is not None:
+                self._be_heard(ended)
+                return
+            pause = max(SECONDS_BETWEEN_SAVES, 10 * (time.monotonic() - started))  # a tenth of the time at most is spent on saving
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        if self._folder.patience is not None:
+            self._folder.patience.end()
+
+    def _be_heard(self, ended: threading.Event) -> None:
+        """Interrupt the main thread, unless it finds out by itself what a thread failed of."""
+        if not ended.wait(SECONDS_TO_BE_HEARD) and isinstance(self._failure, SweeperError):
+            abort(self._failure)
+
+    def _check_owner(self) -> None:
+        if self._read_owner().get(_SESSION) != self._session:
+            raise StoreError(f"{self._folder}: another process has taken this sweep over; this one stops")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[float]:
+        """The only process in such a block of this sweep, for its length; gives the time of the storage.
+
+        Each process writes a claim and then lists all claims, so that of two one at least sees the other's. It enters when it sees no
+        other; one that sees a name before its own withdraws its claim until that is gone (Lamport's one-bit algorithm). A claim as old as
+        an owner that is gone was left by a process that died.
+
+        Raises:
+            StoreError: if others keep it from being alone, or the storage refuses.
+        """
+        claim = f"{_CLAIM}{uuid.uuid4().hex}"
+        deadline = time.monotonic() + SECONDS_TO_BE_ALONE
+        now, left = 0.0, set[str]()
+
+        def others() -> list[str]:
+            nonlocal now
+            if time.monotonic() > deadline:
+                raise StoreError(f"{self._folder}: another process is about to run this sweep; wait for it, or try again in a few minutes")
+            times = {name: written for name, written in self._folder.times("tune").items() if name.startswith(_CLAIM)}
+            now = times.pop(claim, now)
+            left.update(name for name, written in times.items() if now - written > SECONDS_TO_BE_GONE)
+            return [name for name in times if name not in left]
+
+        try:
+            self._folder.write(f"tune/{claim}", b"")
+            while seen := others():
+                if min(seen) < claim:
+                    self._folder.delete(f"tune/{claim}")
+                    while min(others(), default=claim) < claim:
+                        time.sleep(0.05)
+                    self._folder.write(f"tune/{claim}", b"")
+                else:
+                    time.sleep(0.05)
+            for name in left:
+                self._folder.delete(f"tune/{name}")
+            yield now
+        finally:
+            with contextlib.suppress(StoreError):
+                self._folder.delete(f"tune/{claim}")
+
+    def _storage_time(self, otherwise: float) -> float:
+        """What the clock of the storage shows, in seconds; ``otherwise`` where nothing may be written there to find it out."""
+        name = f"clock-{uuid.uuid4().hex}"
+        with contextlib.suppress(StoreError):
+            self._folder.write(f"tune/{name}", b"")
+            times = self._folder.times("tune")
+            self._folder.delete(f"tune/{name}")
+            return times.get(name, otherwise)
+        return otherwise
 
     def _fetch(self) -> None:
         """Replace the logs in the cache by the saved ones."""
@@ -138,32 +301,37 @@ class RemoteLogs:
         except (ValueError, TypeError):
             return {}
 
-    def _refuse_if_alive(self, owner: dict[str, Any]) -> None:
-        seconds = time.time() - float(owner.get("beat") or 0)
-        alive = _is_alive(int(owner.get("process") or 0)) if owner.get("machine") == _machine() else seconds < SECONDS_TO_BE_GONE
-        if "beat" in owner and alive:
+    def _refuse_if_alive(self, owner: dict[str, Any], now: float) -> None:
+        silent = max(0.0, now - self._folder.times("tune").get(Path(_OWNER).name, 0.0))
+        ended = (
+            owner.get("machine") == _machine() and owner.get(_SESSION) == self._cached_session()
+        )  # it had the cache's lock, which is ours
+        if "beat" in owner and not ended and _lives(owner, silent):
             raise StoreError(
                 f"{self._folder}: another process is running this sweep (process {owner.get('process')} on {owner.get('host')}, heard of "
-                f"{seconds:.0f} s ago); wait for it, or end it first: it counts as gone after {SECONDS_TO_BE_GONE:.0f} s of silence"
+                f"{silent:.0f} s ago); wait for it, or end it first: it counts as gone after {SECONDS_TO_BE_GONE:.0f} s of silence"
             )
 
     def _beat(self) -> None:
-        owner = {_SESSION: self._session, "process": os.getpid(), "host": socket.gethostname(), "machine": _machine(), "beat": time.time()}
+        owner = {_SESSION: self._session, _LOGS_OF: self._logs_of, "process": os.getpid(), "host": socket.gethostname()}
+        owner |= {"machine": _machine(), "since": self._since, "beat": True}
         self._folder.write(_OWNER, json.dumps(owner).encode())
 
     def _keep_beating(self, ended: threading.Event) -> None:
-        heard = time.monotonic()
         while not ended.wait(SECONDS_BETWEEN_BEATS):
             try:
-                if self._read_owner().get(_SESSION) != self._session:
-                    abort(StoreError(f"{self._folder}: another process has taken this sweep over; this one stops"))
-                    return
+                self._check_owner()
                 self._beat()
-                heard = time.monotonic()
             except StoreError as error:
-                if time.monotonic() - heard > SECONDS_TO_BE_GONE / 2:
-                    abort(error)
-                    return
+                self._fail(error)
+                self._be_heard(ended)
+                return
+
+
+def _lives(owner: dict[str, Any], silent: float) -> bool:
+    """Whether an owner that was heard of ``silent`` seconds ago runs; of one on this machine the system knows when it has ended."""
+    here = owner.get("machine") == _machine()
+    return silent <= SECONDS_TO_BE_GONE and (not here or _is_alive(int(owner.get("process") or 0)))
 
 
 def _machine() -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import io
 import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pyarrow as pa
 from sweeper.errors import FolderExistsError, NoSweepError, StoreError
 from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, EpochMetrics, Predictions, TrialConfig
 from sweeper.store.folder import Folder, file_name
+from sweeper.store.outage import Patience
 from sweeper.store.remote import RemoteLogs, cache_folder
 from sweeper.store.tables import Skipped, StoredTable, TableName, merge_files, parquet_bytes, read_table, set_damaged_aside, write_rows
 
@@ -42,15 +44,18 @@ class Checkpoint:
 class SweepFolder:
     """One sweep's folder, on a local disk or on object storage; can be pickled, so that workers write to it too."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, patient: bool = False) -> None:
         self.folder = Folder(uri)
+        self.folder.patience = Patience() if patient else None
         self.id = self.folder.uri.rsplit("/", 1)[-1]
         if self.folder.local and self.id in (".", ".."):
             self.id = Path(self.folder.uri).resolve().name
         self._logs = None if self.folder.local else RemoteLogs(self.folder, cache_folder(self.folder.uri))
 
-    def __reduce__(self) -> tuple[type[SweepFolder], tuple[str]]:
-        return SweepFolder, (self.folder.__getstate__()["uri"],)
+    def __reduce__(self) -> tuple[Callable[..., SweepFolder], tuple[str]]:
+        # a worker waits for storage that is away as its driver does
+        patient = self.folder.patience is not None
+        return functools.partial(SweepFolder, patient=patient), (self.folder.__getstate__()["uri"],)
 
     def __str__(self) -> str:
         return self.folder.uri
@@ -91,8 +96,8 @@ class SweepFolder:
                 raise FolderExistsError(f"{self}: already exists; continue it with `sweep resume {self}`, or give another --name") from None
             except OSError as error:
                 raise StoreError(f"{self}: cannot make this folder: {error.strerror}") from error
-        elif self.exists():
-            raise FolderExistsError(f"{self}: already exists; continue it with `sweep resume {self}`, or give another --name")
+        elif self._logs is not None:
+            self._logs.create()
         self.make_folders()
 
     def make_folders(self) -> None:
@@ -111,10 +116,11 @@ class SweepFolder:
             self.folder.delete_temporaries(name)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, tell: Callable[[str], None] | None = None) -> Iterator[None]:
         """Own the sweep for the length of the block. The system releases the lock when the process ends, however it ends.
 
-        On object storage this also brings the sweep's logs to this machine.
+        On object storage this also brings the sweep's logs to this machine, and storage that is away is waited for: ``tell`` takes the line
+        that says so, and the one that says that it is back.
 
         Raises:
             StoreError: if another process owns it.
@@ -128,7 +134,7 @@ class SweepFolder:
             raise StoreError(f"{path}: cannot open the lock: {error.strerror}") from error
         try:
             self._own(descriptor, path)
-            with self._logs.owned() if self._logs is not None else contextlib.nullcontext():
+            with self._logs.owned(tell) if self._logs is not None else contextlib.nullcontext():
                 yield
         finally:
             os.close(descriptor)
@@ -151,7 +157,10 @@ class SweepFolder:
             return
 
     def owner(self) -> str | None:
-        """The process of this machine that owns the sweep, as ``<pid> on <machine>``; ``None`` where none does."""
+        """The process that owns the sweep, as ``<pid> on <machine>``; ``None`` where none does.
+
+        On a disk a process of this machine; on object storage one of any machine, with the time when it was last heard of.
+        """
         try:
             with (self.local_folder / "lock").open("rb") as file:
                 try:
@@ -159,15 +168,27 @@ class SweepFolder:
                 except BlockingIOError:
                     return file.read(100).decode(errors="replace").strip() or "unknown"
         except OSError:
-            return None
-        return None
+            pass  # nobody has owned it on this machine
+        return self._logs.owner() if self._logs is not None else None
 
-    def save_logs(self, *, now: bool = False) -> None:
-        """Bring the journal and the row log to where the sweep lies, if they are appended to elsewhere; at most every few seconds."""
-        if self._logs is not None and now:
+    def save_logs(self) -> None:
+        """Bring the journal and the row log to where the sweep lies, if they are appended to elsewhere, and what :meth:`later` put off.
+
+        A thread does so every few seconds while the sweep is owned.
+        """
+        if self._logs is not None:
             self._logs.save()
-        elif self._logs is not None:
-            self._logs.save_when_due()
+
+    def later(self, write: Callable[[], None]) -> None:
+        """Write something at once on a disk; on object storage by a thread, in order, when the logs as they are now have been saved.
+
+        Raises:
+            StoreError: if this or something before it cannot be written.
+        """
+        if self._logs is not None:
+            self._logs.later(write)
+        else:
+            write()
 
     def write_space(self, text: str) -> None:
         self.folder.write("sweep.yaml", text.encode())
@@ -269,8 +290,9 @@ class SweepFolder:
         name = _checkpoint_name(config.trial_id)
         if not self.folder.exists(name):
             return None
+        content = self.folder.read(name)
         try:
-            with np.load(io.BytesIO(self.folder.read(name)), allow_pickle=False) as file:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files if key != "__meta__"}
                 meta = json.loads(bytes(file["__meta__"]))
             history = tuple(EpochMetrics(**epoch) for epoch in meta["history"])
@@ -285,7 +307,8 @@ class SweepFolder:
             self.folder.delete(f"checkpoints/{name}")
 
     def delete_checkpoint(self, trial_id: str) -> None:
-        self.folder.delete(_checkpoint_name(trial_id))
+        """Delete the checkpoint of a trial that has ended, when the logs that say so are saved."""
+        self.later(lambda: self.folder.delete(_checkpoint_name(trial_id)))
 
     def _read_text(self, name: str) -> str:
         try:
@@ -314,6 +337,7 @@ def find_sweeps(uri: str) -> list[SweepFolder]:
     found = [SweepFolder(f"{folder.uri}/{name}") for name in folder.names(directories=True)]
     sweeps = [sweep for sweep in found if sweep.exists()]
     if not sweeps:
+        folder.require_bucket()
         raise NoSweepError(f"{uri}: no sweep in this folder (a sweep's folder holds sweep.yaml); {hint}")
     return sorted(sweeps, key=lambda sweep: (_began(sweep), sweep.id))
 

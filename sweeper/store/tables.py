@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sweeper.errors import StoreError
+from sweeper.errors import StorageAwayError, StoreError
 from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column
 from sweeper.store.folder import Folder, first_line
 
@@ -148,6 +148,8 @@ def _read_files(folder: Folder, table: TableName, arm: str | None = None) -> tup
             rows = _read_file(folder, table, name, arm)
             if tables:
                 _check_types(rows.schema, tables[0].schema)
+        except StorageAwayError:
+            raise  # says nothing about the file
         except StoreError as error:
             skipped.append(Skipped(f"{folder}/{table}/{name}", str(error)))
             continue

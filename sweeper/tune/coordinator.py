@@ -309,7 +309,6 @@ class Coordinator:
         self._studies.commit()
         for trial_id in ended:
             self._folder.delete_checkpoint(trial_id)
-        self._folder.save_logs()
         self._recorder.flush_when_due()
 
     def _tell(self, ends: Sequence[TrialOutcome], again: Sequence[tuple[TrialConfig, str]]) -> None:

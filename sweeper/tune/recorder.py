@@ -79,18 +79,21 @@ class Recorder:
         self._log.commit()
 
     def flush_when_due(self) -> None:
-        """Write Parquet files when the last ones are old enough."""
+        """Write Parquet files when the last ones are old enough; nobody waits for object storage."""
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self.flush()
+            self._hand_over()
 
     def flush(self) -> None:
         """Write all rows that are only in the log to Parquet; no row is there that the saved logs do not hold."""
+        self._hand_over()
+        self._folder.save_logs()
+
+    def _hand_over(self) -> None:
         self.commit()
-        self._folder.save_logs(now=True)
-        self._folder.write_epochs(self._epoch_rows)
-        self._epoch_rows = []
-        self._folder.write_trials(self._trial_rows, self._parameter_types)
-        self._trial_rows = []
+        epochs, trials = self._epoch_rows, self._trial_rows
+        self._epoch_rows, self._trial_rows = [], []
+        self._folder.later(lambda: self._folder.write_epochs(epochs))
+        self._folder.later(lambda: self._folder.write_trials(trials, self._parameter_types))
         self._flushed = time.monotonic()
 
     def close(self) -> None:

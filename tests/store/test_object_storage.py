@@ -1,22 +1,24 @@
 """A sweep on object storage: a real S3 server on loopback, kill and resume from another machine's empty cache."""
 
-import contextlib
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 
 import pytest
 from attack.invariants import check_equal, check_sweep
-from attack.kill_harness import SPACE, finish, start, wait_until_gone
+from attack.kill_harness import ROOT, SPACE, finish, start, wait_until_gone
+from attack.object_storage import KEYS, download, make_bucket, s3_server, sweeps_in
 from attack.simulation import Crash, Disk, new_sweep, run_sweep
 from attack.test_crash_points import space_with
+from click.testing import CliRunner
 
+from sweeper.cli import cli
 from sweeper.errors import StoreError
+from sweeper.look import sweep_status
 from sweeper.store import Folder, SweepFolder, find_sweeps
 from sweeper.store import remote as remote_module
 from sweeper.tune import recorder as recorder_module
@@ -25,34 +27,15 @@ from sweeper.tune import recorder as recorder_module
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     pytest.importorskip("moto.server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
-    process = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT"), timeout=10).close()  # noqa: S310
-    yield url
-    process.kill()
-    process.wait()
+    with s3_server(tmp_path_factory.mktemp("moto") / "log") as url:
+        make_bucket(url)
+        yield url
 
 
 @pytest.fixture
 def bucket(server, monkeypatch, tmp_path):
     """Environment of a machine with an empty cache."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "SWEEPER_CACHE_DIR": str(tmp_path / "cache"),
-    }.items():
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": server, "SWEEPER_CACHE_DIR": str(tmp_path / "cache")}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(remote_module, "SECONDS_BETWEEN_SAVES", 0.0)
     return f"s3://bucket/{tmp_path.name}"
@@ -62,16 +45,6 @@ def own(folder):
     """What another process does to own the sweep, and to let it go."""
     with SweepFolder(str(folder)).lock():
         pass
-
-
-def download(uri, path):
-    """The sweep's folder as a copy on this disk, as any S3 client would make it."""
-    folder = Folder(uri)
-    for name in ("", "trials", "epochs", "predictions", "checkpoints", "tune"):
-        (path / name).mkdir(parents=True, exist_ok=True)
-        for found in folder.names(name):
-            (path / name / found).write_bytes(folder.read(f"{name}/{found}" if name else found))
-    return path
 
 
 def test_bytes_come_back_and_names_are_listed(bucket):
@@ -168,12 +141,6 @@ def test_a_real_sweep_is_killed_resumed_from_another_cache_and_reported_from_the
     assert from_bucket == from_disk
 
 
-def sweeps_in(bucket):
-    with contextlib.suppress(StoreError):
-        return find_sweeps(bucket)
-    return []
-
-
 def test_a_second_process_is_refused_while_the_first_is_alive_and_let_in_when_it_is_gone(bucket, tmp_path, monkeypatch):
     folder = new_sweep(f"{bucket}/sweep", space_with())
     with folder.lock():
@@ -183,12 +150,172 @@ def test_a_second_process_is_refused_while_the_first_is_alive_and_let_in_when_it
         with pytest.raises(StoreError, match=r"another process is running this sweep \(process .* heard of [0-9] s ago\)"):
             own(folder)
     own(folder)
-    elsewhere = {"session": "x", "process": 1, "host": "far", "machine": "far", "beat": time.time() - 59}
-    folder.folder.write("tune/owner.json", json.dumps(elsewhere).encode())
-    with pytest.raises(StoreError, match=r"process 1 on far, heard of 59 s ago\); .* counts as gone after 60 s of silence"):
+
+
+OWNER = """
+import sys, time
+shift, uri = float(sys.argv[1]), sys.argv[2]
+clock = time.time
+time.time = lambda: clock() + shift
+from sweeper.store import SweepFolder, remote
+remote.SECONDS_BETWEEN_BEATS = 0.5
+with SweepFolder(uri).lock():
+    print("mine", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def elsewhere(bucket, tmp_path):
+    """Runs an owner of a sweep on another machine, whose clock is wrong by so many seconds."""
+    processes = []
+
+    def start_owner(uri, shift=0.0):
+        environment = {**os.environ, "SWEEPER_CACHE_DIR": str(tmp_path / "another machine")}
+        process = subprocess.Popen(
+            [sys.executable, "-c", OWNER, str(shift), uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        processes.append(process)
+        assert process.stdout.readline() == "mine\n"
+        return process
+
+    yield start_owner
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("shift", [-3600.0, 3600.0])
+def test_a_clock_that_is_wrong_takes_no_sweep_over_and_hides_no_owner(bucket, monkeypatch, elsewhere, shift):
+    folder = new_sweep(f"{bucket}/sweep", space_with())
+    monkeypatch.setattr(remote_module, "_machine", lambda: "far from the owner")
+    monkeypatch.setattr(remote_module, "SECONDS_TO_BE_GONE", 3.0)
+    process = elsewhere(str(folder), shift)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() - shift)
+    for _ in range(2):
+        time.sleep(2)
+        with pytest.raises(StoreError, match=rf"another process is running this sweep \(process {process.pid} on .*, heard of [0-3] s ago"):
+            own(folder)
+        assert re.fullmatch(
+            rf"{process.pid} on \S+, since \d{{4}}-\d\d-\d\d \S+ UTC, last heard of at \d\d:\d\d:\d\d UTC", sweep_status(folder).owner
+        )
+    process.kill()
+    process.wait()
+    with pytest.raises(StoreError, match="it counts as gone after 3 s of silence"):
         own(folder)
-    folder.folder.write("tune/owner.json", json.dumps({**elsewhere, "beat": time.time() - 61}).encode())
+    time.sleep(4.5)
+    assert sweep_status(folder).state == "interrupted"
     own(folder)
+
+
+def test_a_process_of_this_machine_that_has_died_is_no_owner(bucket, elsewhere):
+    folder = new_sweep(f"{bucket}/sweep", space_with())
+    process = elsewhere(str(folder))
+    assert sweep_status(folder).state == "running"
+    process.kill()
+    process.wait()
+    assert sweep_status(folder).state == "interrupted"
+    own(folder)
+
+
+def test_the_sweep_that_has_ended_says_so_to_all_machines(bucket, elsewhere):
+    folder = new_sweep(f"{bucket}/sweep", space_with())
+    process = elsewhere(str(folder))
+    process.communicate("")
+    assert sweep_status(folder).state == "interrupted"
+    own(folder)
+
+
+CLAIMANT = """
+import sys
+from sweeper.errors import StoreError
+from sweeper.store import SweepFolder
+print("ready", flush=True)
+for line in sys.stdin:
+    what, uri = line.split()
+    folder = SweepFolder(uri)
+    try:
+        if what == "create":
+            folder.create()
+            print("won", flush=True)
+            continue
+        with folder.lock():
+            print("won", flush=True)
+            sys.stdin.readline()
+    except StoreError as error:
+        print(type(error).__name__, error, flush=True)
+"""
+
+
+class Claimants:
+    """Processes that wait for the word to claim one sweep, each with the cache of another machine."""
+
+    def __init__(self, number, path):
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", CLAIMANT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "SWEEPER_CACHE_DIR": str(path / f"machine-{each}")},
+            )
+            for each in range(number)
+        ]
+        for process in self.processes:
+            assert process.stdout.readline() == "ready\n"
+
+    def all_at_once(self, what, uri):
+        """What each says; the winner holds on until all have spoken."""
+        for process in self.processes:
+            process.stdin.write(f"{what} {uri}\n")
+            process.stdin.flush()
+        said = [process.stdout.readline().strip() for process in self.processes]
+        for process, word in zip(self.processes, said, strict=True):
+            if what == "lock" and word == "won":
+                process.stdin.write("end\n")
+                process.stdin.flush()
+        return said
+
+    def end(self):
+        for process in self.processes:
+            process.communicate("")
+
+
+ROUNDS = int(os.environ.get("SWEEPER_ROUNDS", "3"))
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_of_processes_that_resume_one_sweep_at_once_exactly_one_does(bucket, tmp_path, number):
+    folder = new_sweep(f"{bucket}/sweep", space_with())
+    claimants = Claimants(number, tmp_path)
+    for _ in range(ROUNDS):
+        said = claimants.all_at_once("lock", folder)
+        assert said.count("won") == 1, said
+        assert sum("another process is running this sweep (process " in word for word in said) == number - 1, said
+    claimants.end()
+    assert [name for name in folder.folder.names("tune") if name.startswith("claim-")] == []
+
+
+def test_of_processes_that_make_one_folder_at_once_exactly_one_does(bucket, tmp_path):
+    claimants = Claimants(5, tmp_path)
+    for number in range(ROUNDS):
+        said = claimants.all_at_once("create", f"{bucket}/new-{number}")
+        assert said.count("won") == 1, said
+        assert sum(word.startswith("FolderExistsError") for word in said) == 4, said
+    claimants.end()
+
+
+def test_a_claim_that_a_dead_process_left_hinders_for_a_while_only(bucket, monkeypatch):
+    folder = new_sweep(f"{bucket}/sweep", space_with())
+    folder.folder.write("tune/claim-0000", b"")
+    monkeypatch.setattr(remote_module, "SECONDS_TO_BE_ALONE", 1.0)
+    with pytest.raises(StoreError, match="another process is about to run this sweep; wait for it"):
+        own(folder)
+    monkeypatch.setattr(remote_module, "SECONDS_TO_BE_GONE", 1.0)
+    time.sleep(2.5)
+    own(folder)
+    assert "claim-0000" not in folder.folder.names("tune")
 
 
 def test_an_owner_that_was_taken_over_stops(bucket):
@@ -217,3 +344,40 @@ def test_foreign_files_in_the_bucket_are_skipped_and_counted(bucket):
     stored = folder.read_trials()
     assert len(stored.frame) == 12
     assert [skipped.file for skipped in stored.skipped] == [f"{bucket}/sweep/trials/part-000009-0123abcd.parquet"]
+
+
+@pytest.fixture(scope="module")
+def strict_server(tmp_path_factory):
+    """A server that knows one bucket and not our keys."""
+    pytest.importorskip("moto.server")
+    with s3_server(tmp_path_factory.mktemp("moto") / "log", INITIAL_NO_AUTH_ACTION_COUNT="1") as url:
+        make_bucket(url)
+        yield url
+
+
+COMMANDS = {
+    "list": ["list", "RESULTS"],
+    "status": ["status", "RESULTS/one-20260101-000000"],
+    "show": ["show", "RESULTS/one-20260101-000000"],
+    "report": ["report", "RESULTS"],
+    "resume": ["resume", "RESULTS/one-20260101-000000"],
+    "run": ["run", str(ROOT / "search_spaces" / "quickstart.yaml"), "--results", "RESULTS"],
+}
+TROUBLES = {
+    "credentials": ("s3://bucket/x", r"the storage refuses these credentials \(\w+\); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    "bucket": ("s3://no-such-bucket/x", r"there is no bucket s3://no-such-bucket; create it, or give another one"),
+    "network": ("s3://bucket/x", r"the storage at http://127\.0\.0\.1:9 does not answer \(Could not connect to server\)"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_every_command_tells_what_is_wrong_with_the_storage(bucket, strict_server, monkeypatch, command, trouble):
+    if trouble != "bucket":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", strict_server if trouble == "credentials" else "http://127.0.0.1:9")
+    results, words = TROUBLES[trouble]
+    started = time.monotonic()
+    said = CliRunner().invoke(cli, [word.replace("RESULTS", results) for word in COMMANDS[command]])
+    assert re.fullmatch(rf"{results}\S*: {words}.*\n", said.output), said.output
+    assert said.exit_code == 2
+    assert time.monotonic() - started < 30
