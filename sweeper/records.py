@@ -24,8 +24,12 @@ class Phase(StrEnum):
     CONFIRM = "confirm"
 
 
+Planned: TypeAlias = Mapping[tuple[str, Phase], int]
+"""Planned trials by arm and phase, repetitions of failed ones among them."""
+
+
 class TrialState(StrEnum):
-    """How a trial ended. ``diverged``: a loss stopped being finite, at the epoch in ``diverged_epoch``."""
+    """How a trial ended. ``diverged``: a loss or the search metric was not finite, at the epoch in ``diverged_epoch``."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
@@ -183,8 +187,8 @@ TRIAL_COLUMNS = (
     Column("epochs", "int64", "", "epochs trained"),
     Column("train_seconds", "float64", "s", "sum of epoch_seconds: this trial's share of the device"),
     Column("device", "string", "", "device that trained it"),
-    Column("attempts", "int64", "", "how often it was started"),
-    Column("diverged_epoch", "int64", "", "epoch at which a loss stopped being finite"),
+    Column("attempts", "int64", "", "how often it was tried; a try that a lost node or other members of its pack ended is not counted"),
+    Column("diverged_epoch", "int64", "", "epoch at which a loss or the search metric was not finite"),
     Column("error", "string", "", "first line of the error of a failed trial"),
     Column("traceback", "string", "", "traceback of a failed trial"),
 )

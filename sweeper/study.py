@@ -3,13 +3,15 @@
 Equal budgets: the arm with the fewest trials is asked next, up to its planned number. A trial is pruned by the pruner of its own study
 only. When the search of an arm has ended, its best configuration is enqueued in the study ``<arm>/confirm`` once per fresh seed.
 
-Attributes of a trial: ``trial`` and ``seed``; ``failures``, how often it failed and was tried again; ``error``; ``diverged``, the epoch;
-``retry_of``, the number of the failed trial that it repeats with the same parameters and seed, on top of the budget.
+Attributes of a trial: ``trial`` and ``seed``; ``failures``, how often it failed and was tried again; ``alone``, that a pack died with it,
+so that it is tried alone; ``error``; ``diverged``, the epoch; ``retry_of``, the number of the failed trial that it repeats with the same
+parameters and seed, on top of the budget.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -26,7 +28,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StudyError
 from sweeper.journal import DriverStorage, SingleWriterJournal
-from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, TrialConfig, TrialState, Value, study_name
+from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, Planned, TrialConfig, TrialState, Value, study_name
 from sweeper.sampling import MOST_FINISHED, PerTrialSampler, mixed_seed
 from sweeper.space import Arm, Space, dump_space
 from sweeper.space.optuna_parts import build_pruner, build_sampler, draw, grid
@@ -75,8 +77,11 @@ class Studies:
         self._check_space()
         self._searches = [self._open(arm, Phase.SEARCH, space.planned_trials(arm)) for arm in space.arms]
         self._confirms: dict[str, _ArmStudy] = {}
+        begun = optuna.get_all_study_names(self._storage)
         for search in self._searches:
-            self._confirm_when_searched(search)
+            # a confirm phase that has begun goes on, whatever is repeated in the search
+            if search.finished >= search.planned or study_name(search.arm.name, Phase.CONFIRM) in begun:
+                self._confirm(search)
 
     @property
     def finished(self) -> bool:
@@ -84,7 +89,7 @@ class Studies:
         return all(entry.finished >= entry.planned for entry in self._entries) and not self._live
 
     @property
-    def planned(self) -> Mapping[tuple[str, Phase], int]:
+    def planned(self) -> Planned:
         """Planned trials by arm and phase; the confirm phase of an arm is listed once its search has ended."""
         return {(entry.arm.name, entry.phase): entry.planned for entry in self._entries}
 
@@ -120,14 +125,14 @@ class Studies:
         entry, trial = self._live[trial_id]
         if epoch in trial._cached_frozen_trial.intermediate_values:
             return False
-        trial.report(value, epoch)
+        trial.report(_finite_or_nan(value), epoch)
         return entry.phase is Phase.SEARCH and epoch < self._space.training.epochs and bool(trial.should_prune())
 
     def end(self, trial_id: str, end: TrialEnd) -> None:
         """Tell Optuna how a trial ended. A diverged one is PRUNED, with the attribute ``diverged``: samplers ignore failures."""
         entry, trial = self._live.pop(trial_id)
         for epoch in sorted(end.reports.keys() - trial._cached_frozen_trial.intermediate_values.keys()):
-            trial.report(end.reports[epoch], epoch)
+            trial.report(_finite_or_nan(end.reports[epoch]), epoch)
         if end.state is TrialState.DIVERGED:
             trial.set_user_attr("diverged", end.diverged_epoch)
         if end.error is not None:
@@ -140,18 +145,28 @@ class Studies:
         }[end.state]
         entry.study.tell(trial, end.value if end.state is TrialState.COMPLETE else None, state=optuna_state)
         entry.finished += 1
-        if entry.phase is Phase.SEARCH:
-            self._confirm_when_searched(entry)
+        if entry.phase is Phase.SEARCH and entry.finished >= entry.planned and entry.arm.name not in self._confirms:
+            self._confirm(entry)
 
     def failures(self, trial_id: str) -> int:
         """How often a trial has failed so far, in this process or in an earlier one."""
         return int(self._live[trial_id][1].user_attrs.get("failures", 0))
 
-    def release(self, trial_id: str, *, failed: bool = False) -> None:
-        """Put a trial back that lost its process: the next :meth:`take` returns it again, with the same parameters."""
+    def goes_alone(self, trial_id: str) -> bool:
+        """Whether a trial has failed, or was in a pack that died: it shall take no other trial with it."""
+        attributes = self._live[trial_id][1].user_attrs
+        return bool(attributes.get("failures") or attributes.get("alone"))
+
+    def release(self, trial_id: str, *, failed: bool = False, alone: bool = False) -> None:
+        """Put a trial back that lost its process: the next :meth:`take` returns it again, with the same parameters.
+
+        ``failed``: it is counted; ``alone``: it is not, but whether it was the cause is found out by trying it alone.
+        """
         entry, trial = self._live.pop(trial_id)
         if failed:
             trial.set_user_attr("failures", int(trial.user_attrs.get("failures", 0)) + 1)
+        if alone:
+            trial.set_user_attr("alone", True)
         self._interrupted.append((entry, entry.study._storage.get_trial(trial._trial_id)))
 
     def settle(self, ends: Mapping[str, TrialEnd]) -> None:
@@ -244,6 +259,7 @@ class Studies:
             raise StudyError(f"{self._path}: not a journal of sweeper: its study {study.study_name!r} has trials but no space")
         if began_with is None:
             study.set_user_attr("schema_version", SCHEMA_VERSION)
+            study.set_user_attr("confirm_seeds", "mixed")
             study.set_user_attr("space", text)
         elif began_with != text:
             raise StudyError(_changed_space(str(self._path.with_name("sweep.yaml")), str(began_with), text))
@@ -279,9 +295,10 @@ class Studies:
         self._live[config.trial_id] = (entry, trial)
         return config
 
-    def _confirm_when_searched(self, search: _ArmStudy) -> None:
+    def _confirm(self, search: _ArmStudy) -> None:
+        """Open the confirm phase of an arm, and enqueue what it lacks; nothing for an arm without a complete trial."""
         n_seeds = self._space.compare.seeds
-        if search.finished < search.planned or not n_seeds:
+        if not n_seeds:
             return
         best = self._best(search.study)
         if best is None:
@@ -291,8 +308,14 @@ class Studies:
             best = search.study.get_trials(deepcopy=False)[confirm.study.user_attrs["confirms"]]
         else:
             confirm.study.set_user_attr("confirms", best.number)
-        _enqueue(confirm.study, [(best.params, {"seed": self._space.seed + 1 + index}) for index in range(n_seeds)])
+        _enqueue(confirm.study, [(best.params, {"seed": seed}) for seed in self._confirm_seeds(n_seeds)])
         self._confirms[search.arm.name] = confirm
+
+    def _confirm_seeds(self, n_seeds: int) -> list[int]:
+        """The seeds of the confirm phase, the same for every arm; a sweep that began with consecutive ones keeps them."""
+        if "confirm_seeds" in self._searches[0].study.user_attrs:
+            return confirm_seeds(self._space.seed, n_seeds)
+        return [self._space.seed + 1 + index for index in range(n_seeds)]
 
     def _best(self, study: optuna.Study) -> FrozenTrial | None:
         """The complete trial with the best value, the first of equals; ``None`` if none is complete."""
@@ -311,6 +334,21 @@ def example_members(space: Space, size: int) -> list[TrialConfig]:
         TrialConfig(arm.name, Phase.SEARCH, number, space.seed, draw(space, arm, optuna.create_study(sampler=sampler).ask()))
         for number, arm in enumerate(arms)
     ]
+
+
+def confirm_seeds(sweep_seed: int, n_seeds: int) -> list[int]:
+    """Seeds of 31 bits, no two alike, that no other sweep and no search shares but by a rare chance."""
+    seeds: dict[int, None] = {}
+    for index in itertools.count():
+        if len(seeds) == n_seeds:
+            break
+        seeds[mixed_seed(sweep_seed, "confirm", index) >> 1] = None
+    return list(seeds)
+
+
+def _finite_or_nan(value: float) -> float:
+    """A value as Optuna shall see it: an infinite one is no better than one that is not a number, in whatever direction it lies."""
+    return value if math.isfinite(value) else math.nan
 
 
 def _enqueue(study: optuna.Study, points: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:

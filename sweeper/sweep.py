@@ -216,7 +216,7 @@ def _execute(
     if size.even and notice:
         notice(f"packs of at most {size.most} trial{'' if size.most == 1 else 's'}")
     try:
-        coordinator.observer.started(folder, space, capacity.n_packs)
+        coordinator.observer.started(folder, space, capacity.n_packs, studies.planned)
         with tempfile.TemporaryDirectory(prefix="sweeper-", ignore_cleanup_errors=True) as scratch:
             run_packs(coordinator, context, dataset, PackPlan(size, capacity), scratch)
         _close(folder, recorder)

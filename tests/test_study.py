@@ -6,7 +6,7 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.errors import StudyError
 from sweeper.records import Phase, TrialState
 from sweeper.space import parse_space
-from sweeper.study import Studies, TrialEnd
+from sweeper.study import Studies, TrialEnd, confirm_seeds
 
 SPACE = """
 name: study
@@ -60,7 +60,7 @@ def test_the_best_of_an_arm_is_confirmed_on_fresh_seeds_when_its_search_has_ende
     complete(studies, second, 0.6)
     confirms = [studies.take() for _ in range(3)]
     assert [(config.trial_id, config.phase, config.seed) for config in confirms] == [
-        (f"l1-confirm-{index}", Phase.CONFIRM, 6 + index) for index in range(3)
+        (f"l1-confirm-{index}", Phase.CONFIRM, seed) for index, seed in enumerate(confirm_seeds(5, 3))
     ]
     assert all(config.parameters == second.parameters for config in confirms)
     for config in (other, last):  # an arm without a complete trial has nothing to confirm
@@ -71,6 +71,53 @@ def test_the_best_of_an_arm_is_confirmed_on_fresh_seeds_when_its_search_has_ende
         complete(studies, config, 0.5)
     assert studies.finished
     assert studies.n_failed == 2
+
+
+def test_no_two_sweeps_and_no_two_phases_share_a_seed():
+    seeds = [seed for sweep_seed in range(200) for seed in [sweep_seed, *confirm_seeds(sweep_seed, 16)]]
+    assert len(set(seeds)) == len(seeds)
+    assert max(seeds) < 2**31
+    assert confirm_seeds(1, 16)[:8] == confirm_seeds(1, 8)
+    assert len(set(confirm_seeds(1, 10_000))) == 10_000
+
+
+def confirmed_seeds(studies):
+    """Seeds of all confirm trials by arm; ends whatever is asked."""
+    seeds = {}
+    while (config := studies.take()) is not None:
+        if config.phase is Phase.CONFIRM:
+            seeds.setdefault(config.arm, []).append(config.seed)
+        complete(studies, config, 0.5)
+    return seeds
+
+
+def test_every_arm_is_confirmed_on_the_same_seeds(open_studies):
+    assert confirmed_seeds(open_studies(space_of(seeds=3))) == {arm: confirm_seeds(5, 3) for arm in ("l1", "cross_entropy")}
+
+
+@pytest.mark.parametrize("n_lines_lost", [0, 1, 2, 3, 9])
+def test_a_sweep_that_began_with_consecutive_confirm_seeds_keeps_them_in_every_arm(open_studies, tmp_path, n_lines_lost):
+    """Earlier versions confirmed on the sweep's seed + 1, + 2, ...: with one arm confirmed and one searched, or half enqueued."""
+    space = space_of(trials=2, seeds=3)
+    studies = open_studies(space)
+    taken = [studies.take() for _ in range(4)]
+    studies.commit()
+    journal = tmp_path / "studies.journal"
+    lines = [line for line in journal.read_text().splitlines(keepends=True) if "confirm_seeds" not in line]
+    journal.write_text("".join(lines))  # as an earlier version began it
+    studies = open_studies(space)
+    studies.settle({})
+    for _ in taken:
+        studies.take()
+    for config in taken:
+        if config.arm == "l1":
+            complete(studies, config, 0.5)
+    studies.commit()
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[: len(lines) - n_lines_lost]))
+    again = open_studies(space)
+    again.settle({f"l1-{number}": TrialEnd(TrialState.COMPLETE, 0.5) for number in range(2)})
+    assert confirmed_seeds(again) == {arm: [6, 7, 8] for arm in ("l1", "cross_entropy")}
 
 
 def test_a_smaller_value_is_the_best_of_a_metric_that_is_minimised(open_studies):

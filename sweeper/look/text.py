@@ -126,7 +126,7 @@ def trial_text(view: TrialView) -> str:
     if view.error:
         lines.append(f"error: {printable(view.error)}")
     if view.diverged_epoch is not None:
-        lines.append(f"a loss stopped being finite in epoch {view.diverged_epoch}")
+        lines.append(f"a loss or the search metric was not finite in epoch {view.diverged_epoch}")
     if view.curve:
         lines += ["", _curves(view)]
     for heading, items in (

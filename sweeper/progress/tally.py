@@ -7,12 +7,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from sweeper.progress.snapshot import Best, Part, Snapshot
-from sweeper.records import MAXIMIZED_METRICS, EpochMetrics, Phase, TrialConfig, TrialOutcome, TrialState, Value
+from sweeper.records import MAXIMIZED_METRICS, EpochMetrics, Phase, Planned, TrialConfig, TrialOutcome, TrialState, Value
 from sweeper.space import Arm, Space
 
 RATE_SECONDS = 60.0
@@ -29,9 +30,12 @@ class _Counts:
 
 
 class Tally:
-    """Takes a sweep's events in the driver's thread, and gives a :class:`Snapshot` to any."""
+    """Takes a sweep's events in the driver's thread, and gives a :class:`Snapshot` to any.
 
-    def __init__(self, sweep: str, space: Space) -> None:
+    ``planned``: where more trials are planned than the space says, because failed ones are repeated.
+    """
+
+    def __init__(self, sweep: str, space: Space, planned: Planned = MappingProxyType({})) -> None:
         self._sweep = sweep
         self._metric = space.search.metric
         self._sign = 1.0 if self._metric in MAXIMIZED_METRICS else -1.0
@@ -39,9 +43,9 @@ class Tally:
         self.free = {arm.name: free_parameters(space, arm) for arm in space.arms}
         self._parts: dict[tuple[Phase, str], _Counts] = {}
         for arm in space.arms:
-            self._parts[Phase.SEARCH, arm.name] = _Counts(space.planned_trials(arm))
+            self._parts[Phase.SEARCH, arm.name] = _Counts(planned.get((arm.name, Phase.SEARCH), space.planned_trials(arm)))
         for arm in space.arms:
-            self._parts[Phase.CONFIRM, arm.name] = _Counts(space.compare.seeds)
+            self._parts[Phase.CONFIRM, arm.name] = _Counts(planned.get((arm.name, Phase.CONFIRM), space.compare.seeds))
         self._started = time.monotonic()
         self._epoch_times: deque[float] = deque()
         self._first_failure: str | None = None

@@ -16,7 +16,7 @@ from sweeper.progress.panel import SweepPanel
 from sweeper.progress.snapshot import Snapshot
 from sweeper.progress.tally import Tally
 from sweeper.progress.wording import outcome_text
-from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState
+from sweeper.records import EpochMetrics, Planned, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
 from sweeper.space.wording import plural, printable
 from sweeper.store import SweepFolder, rows_so_far
@@ -41,9 +41,9 @@ class Watcher:
     def notice(self, line: str) -> None:
         """Something of interest before the sweep has started: how far a download is, when it takes long, or a warning."""
 
-    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:  # noqa: ARG002
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:  # noqa: ARG002
         """Begin to count, from what an earlier process left."""
-        tally = Tally(folder.id, space)
+        tally = Tally(folder.id, space, planned)
         tally.found(rows_so_far(folder).trials)
         self._tally = tally
 
@@ -93,8 +93,8 @@ class _Telling(Watcher):
         tell = self._print if line.startswith("warning: ") else self._spaced
         tell(line)
 
-    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
-        super().started(folder, space, n_packs)
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
+        super().started(folder, space, n_packs, planned)
         self._metric = space.search.metric
         arms = ", ".join(printable(arm.name) for arm in space.arms)
         packs = f"{plural(n_packs, 'pack')} side by side"
@@ -126,8 +126,8 @@ class Lines(_Telling):
         super().__init__(console, verbose)
         self._told = time.monotonic()
 
-    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
-        super().started(folder, space, n_packs)
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
+        super().started(folder, space, n_packs, planned)
         self._told = time.monotonic()
 
     def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
@@ -158,8 +158,8 @@ class LivePanel(_Telling):
         self._devices = DeviceUse()
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=REFRESHES_PER_SECOND)
 
-    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
-        super().started(folder, space, n_packs)
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
+        super().started(folder, space, n_packs, planned)
         self._live.start()
         # rich hides the cursor; a process that is killed could not show it again
         self._console.show_cursor(True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sweeper.errors import StoreError
-from sweeper.records import EpochMetrics, TestMetrics, TrialConfig, TrialOutcome, TrialState
+from sweeper.records import EpochMetrics, Planned, TestMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
 from sweeper.store import SweepFolder
 from sweeper.study import Studies, TrialEnd
@@ -32,6 +32,7 @@ class _Member:
 
     config: TrialConfig
     attempts: int
+    alone: bool
     epochs: list[EpochMetrics] = field(default_factory=list)
 
 
@@ -47,8 +48,8 @@ class Decision:
 class Observer(Protocol):
     """Somebody who watches a sweep; called by the driver between two decisions, so it must be quick and must not raise."""
 
-    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
-        """All is ready; ``n_packs`` packs will run side by side."""
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
+        """All is ready; ``n_packs`` packs will run side by side. ``planned``: of the arms and phases that have begun."""
 
     def joined(self, config: TrialConfig) -> None:
         """A trial has been given to a pack."""
@@ -72,8 +73,8 @@ class Undisturbed:
     def __init__(self, observer: Observer) -> None:
         self._observer: Observer | None = observer
 
-    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
-        self._tell(lambda observer: observer.started(folder, space, n_packs))
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
+        self._tell(lambda observer: observer.started(folder, space, n_packs, planned))
 
     def joined(self, config: TrialConfig) -> None:
         self._tell(lambda observer: observer.joined(config))
@@ -128,7 +129,6 @@ class Coordinator:
         self._refill = refill
         self._sizes: dict[str, int] = {}
         self._packs: dict[str, dict[str, _Member]] = {}
-        self._alone: set[str] = set()
         self._nodes_lost: Counter[str] = Counter()
 
     @property
@@ -169,6 +169,7 @@ class Coordinator:
         seen: list[tuple[TrialConfig, EpochMetrics]] = []
         ends: list[TrialOutcome] = []
         again: list[tuple[TrialConfig, str]] = []
+        together: list[str] = []  # out of memory with others: alone they may have enough
         for trial_id, member in pack.items():
             before = len(member.epochs)
             state = self._take_epochs(member, report.epochs.get(trial_id, []))
@@ -176,13 +177,16 @@ class Coordinator:
             failure = report.failures.get(trial_id)
             if state is not None:
                 ends.append(self._outcome(pack_id, member, state, report.device, test=report.tests.get(trial_id)))
+            elif failure is not None and failure.out_of_memory and len(pack) > 1:
+                together.append(trial_id)
+                again.append((member.config, failure.error))
             elif failure is not None and (outcome := self._failed(pack_id, member, failure, report.device)):
                 ends.append(outcome)
             elif failure is not None:
                 again.append((member.config, failure.error))
         left = [outcome.config.trial_id for outcome in ends]
         left += [trial_id for trial_id in report.failures if trial_id in pack and trial_id not in left]
-        self._leave(pack_id, left, ends)
+        self._leave(pack_id, left, ends, together)
         new = self._join(pack_id, self._sizes[pack_id]) if self._refill and pack else ()
         for config, epoch in seen:
             self.observer.epoch(config, epoch)
@@ -194,14 +198,17 @@ class Coordinator:
     def lost(self, pack_id: str, failure: Failure) -> None:
         """Take back the members of a pack whose process died: each is tried again alone, up to ``max_failures`` times.
 
-        A lost node is not held against them: on spot machines it happens to long trials more often than ``max_failures`` allows.
+        Which of several was the cause nobody knows: it counts for none of them until it has died alone. Nor is a lost node held against
+        them: on spot machines it happens to long trials more often than ``max_failures`` allows.
         """
         if failure.node_lost and self._spared(pack_id):
             self.closed(pack_id, failure.error)
             return
         members = list(self._packs.get(pack_id, {}).values())
-        ends = [outcome for member in members if (outcome := self._failed(pack_id, member, failure, device=None))]
-        self._leave(pack_id, [member.config.trial_id for member in members], ends)
+        trial_ids = [member.config.trial_id for member in members]
+        together = trial_ids if len(members) > 1 else []
+        ends = [outcome for member in members if not together and (outcome := self._failed(pack_id, member, failure, device=None))]
+        self._leave(pack_id, trial_ids, ends, together)
         self._packs.pop(pack_id, None)
         self._sizes.pop(pack_id, None)
         ended = {outcome.config.trial_id for outcome in ends}
@@ -221,17 +228,18 @@ class Coordinator:
         return all(self._nodes_lost[trial_id] <= MOST_NODES_LOST for trial_id in members)
 
     def _join(self, pack_id: str, size: int) -> tuple[TrialConfig, ...]:
-        """Trials that join a pack, until it has ``size`` members or none are left; a trial that has failed before gets a pack alone."""
+        """Trials that join a pack, until it has ``size`` members or none are left; some go alone (see ``Studies``)."""
         pack = self._packs[pack_id]
         joined: list[TrialConfig] = []
-        while len(pack) < size and self._alone.isdisjoint(pack):
+        while len(pack) < size and not any(member.alone for member in pack.values()):
             config = self._studies.take()
             if config is None:
                 break
-            if config.trial_id in self._alone and pack:
+            alone = self._studies.goes_alone(config.trial_id)
+            if alone and pack:
                 self._studies.release(config.trial_id)
                 break
-            pack[config.trial_id] = _Member(config, 1 + self._studies.failures(config.trial_id))
+            pack[config.trial_id] = _Member(config, 1 + self._studies.failures(config.trial_id), alone)
             joined.append(config)
         if joined:
             self._studies.commit()
@@ -244,8 +252,9 @@ class Coordinator:
                 continue
             epoch = self._recorder.epoch(member.config, reported)
             member.epochs.append(epoch)
-            prune = self._studies.report(member.config.trial_id, epoch.epoch, float(getattr(epoch, self._metric)))
-            if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.val_loss)):
+            value = float(getattr(epoch, self._metric))
+            prune = self._studies.report(member.config.trial_id, epoch.epoch, value)
+            if not all(map(math.isfinite, (epoch.train_loss, epoch.val_loss, value))):
                 return TrialState.DIVERGED
             if prune:
                 return TrialState.PRUNED
@@ -279,7 +288,6 @@ class Coordinator:
     def _failed(self, pack_id: str, member: _Member, failure: Failure, device: str | None) -> TrialOutcome | None:
         """The outcome of a member whose attempts are used up; ``None`` if it is to be trained again, alone."""
         if member.attempts <= self._max_failures:
-            self._alone.add(member.config.trial_id)
             return None
         if failure.out_of_memory:
             failure = replace(failure, error=f"{failure.error}; {OUT_OF_MEMORY_ADVICE}")
@@ -290,8 +298,10 @@ class Coordinator:
         recorded = self._recorder.epochs(member.config.trial_id)
         return replace(member, epochs=[recorded[epoch] for epoch in sorted(recorded)])
 
-    def _leave(self, pack_id: str, trial_ids: Sequence[str], ends: Sequence[TrialOutcome]) -> None:
+    def _leave(self, pack_id: str, trial_ids: Sequence[str], ends: Sequence[TrialOutcome], together: Sequence[str]) -> None:
         """Take members out of a pack: those in ``ends`` for good, the others to be trained again. All on the disk when this returns.
+
+        ``together``: members that failed together, which is held against none of them.
 
         Rows come first: an end that Optuna knows has a row; an end that has a row, and that Optuna was not told of, is told on resume.
         """
@@ -305,7 +315,7 @@ class Coordinator:
                 end = ended[trial_id]
                 self._studies.end(trial_id, TrialEnd(end.state, end.value, end.error, end.diverged_epoch))
             else:
-                self._studies.release(trial_id, failed=True)
+                self._studies.release(trial_id, failed=trial_id not in together, alone=True)
         self._studies.commit()
         for trial_id in ended:
             self._folder.delete_checkpoint(trial_id)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweeperError
-from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState
+from sweeper.records import EpochMetrics, Planned, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
 from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, file_name
@@ -108,7 +108,7 @@ class Loggers:
         self._events: queue.SimpleQueue[Callable[[_Logger], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:  # noqa: ARG002
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:  # noqa: ARG002
         """Open the loggers in a thread of their own."""
         self._thread = threading.Thread(target=self._work, args=(folder, space), name="sweeper-loggers", daemon=True)
         self._thread.start()
@@ -159,9 +159,9 @@ class Observers:
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
 
-    def started(self, folder: SweepFolder, space: Space, n_packs: int) -> None:
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
         for observer in self._observers:
-            observer.started(folder, space, n_packs)
+            observer.started(folder, space, n_packs, planned)
 
     def joined(self, config: TrialConfig) -> None:
         for observer in self._observers:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from sweeper.append_log import AppendLog
 from sweeper.errors import StoreError
-from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, study_name
+from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, TrialState, study_name
 from sweeper.store import SweepFolder
 
 FLUSH_SECONDS = 20.0
@@ -103,7 +103,7 @@ class Recorder:
     def _recover(self) -> None:
         """Take up what earlier processes left: rows in Parquet, and rows in the log that did not get there."""
         trials, epochs = self._folder.read_trials().frame, self._folder.read_epochs().frame
-        self._ends = {str(row["trial"]): row for row in _rows(trials)}
+        self._ends = {str(row["trial"]): _ended(row) for row in _rows(trials)}
         stored = set(zip(epochs["trial"], epochs["epoch"], strict=True))
         unfinished = epochs[~epochs["trial"].isin(self._ends.keys())]
         for row in _rows(unfinished):
@@ -116,8 +116,8 @@ class Recorder:
                 self._epoch_rows.append(row)
                 self._epochs.setdefault(row["trial"], {})[row["epoch"]] = _metrics(row)
             elif kind == "trial" and row["trial"] not in self._ends:
-                self._ends[row["trial"]] = row
-                self._trial_rows.append(row)
+                self._ends[row["trial"]] = _ended(row)
+                self._trial_rows.append(self._ends[row["trial"]])
         if empty:
             self._uncommitted.append(_line("header", {"schema_version": SCHEMA_VERSION}))
 
@@ -179,15 +179,23 @@ class Recorder:
 
 
 def best_epoch(epochs: Sequence[EpochMetrics], metric: str) -> EpochMetrics:
-    """The epoch with the best value of the search metric, the first of equals; a value that is not a number is never the best."""
+    """The epoch with the best value of the search metric, the first of equals; a value that is not finite is never the best."""
     worst = -math.inf if metric in MAXIMIZED_METRICS else math.inf
     pick = max if metric in MAXIMIZED_METRICS else min
 
     def rank(epoch: EpochMetrics) -> float:
         value = float(getattr(epoch, metric))
-        return worst if math.isnan(value) else value
+        return value if math.isfinite(value) else worst
 
     return pick(epochs, key=rank)
+
+
+def _ended(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A trial's row; one that says complete without a finite value, as earlier versions wrote, diverged at its last epoch."""
+    value = row.get("value")
+    if row.get("state") != TrialState.COMPLETE or (isinstance(value, int | float) and math.isfinite(value)):
+        return row
+    return {**row, "state": str(TrialState.DIVERGED), "value": None, "diverged_epoch": row.get("epochs")}
 
 
 def _line(kind: str, row: Mapping[str, Any]) -> bytes:

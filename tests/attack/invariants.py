@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from sweeper.records import VAL_METRICS
 from sweeper.space import parse_space
+from sweeper.study import confirm_seeds
 
 VARIES = ["pack", "device", "train_seconds", "epoch_seconds", "attempts", "sweep"]
 """Columns that may differ between two runs of one space on a CPU."""
@@ -68,14 +69,15 @@ def check_sweep(folder, n_retried=0):
     if space.compare.seeds:
         for arm in searched:
             seeds = sorted(trials[(trials["study"] == f"{arm}/confirm")]["seed"].unique())
-            assert seeds == [space.seed + 1 + index for index in range(space.compare.seeds)]
+            assert seeds == sorted(confirm_seeds(space.seed, space.compare.seeds))
     assert not list((folder / "checkpoints").iterdir()), "a checkpoint was left"
     assert not list(folder.rglob("*.tmp")), "half a file was left"
 
 
 def same(ours, theirs):
+    """Whether the studies know the curve in Parquet; what is not finite there is not a number for Optuna."""
     return ours.keys() == theirs.keys() and all(
-        ours[key] == theirs[key] or (math.isnan(ours[key]) and pd.isna(theirs[key])) for key in ours
+        ours[key] == theirs[key] or (math.isnan(ours[key]) and (pd.isna(theirs[key]) or math.isinf(theirs[key]))) for key in ours
     )
 
 

@@ -65,11 +65,14 @@ def curve(config, epoch):
     return EpochMetrics(epoch, loss, float(noise[2]), float(noise[3]), accuracy, 1.0, 0.5, 0.1, rate, 0.25)
 
 
+TEST = TestMetrics(0.1, 0.5, 1.0, 0.5, 0.1)
+
+
 class Worker:
     """What a Trainable does, with :func:`curve` for training."""
 
-    def __init__(self, folder, members, n_epochs, fails):
-        self.folder, self.n_epochs, self.fails = folder, n_epochs, fails
+    def __init__(self, folder, members, n_epochs, train, fails, full, test):
+        self.folder, self.n_epochs, self.train, self.fails, self.full, self.test = folder, n_epochs, train, fails, full, test
         self.histories, self.configs, self.unreported = {}, {}, set()
         for config in members:
             checkpoint = folder.read_checkpoint(config)
@@ -83,7 +86,10 @@ class Worker:
         epochs, failures = {}, {}
         for name, history in self.histories.items():
             if not finished:
-                metrics = curve(self.configs[name], len(history) + 1)
+                metrics = self.train(self.configs[name], len(history) + 1)
+                if self.full is not None and len(self.histories) > self.full:
+                    failures[name] = Failure("OutOfMemoryError: CUDA out of memory", "Traceback ...", out_of_memory=True)
+                    continue
                 if self.fails(self.configs[name], metrics.epoch):
                     failures[name] = Failure("ValueError: as told", "Traceback ...")
                     continue
@@ -94,11 +100,18 @@ class Worker:
                 epochs[name] = list(history)
         self.unreported.clear()
         tests = {
-            name: TestMetrics(0.1, 0.5, 1.0, 0.5, 0.1)
+            name: self.test
             for name, history in self.histories.items()
             if len(history) >= self.n_epochs and self.configs[name].phase is Phase.CONFIRM
         }
         return PackReport.from_json(PackReport("cpu", epochs, tests, failures).to_json())
+
+    @property
+    def next_epochs(self):
+        """The members that would train now, each with the number of its next epoch."""
+        if any(len(history) >= self.n_epochs for history in self.histories.values()):
+            return []
+        return [(self.configs[name], len(history) + 1) for name, history in self.histories.items()]
 
     def drop(self, names):
         for name in names:
@@ -122,8 +135,30 @@ def new_sweep(path, space):
     return folder
 
 
-def run_sweep(folder, space, *, n_packs=1, size=1, fails=lambda config, epoch: False, retry_failed=False):
-    """Run or resume a sweep to its end, or until the disk kills it."""
+def never(config, epoch):
+    return False
+
+
+def run_sweep(
+    folder,
+    space,
+    *,
+    n_packs=1,
+    size=1,
+    train=curve,
+    fails=never,
+    dies=never,
+    full=None,
+    until=None,
+    retry_failed=False,
+    test=TEST,
+    observer=None,
+):
+    """Run or resume a sweep to its end, until the disk kills it, or until ``until(studies)``; returns how many trials failed.
+
+    ``fails``: members whose own loss raises; ``dies``: members that take the process of their pack with them. ``full``: most members that
+    the device has memory for.
+    """
     with contextlib.ExitStack() as stack:
         recorder, studies = _open(space, folder)
         stack.callback(recorder.close)
@@ -137,17 +172,24 @@ def run_sweep(folder, space, *, n_packs=1, size=1, fails=lambda config, epoch: F
             metric=space.search.metric,
             n_epochs=space.training.epochs,
             max_failures=space.resources.max_failures,
-            observer=Silent(),
+            observer=observer or Silent(),
         )
+        coordinator.observer.started(folder, space, n_packs, studies.planned)
         workers, n_started = {}, 0
         while not coordinator.finished:
             while coordinator.n_packs < n_packs:
                 members = coordinator.start_pack(f"pack-{n_started}", size)
                 if not members:
                     break
-                workers[f"pack-{n_started}"] = Worker(folder, members, space.training.epochs, fails)
+                workers[f"pack-{n_started}"] = Worker(folder, members, space.training.epochs, train, fails, full, test)
                 n_started += 1
             for pack_id, worker in list(workers.items()):
+                if until is not None and until(studies):
+                    return None
+                if any(dies(config, epoch) for config, epoch in worker.next_epochs):
+                    coordinator.lost(pack_id, Failure("the worker process died", "Traceback ..."))
+                    del workers[pack_id]
+                    continue
                 decision = coordinator.report(pack_id, worker.step())
                 worker.drop(decision.remove)
                 if decision.empty:

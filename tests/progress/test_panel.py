@@ -112,7 +112,7 @@ def told(tmp_path, events, **options):
     """What a watcher writes into a pipe."""
     console = Console(file=io.StringIO(), width=80)
     with watching(console=console, **options) as watcher:
-        watcher.started(SweepFolder(str(tmp_path / "focal-1")), space(), 2)
+        watcher.started(SweepFolder(str(tmp_path / "focal-1")), space(), 2, {})
         events(watcher)
     return console.file.getvalue().splitlines()
 
@@ -161,7 +161,7 @@ def test_a_pipe_that_is_closed_does_not_disturb_the_end(tmp_path):
 
     console = PatientConsole(file=Closed(), width=80)
     with watching(console=console) as watcher, pytest.raises(BrokenPipeError):
-        watcher.started(SweepFolder(str(tmp_path / "focal-1")), space(), 2)
+        watcher.started(SweepFolder(str(tmp_path / "focal-1")), space(), 2, {})
 
 
 def test_before_the_sweep_a_warning_is_told_at_once_and_news_only_when_a_load_takes_long():
