@@ -152,7 +152,7 @@ def run(
     preflight(checked, results=results, address=address, log_to=log_to)
     command = ["python", *(sys.argv if sys.argv[0] else ["-c"])]
     with watching(quiet=not progress) as watcher:
-        observer = Observers([watcher, Loggers(log_to, _say)]) if log_to else watcher
+        observer = Observers([watcher, Loggers(log_to, _say, quiet=not progress)]) if log_to else watcher
         try:
             result = start_sweep(
                 checked,

@@ -7,7 +7,7 @@ import re
 import pandas as pd
 
 from sweeper.records import TrialState
-from sweeper.space.wording import printable
+from sweeper.space.wording import plural, printable
 
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 MAX_CAUSES = 10
@@ -21,7 +21,7 @@ def failures_by_cause(trials: pd.DataFrame) -> str:
     errors = failed["error"].fillna("no error was recorded")
     groups = failed.assign(error=errors).groupby(errors.str.replace(_NUMBER, "#", regex=True), sort=False)
     counted = sorted(((len(group), group.iloc[0]) for _, group in groups), key=lambda entry: -entry[0])
-    lines = [f"{len(failed)} trial{'' if len(failed) == 1 else 's'} failed:"]
+    lines = [f"{plural(len(failed), 'trial')} failed:"]
     lines += [f"  {count} × {printable(first['error'])[:LONGEST]} (for example {first['trial']})" for count, first in counted[:MAX_CAUSES]]
     if len(counted) > MAX_CAUSES:
         lines.append(f"  and {len(counted) - MAX_CAUSES} other causes")

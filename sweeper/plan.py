@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -15,18 +17,26 @@ from sweeper.progress.wording import duration
 from sweeper.provenance import available_cores, processor
 from sweeper.records import TrainingSettings
 from sweeper.space import Space
+from sweeper.space.expected_epochs import expected_epochs
+from sweeper.space.wording import plural
 from sweeper.study import example_members
 from sweeper.training.data import Dataset
 from sweeper.training.data.dataset import make_dataset
-from sweeper.training.engine import Pack
-from sweeper.tune.pack_size import timed_size
+from sweeper.tune.pack_size import PackSize, timed_size
 from sweeper.tune.preflight import load_data
+from sweeper.tune.probe import probe
 
 TIMED_IMAGES = 4096
 """Training images of the epoch that is timed; the time grows with the images in proportion."""
 
-START_SECONDS = 10.0
-"""What Ray and the workers' imports take, about, on two cores."""
+STARTS = 4.5
+"""What a sweep takes to start and to end, in times that one of its processes takes to be ready to train, which is measured: the driver's
+imports, Ray's own processes, the workers' imports beside each other, Ray's end and the report. From runs on two cores."""
+
+STEP_SECONDS = 0.05
+"""What the driver takes for the epoch of a pack: rows, decisions and a checkpoint reach the disk."""
+
+MOST_PACKS_SIMULATED = 20_000
 
 CIFAR10_IMAGES = 50_000, 10_000
 
@@ -46,7 +56,9 @@ class ArmPlan:
 class Plan:
     """``packs`` train side by side, ``pack`` trials each, or at most, if ``pack_is_chosen`` here by timing for ``pack: auto``.
 
-    ``epoch_seconds``: of one pack of that many trials, timed here; ``seconds``: of the sweep, if nothing is pruned.
+    ``epoch_seconds``: of one pack of that many trials beside the others, timed here. ``kept``: the share of the search's epochs that the
+    pruner is expected to leave; ``seconds``: of the sweep if it does, ``seconds_unpruned``: if nothing is pruned; ``start_seconds`` of both
+    go before the first epoch and after the last.
     """
 
     name: str
@@ -56,7 +68,10 @@ class Plan:
     pack: int
     pack_is_chosen: bool
     epoch_seconds: float
+    kept: float
+    start_seconds: float
     seconds: float
+    seconds_unpruned: float
 
     @property
     def trials(self) -> int:
@@ -80,30 +95,100 @@ def make_plan(space: Space, notice: Callable[[str], None] = lambda _: None) -> P
         ArmPlan(arm.name, n_trials := space.planned_trials(arm), n_trials * epochs, space.compare.seeds, space.compare.seeds * epochs)
         for arm in space.arms
     )
+    began = time.monotonic()
     on_gpu = torch.cuda.is_available() and space.resources.gpus_per_trial not in (0, 0.0)
     device = "cuda" if on_gpu else "cpu"
     packs = _packs(space, on_gpu)
     n_trials = sum(arm.search_trials for arm in arms)
     piece = _piece(space, notice)
     notice("timing an epoch")
-    size = space.resources.pack
-    if size == "auto":
+    size = PackSize(space.resources.pack) if space.resources.pack != "auto" else None
+    if size is None:
         members = example_members(space, len(space.arms))
-        size = timed_size(piece.dataset, piece.settings, members, device, _threads(space), math.ceil(n_trials / packs), piece.share)
-    epoch_seconds = _time_an_epoch(space, piece, size, device)
-    n_epochs = sum(arm.search_epochs + arm.confirm_epochs for arm in arms)
-    n_trials += sum(arm.confirm_trials for arm in arms)
-    side_by_side = min(packs * size, max(1, n_trials))
+        each = math.ceil(n_trials / packs)
+        size = PackSize(timed_size(piece.dataset, piece.settings, members, device, _threads(space), each, piece.share), even=True)
+    load_seconds = time.monotonic() - began
+    sizes = sorted({1, size.most})
+    memberships = [example_members(space, each) for each in sizes]
+    beside = min(packs, math.ceil(packs / max(1, torch.cuda.device_count()))) if on_gpu else packs
+    timed = probe(piece.dataset, piece.settings, memberships, device, _threads(space), beside)
+    start_seconds = load_seconds + STARTS * timed.start
+    lengths = expected_epochs(space, packs * size.most)
+    work = _Work(arms, packs, size, [each / piece.share for each in timed.epochs], timed.test / piece.share, refill=on_gpu)
     return Plan(
         space.name,
         arms,
         torch.cuda.get_device_name() if on_gpu else f"{available_cores()} cores of {processor()}",
         packs,
-        size,
-        space.resources.pack == "auto",
-        epoch_seconds,
-        START_SECONDS + n_epochs * epoch_seconds / side_by_side,
+        size.most,
+        size.even,
+        timed.epochs[-1] / piece.share,
+        sum(lengths) / len(lengths) / epochs,
+        start_seconds,
+        start_seconds + work.seconds(lengths, epochs),
+        start_seconds + work.seconds((epochs,), epochs),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be trained, and how long its parts take: ``epoch_seconds`` of the smallest and of the largest pack, ``test_seconds`` of a
+    confirm trial. ``refill``: as the coordinator's.
+    """
+
+    arms: Sequence[ArmPlan]
+    packs: int
+    size: PackSize
+    epoch_seconds: Sequence[float]
+    test_seconds: float
+    refill: bool
+
+    def seconds(self, lengths: Sequence[int], epochs: int) -> float:
+        """Time from the first epoch to the last, if each arm's search trials take ``lengths`` epochs, repeated as often as needed.
+
+        Packs are given out as in a sweep: the arms in turn, an arm's confirm trials when its search has ended, and the largest packs first.
+        """
+        searches = {arm.arm: [lengths[index % len(lengths)] for index in range(arm.search_trials)] for arm in self.arms}
+        n_epochs = sum(map(sum, searches.values())) + epochs * sum(arm.confirm_trials for arm in self.arms)
+        n_confirms = sum(arm.confirm_trials for arm in self.arms)
+        n_trials = sum(map(len, searches.values())) + n_confirms
+        if self.refill or n_trials > MOST_PACKS_SIMULATED:
+            side_by_side = min(self.packs * self.size.most, max(1, n_trials))
+            each = self._epoch(min(self.size.most, math.ceil(n_trials / self.packs)))
+            return n_epochs * each / side_by_side + n_confirms * self.test_seconds / self.packs
+        waiting = [
+            (arm.arm, length) for row in zip_longest(*searches.values()) for arm, length in zip(self.arms, row, strict=True) if length
+        ]
+        searching = {arm.arm: arm.search_trials for arm in self.arms}
+        confirms = {arm.arm: arm.confirm_trials for arm in self.arms}
+        free_at = [0.0] * self.packs
+        running: list[tuple[float, list[str]]] = []
+        while waiting or running:
+            now = min(free_at)
+            if not waiting or (running and running[0][0] <= now):
+                ended, names = heapq.heappop(running)
+                free_at = [max(moment, ended) if not waiting else moment for moment in free_at]
+                for name in names:
+                    searching[name] -= 1
+                    if not searching[name]:
+                        waiting += [(name, 0)] * confirms[name]
+                continue
+            n_members = self.size.of_next(len(waiting), self.packs)
+            members, waiting = waiting[:n_members], waiting[n_members:]
+            taken = self._pack([length or epochs for _, length in members]) + self.test_seconds * sum(not length for _, length in members)
+            free_at[free_at.index(now)] = now + taken
+            heapq.heappush(running, (now + taken, [name for name, length in members if length]))
+        return max(free_at)
+
+    def _pack(self, lengths: Sequence[int]) -> float:
+        """Seconds of a pack whose members leave it one after the other."""
+        steps = [sum(length > epoch for length in lengths) for epoch in range(max(lengths))]
+        return sum(map(self._epoch, steps))
+
+    def _epoch(self, n_members: int) -> float:
+        """Seconds of an epoch of a pack, between those of the sizes that were timed."""
+        slope = (self.epoch_seconds[-1] - self.epoch_seconds[0]) / max(1, self.size.most - 1)
+        return STEP_SECONDS + self.epoch_seconds[0] + slope * (n_members - 1)
 
 
 def _packs(space: Space, on_gpu: bool) -> int:
@@ -157,19 +242,6 @@ def _piece(space: Space, notice: Callable[[str], None]) -> _Piece:
     return _Piece(dataset, settings, share)
 
 
-def _time_an_epoch(space: Space, piece: _Piece, size: int, device: str) -> float:
-    """Seconds that a pack takes for an epoch of the whole data set: the faster of two, after one that only warms up."""
-    if device == "cpu":
-        torch.set_num_threads(_threads(space))
-    pack = Pack(piece.dataset, piece.settings, example_members(space, size), device)
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        pack.train_epoch()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:]) / piece.share
-
-
 def plan_text(plan: Plan) -> str:
     """A plan for a person."""
     rows = [["arm", "search trials", "epochs at most", "confirm trials", "epochs"]]
@@ -177,13 +249,15 @@ def plan_text(plan: Plan) -> str:
         [arm.arm, str(arm.search_trials), str(arm.search_epochs), str(arm.confirm_trials), str(arm.confirm_epochs)] for arm in plan.arms
     ]
     chosen = f"at most {plan.pack} (pack: auto, found by timing)" if plan.pack_is_chosen else plan.pack
-    side = f"{plan.packs} pack{'' if plan.packs == 1 else 's'} of {chosen} side by side"
+    side = f"{plural(plan.packs, 'pack')} of {chosen} side by side"
     lines = [
-        f"{plan.name}: {plan.trials} trials, at most {plan.epochs} epochs; nothing was created",
+        f"{plan.name}: {plural(plan.trials, 'trial')}, at most {plural(plan.epochs, 'epoch')}; nothing was created",
         "",
         aligned(rows, right={1, 2, 3, 4}),
         "",
         f"on {plan.device}: {side}, {plan.epoch_seconds:.2f} s an epoch of one pack",
-        f"at most about {duration(plan.seconds)} on this machine alone; pruning shortens it",
+        f"about {duration(plan.seconds)} on this machine alone, {duration(plan.start_seconds)} of it to start and to end",
+        *([f"supposed: the pruner leaves {100 * plan.kept:.0f} % of the search's epochs, as of made-up trials"] if plan.kept < 1 else []),
+        f"at most about {duration(plan.seconds_unpruned)} if nothing is pruned",
     ]
     return "\n".join(lines)

@@ -20,6 +20,7 @@ from sweeper.own_code import source_digests
 from sweeper.provenance import provenance
 from sweeper.records import TrialState
 from sweeper.space import Space, dump_space, parse_space
+from sweeper.space.wording import plural
 from sweeper.store import Folder, SweepFolder
 from sweeper.study import Studies, TrialEnd, example_members
 from sweeper.training.data import Dataset
@@ -214,7 +215,7 @@ def _execute(
     )
     size = _pack_size(space, context, dataset, capacity, studies.n_waiting, joined=cluster.joined)
     if size.even and notice:
-        notice(f"packs of at most {size.most} trial{'' if size.most == 1 else 's'}")
+        notice(f"packs of at most {plural(size.most, 'trial')}")
     try:
         coordinator.observer.started(folder, space, capacity.n_packs, studies.planned)
         with tempfile.TemporaryDirectory(prefix="sweeper-", ignore_cleanup_errors=True) as scratch:

@@ -210,7 +210,7 @@ def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Seque
     from sweeper.tune.loggers import Loggers, Observers
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        observer = Observers([watcher, Loggers(log_to, say)]) if log_to else watcher
+        observer = Observers([watcher, Loggers(log_to, say, quiet=quiet)]) if log_to else watcher
         result = start(observer, watcher.notice)
     if result.nothing_to_do and not quiet:
         say(f"nothing to do: every trial of {result.folder} has ended")

@@ -92,7 +92,7 @@ def headline(status: Status) -> str:
     """``focal-20260101-120000: running, 41 of 120 trials, 0:03:12 since it began``."""
     snapshot = status.snapshot
     by = f" (process {printable(status.owner)})" if status.owner else ""
-    counted = f"{snapshot.total('ended')} of {snapshot.total('planned')} trials, {plural(snapshot.epochs, 'epoch')}"
+    counted = f"{snapshot.total('ended')} of {plural(snapshot.total('planned'), 'trial')}, {plural(snapshot.epochs, 'epoch')}"
     return f"{printable(snapshot.sweep)}: {status.state}{by}, {counted}, {duration(snapshot.seconds)}"
 
 

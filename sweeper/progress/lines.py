@@ -49,7 +49,7 @@ def progress_line(snapshot: Snapshot) -> str:
 def closing_line(snapshot: Snapshot) -> str:
     """What a sweep took, when it has ended."""
     told = [
-        f"{duration(snapshot.seconds)} ended: {snapshot.total('ended')} of {snapshot.total('planned')} trials",
+        f"{duration(snapshot.seconds)} ended: {snapshot.total('ended')} of {plural(snapshot.total('planned'), 'trial')}",
         *(f"{count} {state}" for state in STATES_TOLD if (count := snapshot.total(str(state)))),
         plural(snapshot.epochs, "epoch"),
         saved_text(snapshot),

@@ -56,7 +56,7 @@ class SweepPanel:
     def _bar(self, width: int, *, ascii_only: bool) -> Text:
         """How many trials have ended; the two parts differ in their characters too, for terminals without colours."""
         planned, ended = self._snapshot.total("planned"), self._snapshot.total("ended")
-        told = f" {ended} of {planned} trials"
+        told = f" {ended} of {plural(planned, 'trial')}"
         room = max(0, width - len(told))
         n_done = min(room, room * ended // max(1, planned))
         done, left = ("#", "-") if ascii_only else ("━", "─")
@@ -95,7 +95,7 @@ class SweepPanel:
         for name, row in zip(names, rows, strict=True):
             table.add_row(name, *(row[heading] for heading in widths))
         if len(searches) > len(shown):
-            table.add_row(Text(f"{len(searches) - len(shown)} more arms", style="dim"), *[""] * len(widths))
+            table.add_row(Text(plural(len(searches) - len(shown), "more arm"), style="dim"), *[""] * len(widths))
         return table
 
     def _notes(self) -> list[Text]:

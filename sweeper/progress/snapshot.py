@@ -21,7 +21,8 @@ class Best:
 class Part:
     """The trials of one arm in one phase.
 
-    ``epochs``: those that were trained so far, by running trials too; ``epochs_of_ended``: by trials that have ended.
+    ``epochs``: those that were trained so far, by running trials too; ``epochs_of_ended``: by trials that have ended. ``expected``: epochs
+    that a trial is expected to last before any tells; ``None``: all.
     """
 
     arm: str
@@ -35,6 +36,7 @@ class Part:
     epochs: int
     epochs_of_ended: int
     best: Best | None
+    expected: float | None = None
 
     @property
     def ended(self) -> int:
@@ -43,9 +45,9 @@ class Part:
     def expected_epochs(self, epochs_per_trial: int) -> float:
         """Epochs that this part will have taken at its end, if its trials go on to last as long on average as those that have ended.
 
-        Until five have ended, a trial that is pruned soon says little: then each is taken to run to its last epoch.
+        The first that end are those that are pruned soon: until five have ended, each counts for as much as was expected beforehand.
         """
-        typical = self.epochs_of_ended / self.ended if self.ended >= 5 else float(epochs_per_trial)
+        typical = self.epochs_of_ended / self.ended if self.ended >= 5 else self.expected or float(epochs_per_trial)
         return self.epochs_of_ended + (self.planned - self.ended) * typical
 
 

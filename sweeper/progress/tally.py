@@ -27,6 +27,7 @@ class _Counts:
     ended: Counter[TrialState] = field(default_factory=Counter)
     epochs_of_ended: int = 0
     best: Best | None = None
+    expected: float | None = None
 
 
 class Tally:
@@ -59,6 +60,12 @@ class Tally:
             key = Phase(row["phase"]), str(row["arm"])
             if key in self._parts:
                 self._end(key, str(row["trial"]), TrialState(row["state"]), value, int(row["epochs"]), parameters)
+
+    def expect(self, epochs: float) -> None:
+        """Take each search trial to last that long, until those that end tell."""
+        for (phase, _), counts in self._parts.items():
+            if phase is Phase.SEARCH:
+                counts.expected = epochs
 
     def joined(self, config: TrialConfig) -> None:
         """A trial has been given to a device."""
@@ -144,4 +151,5 @@ def _part(arm: str, phase: Phase, counts: _Counts) -> Part:
         epochs=counts.epochs_of_ended + sum(counts.running.values()),
         epochs_of_ended=counts.epochs_of_ended,
         best=counts.best if phase is Phase.SEARCH else None,
+        expected=counts.expected,
     )

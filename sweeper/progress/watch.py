@@ -18,6 +18,7 @@ from sweeper.progress.tally import Tally
 from sweeper.progress.wording import outcome_text
 from sweeper.records import EpochMetrics, Planned, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
+from sweeper.space.expected_epochs import expected_epochs
 from sweeper.space.wording import plural, printable
 from sweeper.store import SweepFolder, rows_so_far
 
@@ -45,6 +46,8 @@ class Watcher:
         """Begin to count, from what an earlier process left."""
         tally = Tally(folder.id, space, planned)
         tally.found(rows_so_far(folder).trials)
+        lengths = expected_epochs(space)
+        tally.expect(sum(lengths) / len(lengths))
         self._tally = tally
 
     def joined(self, config: TrialConfig) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
 from sweeper.records import Phase
 from sweeper.space import Arm, Constant, FloatRange, IntRange, Space
-from sweeper.space.wording import shown
+from sweeper.space.wording import plural, shown
 
 from . import numbers
 from .measure import Measure
@@ -63,7 +63,7 @@ def _seeds(arms: Sequence[ArmSummary], comparison: Comparison | None) -> Iterato
     n_seeds = min(len(arm.seeds) for arm in comparison.arms)
     if n_seeds < comparison.needed_seeds:
         yield (
-            f"{numbers.plural(n_seeds, 'seed')} cannot reach p = 0.05 between {len(arms)} arms: "
+            f"{plural(n_seeds, 'seed')} cannot reach p = 0.05 between {len(arms)} arms: "
             f"at least {comparison.needed_seeds} are needed (compare.seeds)"
         )
     counts = {len(arm.seeds) for arm in comparison.arms}
@@ -90,11 +90,11 @@ def _bad_ends(sweep: StoredSweep, arms: Sequence[ArmSummary]) -> Iterator[str]:
                 rows = sweep.rows(phase, arm.arm)
                 errors = rows.loc[rows["state"] == "failed", "error"].dropna()
                 reason = f": {shown(str(errors.mode().iloc[0]))}" if len(errors) else ""
-                yield f"{arm.arm}: {numbers.plural(ends.failed, f'{phase} trial')} failed{reason}"
+                yield f"{arm.arm}: {plural(ends.failed, f'{phase} trial')} failed{reason}"
             if ends.diverged and phase is Phase.CONFIRM:
-                yield f"{arm.arm}: {numbers.plural(ends.diverged, 'confirm trial')} diverged; its means leave them out and are too good"
+                yield f"{arm.arm}: {plural(ends.diverged, 'confirm trial')} diverged; its means leave them out and are too good"
             elif ends.diverged:
-                yield f"{arm.arm}: {numbers.plural(ends.diverged, 'search trial')} diverged (a loss was no longer finite)"
+                yield f"{arm.arm}: {plural(ends.diverged, 'search trial')} diverged (a loss was no longer finite)"
 
 
 def _other_configuration(sweep: StoredSweep, arms: Sequence[ArmSummary], measure: Measure) -> Iterator[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sweeper.records import TrialState
+from sweeper.space.wording import plural
 
 from . import numbers
 from .chart_data import TunedParameter, best_so_far, confirm_bands, parameter_points, tuned_parameters
@@ -75,7 +76,7 @@ def curve_charts(curves: pd.DataFrame, colours: Mapping[str, str], evaluated_on:
         },
     ]
     n_seeds = int(band["count"].max()) if len(band) else 0
-    confirm = f" Band: mean ± 1 standard deviation over {numbers.plural(n_seeds, 'confirm seed')}." if n_seeds else ""
+    confirm = f" Band: mean ± 1 standard deviation over {plural(n_seeds, 'confirm seed')}." if n_seeds else ""
     description = (
         f"Accuracy by epoch of the chosen trial of each arm, {evaluated_on} solid and training dashed.{confirm} Thin: other trials."
     )

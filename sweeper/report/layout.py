@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sweeper.space.wording import plural
+
 from . import numbers
 from .configurations import configurations
 from .document import Block, Cell, Code, Document, Grid, Heading, Sentence
@@ -67,9 +69,9 @@ def _parts(summary: Summary) -> Iterator[Block]:
 def _setting(summary: Summary) -> str:
     parts = [summary.dataset or "unknown data set"]
     if summary.epochs_per_trial is not None:
-        parts.append(f"up to {numbers.plural(summary.epochs_per_trial, 'epoch')} a trial")
-    planned = f" of {summary.planned_trials:,}" if summary.planned_trials is not None else ""
-    parts.append(f"{summary.finished_trials:,}{planned} trials finished")
+        parts.append(f"up to {plural(summary.epochs_per_trial, 'epoch')} a trial")
+    counted = [summary.finished_trials] if summary.planned_trials is None else [summary.finished_trials, summary.planned_trials]
+    parts.append(f"{' of '.join([*(f'{n:,}' for n in counted[:-1]), plural(counted[-1], 'trial')])} finished")
     if summary.hardware:
         parts.append(summary.hardware)
     if summary.started_at:
@@ -128,7 +130,7 @@ def _power(comparison: Comparison) -> str:
     chances = " / ".join(numbers.probability(each.power) for each in comparison.power)
     spread = 100 * (comparison.sd_of_differences or 0.0)
     return (
-        f"Power with {n_seeds} seeds whose differences vary by {spread:.2f} points (sd): "
+        f"Power with {plural(n_seeds, 'seed')} whose differences vary by {spread:.2f} points (sd): "
         f"a true difference of {differences} points is found with probability {chances}."
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sweeper.space.wording import plural
+
 from . import numbers
 from .measure import Measure
 from .statistics import SIGNIFICANCE
@@ -19,7 +21,7 @@ def decide(arms: Sequence[ArmSummary], comparison: Comparison | None, measure: M
     if comparison is None:
         return _without_confirm(arms, measure, done, planned)
     best, *others = comparison.arms
-    lead = f"{best.arm} has {_mean(best, measure)} test {measure.label} over {numbers.plural(len(best.seeds), 'seed')}"
+    lead = f"{best.arm} has {_mean(best, measure)} test {measure.label} over {plural(len(best.seeds), 'seed')}"
     if any(arm.confirm.ends.finished < (arm.confirm.planned or 0) for arm in arms):
         return Verdict("unfinished", f"No verdict yet: {done:,} of {planned:,} confirm trials are finished; so far {lead}.", best.arm)
     if len(arms) == 1:
@@ -35,7 +37,7 @@ def decide(arms: Sequence[ArmSummary], comparison: Comparison | None, measure: M
     if rivals:
         sentence = _no_clear_winner(best, others, rivals, comparison.needed_seeds, measure)
     elif n_diverged:
-        sentence = f"No clear winner: {lead} and is ahead where it trains, but diverged on {numbers.plural(n_diverged, 'seed')}"
+        sentence = f"No clear winner: {lead} and is ahead where it trains, but diverged on {plural(n_diverged, 'seed')}"
     else:
         sentence = _winner(best, others, measure)
     if silent:
@@ -51,9 +53,7 @@ def _winner(best: ComparedArm, others: Sequence[ComparedArm], measure: Measure) 
     gap = f", {_gap(second.difference, measure)} {second.arm}" if second.difference else ""
     whom = "" if len(others) == 1 else " against each arm" if worst_p.startswith("<") else " at most"
     p_value = f"p {worst_p.replace('<', '< ')}" if worst_p.startswith("<") else f"p = {worst_p}"
-    return (
-        f"{best.arm} is best: {_mean(best, measure)} test {measure.label}{gap} ({p_value}{whom}, {numbers.plural(n_seeds, 'paired seed')})"
-    )
+    return f"{best.arm} is best: {_mean(best, measure)} test {measure.label}{gap} ({p_value}{whom}, {plural(n_seeds, 'paired seed')})"
 
 
 def _no_clear_winner(
@@ -65,9 +65,9 @@ def _no_clear_winner(
     figures = ", ".join(f"{arm.arm} {_mean(arm, measure)}" for arm in (best, *rivals))
     p_values = [arm.p_holm for arm in rivals if arm.p_holm is not None]
     if n_seeds < needed_seeds:
-        why = f"{numbers.plural(n_seeds, 'paired seed')}; {needed_seeds} are needed to tell arms apart"
+        why = f"{plural(n_seeds, 'paired seed')}; {needed_seeds} are needed to tell arms apart"
     else:
-        why = f"p = {numbers.p_value(min(p_values))}{' at least' if len(p_values) > 1 else ''}, {numbers.plural(n_seeds, 'paired seed')}"
+        why = f"p = {numbers.p_value(min(p_values))}{' at least' if len(p_values) > 1 else ''}, {plural(n_seeds, 'paired seed')}"
     tail = f"; {best.arm} is better than {numbers.listed(beaten)}" if beaten else ""
     return f"No clear winner between {numbers.listed(names)}: test {measure.label} {figures} ({why}){tail}"
 

@@ -11,7 +11,7 @@ from .arms import Definition, possible_values
 from .grids import iterate_grid, n_points
 from .schema import Algorithm
 from .space import Space
-from .wording import listed
+from .wording import listed, plural
 
 SIGNIFICANCE = 0.05
 
@@ -65,15 +65,26 @@ def _one_pruner(space: Space, pruner: Algorithm) -> Iterator[str]:
         if space.resources.pack != 1:
             yield f"pruner {pruner.name} compares with completed trials: it prunes nothing in a pack whose members start together"
         if _number(pruner, "n_startup_trials") >= trials:
-            yield f"pruner {pruner.name} waits for {_number(pruner, 'n_startup_trials')} trials and {trials} are planned: it prunes nothing"
+            yield (
+                f"pruner {pruner.name} waits for {plural(_number(pruner, 'n_startup_trials'), 'trial')} and {_planned(trials)}: "
+                "it prunes nothing"
+            )
     if pruner.name in ("median", "percentile", "threshold") and _number(pruner, "n_warmup_steps") >= epochs:
-        yield f"pruner {pruner.name} warms up for {_number(pruner, 'n_warmup_steps')} of {epochs} epochs: it prunes nothing"
+        yield f"pruner {pruner.name} warms up for {_number(pruner, 'n_warmup_steps')} of {plural(epochs, 'epoch')}: it prunes nothing"
     if pruner.name == "patient" and _number(pruner, "patience") >= epochs:
-        yield f"pruner patient waits {_number(pruner, 'patience')} epochs and there are {epochs}: it prunes nothing"
+        yield f"pruner patient waits {plural(_number(pruner, 'patience'), 'epoch')} and there {_are(epochs)} {epochs}: it prunes nothing"
     if pruner.name == "successive_halving" and pruner.options.get("min_resource") != "auto":
         first = _number(pruner, "min_resource") * _number(pruner, "reduction_factor") ** _number(pruner, "min_early_stopping_rate")
         if first >= epochs:
             yield f"pruner successive_halving decides after epoch {first} of {epochs}: it saves nothing"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _planned(trials: int) -> str:
+    return f"{trials} {_are(trials)} planned"
 
 
 def _number(algorithm: Algorithm, option: str) -> int:
@@ -88,8 +99,8 @@ def _sampler(space: Space) -> Iterator[str]:
         return
     if sampler.name in ("tpe", "gp") and _number(sampler, "n_startup_trials") >= trials:
         yield (
-            f"sampler {sampler.name} draws its first {_number(sampler, 'n_startup_trials')} trials at random and {trials} are planned: "
-            "lower n_startup_trials or plan more"
+            f"sampler {sampler.name} draws its first {plural(_number(sampler, 'n_startup_trials'), 'trial')} at random and "
+            f"{_planned(trials)}: lower n_startup_trials or plan more"
         )
     odd = {definition.name for definition in free if definition.when or possible_values(definition.parameter, definition.name) is not None}
     if sampler.name in ("cmaes", "qmc") and odd:
@@ -98,7 +109,8 @@ def _sampler(space: Space) -> Iterator[str]:
         for arm in space.arms:
             size = sum(1 for _ in iterate_grid(space.definitions(arm), n_points(sampler)))
             if size > trials:
-                yield f"the grid of arm '{arm.name}' has {size:,} points and {trials} trials are planned: the rest is left out"
+                planned = f"{plural(trials, 'trial')} {_are(trials)} planned"
+                yield f"the grid of arm '{arm.name}' has {size:,} points and {planned}: the rest is left out"
 
 
 def _confirm(space: Space) -> Iterator[str]:

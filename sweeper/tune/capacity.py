@@ -13,6 +13,7 @@ from typing import Any, Literal
 import ray
 
 from sweeper.errors import ClusterError
+from sweeper.space.wording import plural
 from sweeper.tune.autoscaler import Autoscaler, packs_on
 
 SECONDS_BETWEEN_LOOKS = 5.0
@@ -123,7 +124,7 @@ class Capacity:
             self._notice(f"waiting for a node with {self._wanted()}: {self._present(nodes)}{more}")
         elif self._room is not None and room != self._room:
             change = "more nodes have joined" if room > self._room else "a node was lost"
-            self._tell(f"{change}: room for {room} pack{'' if room == 1 else 's'} side by side, {self._room} before")
+            self._tell(f"{change}: room for {plural(room, 'pack')} side by side, {self._room} before")
 
     def _notice(self, line: str) -> None:
         if time.monotonic() - self._told >= SECONDS_BETWEEN_NOTICES:
@@ -135,7 +136,7 @@ class Capacity:
 
     def _present(self, nodes: Sequence[dict[str, Any]]) -> str:
         cpus, gpus = (sum(node["Resources"].get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
-        return f"the cluster has {cpus:g} CPU and {gpus:g} GPU on {len(nodes)} node{'' if len(nodes) == 1 else 's'}"
+        return f"the cluster has {cpus:g} CPU and {gpus:g} GPU on {plural(len(nodes), 'node')}"
 
     def _nothing_fits(self, nodes: Sequence[dict[str, Any]]) -> str:
         more = ", and its autoscaler has no node type that could" if self._autoscaler else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -97,19 +98,24 @@ class _Logger:
 class Loggers:
     """An observer that hands what it hears to Ray's logger callbacks; one that fails is given up, and ``say`` is told why.
 
+    ``quiet``: do not say at the start where each writes.
+
     Raises:
         LoggerError: for an unknown name, or a package that is not installed.
     """
 
-    def __init__(self, names: Sequence[str], say: Callable[[str], None]) -> None:
+    def __init__(self, names: Sequence[str], say: Callable[[str], None], *, quiet: bool = False) -> None:
         self._names = tuple(dict.fromkeys(names))
         self._say = say
+        self._quiet = quiet
         check_loggers(self._names)
         self._events: queue.SimpleQueue[Callable[[_Logger], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:  # noqa: ARG002
-        """Open the loggers in a thread of their own."""
+        """Say where they write, and open them in a thread of their own."""
+        for name in () if self._quiet else self._names:
+            self._say(f"logging to {name}: {destination(name, folder, space)}")
         self._thread = threading.Thread(target=self._work, args=(folder, space), name="sweeper-loggers", daemon=True)
         self._thread.start()
 
@@ -213,6 +219,28 @@ def _logged_in_to_wandb() -> bool:
         raise LoggerError(f"--log-to wandb: the package wandb cannot be used: {first_line(error)}") from error
 
 
+def destination(name: str, folder: SweepFolder, space: Space) -> str:
+    """Where a logger writes what it is told of a sweep, in words: a folder, a server, a project."""
+    if name == "tensorboard":
+        return str(folder.local_folder / name)
+    if name == "mlflow":
+        return f"experiment {space.name} at {re.sub('//[^/@]*@', '//', _mlflow_uri(folder))}"  # without a password
+    runs = f"project {_wandb_project(space)}, group {folder.id}"
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode != "online":
+        return f"{runs}, {mode}" + (f", in {folder.local_folder / name} until `wandb sync`" if mode == "offline" else "")
+    place = [os.environ.get("WANDB_BASE_URL", "https://wandb.ai").rstrip("/"), os.environ.get("WANDB_ENTITY"), _wandb_project(space)]
+    return f"{runs}, at {'/'.join(filter(None, place if place[1] else place[:1]))}"
+
+
+def _mlflow_uri(folder: SweepFolder) -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.local_folder.absolute().parent / 'mlflow.db'}"
+
+
+def _wandb_project(space: Space) -> str:
+    return os.environ.get("WANDB_PROJECT") or space.name
+
+
 def _callback(name: str, folder: SweepFolder, space: Space) -> Any:
     """Ray's callback, set up for one sweep."""
     if not folder.folder.local:
@@ -227,8 +255,7 @@ def _callback(name: str, folder: SweepFolder, space: Space) -> Any:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.local_folder.absolute().parent / 'mlflow.db'}"
-        return MLflowLoggerCallback(tracking_uri=uri, experiment_name=space.name, tags={"sweep": folder.id})
+        return MLflowLoggerCallback(tracking_uri=_mlflow_uri(folder), experiment_name=space.name, tags={"sweep": folder.id})
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    return WandbLoggerCallback(project=os.environ.get("WANDB_PROJECT") or space.name, group=folder.id)
+    return WandbLoggerCallback(project=_wandb_project(space), group=folder.id)

@@ -15,7 +15,7 @@ from ray import tune
 
 from sweeper import metrics
 from sweeper.errors import StoreError, TrainingError
-from sweeper.records import EpochMetrics, Phase, TestMetrics, TrainingSettings, TrialConfig
+from sweeper.records import EpochMetrics, Phase, Predictions, TestMetrics, TrainingSettings, TrialConfig
 from sweeper.store import Checkpoint, SweepFolder, stored_precision
 from sweeper.training.data import Dataset
 from sweeper.training.engine import MemberFailure, Pack
@@ -140,29 +140,10 @@ class PackTrainable(tune.Trainable):
         config, settings = self._configs[trial_id], self._context.settings
         if config.phase is not Phase.CONFIRM and settings.evaluate_on != "test":
             return None
-        test = stored_precision(self._pack.predict(trial_id, "test"))
-        figures = {
-            "test_loss": self._pack.loss(trial_id, "test"),
-            "test_accuracy": metrics.accuracy(test.logits, test.labels),
-            "test_nll": metrics.nll(test.logits, test.labels),
-            "test_brier": metrics.brier(test.logits, test.labels),
-            "test_ece": metrics.ece(test.logits, test.labels),
-        }
-        predictions = [test]
-        if settings.validation:
-            validation = stored_precision(self._pack.predict(trial_id, "validation"))
-            predictions.insert(0, validation)
-            temperature = metrics.fit_temperature(validation.logits, validation.labels)
-            scaled = test.logits / temperature
-            figures |= {
-                "temperature": temperature,
-                "test_nll_scaled": metrics.nll(scaled, test.labels),
-                "test_brier_scaled": metrics.brier(scaled, test.labels),
-                "test_ece_scaled": metrics.ece(scaled, test.labels),
-            }
+        figures, predictions = test_figures(self._pack, trial_id, with_validation=bool(settings.validation))
         if config.phase is Phase.CONFIRM:
             self._context.folder.write_predictions(config, predictions)
-        return TestMetrics(**figures)
+        return figures
 
     def _fail_all(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
@@ -172,6 +153,31 @@ class PackTrainable(tune.Trainable):
 
     def _device_name(self) -> str:
         return torch.cuda.get_device_name() if self._context.device == "cuda" else "cpu"
+
+
+def test_figures(pack: Pack, trial_id: str, *, with_validation: bool) -> tuple[TestMetrics, list[Predictions]]:
+    """A member's figures on the test split, and the predictions behind them, those on the validation split first if there is one."""
+    test = stored_precision(pack.predict(trial_id, "test"))
+    figures = {
+        "test_loss": pack.loss(trial_id, "test"),
+        "test_accuracy": metrics.accuracy(test.logits, test.labels),
+        "test_nll": metrics.nll(test.logits, test.labels),
+        "test_brier": metrics.brier(test.logits, test.labels),
+        "test_ece": metrics.ece(test.logits, test.labels),
+    }
+    predictions = [test]
+    if with_validation:
+        validation = stored_precision(pack.predict(trial_id, "validation"))
+        predictions.insert(0, validation)
+        temperature = metrics.fit_temperature(validation.logits, validation.labels)
+        scaled = test.logits / temperature
+        figures |= {
+            "temperature": temperature,
+            "test_nll_scaled": metrics.nll(scaled, test.labels),
+            "test_brier_scaled": metrics.brier(scaled, test.labels),
+            "test_ece_scaled": metrics.ece(scaled, test.labels),
+        }
+    return TestMetrics(**figures), predictions
 
 
 def _is_out_of_memory(error: str) -> bool:

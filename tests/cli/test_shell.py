@@ -84,8 +84,16 @@ def test_a_plan_is_printed_and_nothing_is_created(tmp_path):
     assert lines[2].split() == ["arm", "search", "trials", "epochs", "at", "most", "confirm", "trials", "epochs"]
     assert [line.split() for line in lines[3:6]] == [[arm, "5", "20", "2", "8"] for arm in ("l1", "cross_entropy", "focal")]
     assert "s an epoch of one pack" in lines[7]
-    assert lines[8].startswith("at most about 0:")
+    assert re.fullmatch(r"about 0:\d\d:\d\d on this machine alone, 0:\d\d:\d\d of it to start and to end", lines[8])
+    assert re.fullmatch(r"supposed: the pruner leaves \d+ % of the search's epochs, as of made-up trials", lines[9])
+    assert re.fullmatch(r"at most about 0:\d\d:\d\d if nothing is pruned", lines[10])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_anything_is_told_in_the_singular():
+    done = sweep("check", "search_spaces/quickstart.yaml", "--trials-per-arm", 1, "--epochs", 1, "--seeds", 1, cwd=ROOT)
+    assert done.stdout.endswith("3 arms (l1, cross_entropy, focal), 3 search trials of 1 epoch, 1 confirm seed each\n")
+    assert not re.search(r"\b1 (?:trials|epochs|seeds|arms|are)\b", done.stdout + done.stderr)
 
 
 def test_a_plan_says_how_many_trials_a_pack_would_hold_where_that_is_found_by_timing():

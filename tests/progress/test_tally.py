@@ -73,6 +73,22 @@ def test_what_is_left_is_reckoned_from_how_long_trials_last():
     assert focal.expected_epochs(4) == 24  # nothing is known yet
 
 
+def test_until_trials_have_ended_what_is_left_is_reckoned_from_what_the_pruner_is_expected_to_leave():
+    counts = tally()
+    counts.expect(1.5)
+    assert part(counts, "l1").expected_epochs(4) == 6 * 1.5
+    assert part(counts, "l1", Phase.CONFIRM).expected_epochs(4) == 3 * 4  # never pruned
+    for number in range(5):
+        counts.outcome(ended(config("l1", number), TrialState.PRUNED, [0.1] * 2))
+    assert part(counts, "l1").expected_epochs(4) == 12
+
+
+def test_one_of_anything_is_told_in_the_singular():
+    counts = tally(**{"compare.trials_per_arm": 1, "compare.seeds": 0, "parameters.loss": "l1", "compare.arms": "null"})
+    counts.outcome(ended(config("all", 0), TrialState.COMPLETE, [0.1]))
+    assert closing_line(counts.snapshot("search")).startswith("0:00:00 ended: 1 of 1 trial, 1 epoch, ")
+
+
 def test_trials_of_an_earlier_process_are_counted_from_their_rows():
     counts = tally()
     rows = [

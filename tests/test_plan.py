@@ -1,0 +1,117 @@
+"""How long a sweep is expected to take: the order in which its packs are trained, and what the pruner leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import TrainingError
+from sweeper.plan import STEP_SECONDS, ArmPlan, _Work
+from sweeper.space import load_space
+from sweeper.space.expected_epochs import MOST_TRIALS, expected_epochs
+from sweeper.tune.pack_size import PackSize
+from sweeper.tune.probe import probe
+
+ROOT = Path(__file__).parents[1]
+
+
+def work(arms=1, trials=4, seeds=0, packs=1, size=1, even=False, seconds=(1.0,), test=0.0, refill=False):
+    each = [ArmPlan(f"arm{number}", trials, 0, seeds, 0) for number in range(arms)]
+    return _Work(each, packs, PackSize(size, even), [second - STEP_SECONDS for second in seconds], test, refill=refill)
+
+
+@pytest.mark.parametrize(
+    ("options", "lengths", "seconds"),
+    [
+        ({}, [3], 12),  # four trials of three epochs, one after the other
+        ({"packs": 2}, [3], 6),
+        ({"packs": 3}, [3], 6),  # the fourth begins when the first three have ended
+        ({}, [3, 1], 8),
+        ({"packs": 2}, [3, 1, 1, 1], 3),  # the second device takes the three short ones
+        ({"seeds": 2}, [1], 4 + 2 * 3),  # confirm trials are never pruned
+        ({"seeds": 2, "test": 0.5}, [1], 4 + 2 * 3.5),
+        ({"seeds": 2, "packs": 4}, [1], 1 + 3),  # a search has to end before its best is known
+        ({"arms": 2, "trials": 2, "seeds": 1, "packs": 2}, [1], 2 + 3),
+        ({"size": 4, "seconds": (1.0, 4.0)}, [3], 12),
+        ({"size": 4, "seconds": (1.0, 1.0)}, [3], 3),
+        ({"size": 4, "seconds": (1.0, 4.0)}, [3, 1, 1, 1], 4 + 1 + 1),  # a pack goes on with the members that are left
+        ({"size": 4, "seconds": (1.0, 4.0), "packs": 2, "even": True}, [3], 6),  # all devices end together
+        ({"size": 2, "seconds": (1.0, 1.0), "refill": True}, [3], 6),
+    ],
+)
+def test_packs_are_trained_as_a_sweep_trains_them(options, lengths, seconds):
+    assert work(**options).seconds(lengths, 3) == pytest.approx(seconds)
+
+
+def test_a_large_sweep_is_reckoned_at_once():
+    began = time.monotonic()
+    assert work(arms=3, trials=1_000_000, packs=8).seconds([3], 3) == pytest.approx(3 * 3_000_000 / 8)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("pruner", "least", "most"),
+    [
+        ("{name: none}", 1.0, 1.0),
+        ("{name: successive_halving, min_resource: 3, reduction_factor: 3}", 0.15, 0.5),
+        ("{name: hyperband}", 0.15, 0.8),
+        ("{name: median}", 0.3, 0.9),
+        ("{name: percentile, percentile: 10}", 0.1, 0.7),
+        ("{name: patient, patience: 50, wrapped: {name: median}}", 1.0, 1.0),
+        ("{name: threshold, lower: 0.0}", 1.0, 1.0),
+        ("{name: successive_halving, min_resource: 30, reduction_factor: 3}", 1.0, 1.0),
+    ],
+)
+def test_every_pruner_leaves_a_share_of_the_epochs_that_fits_it(pruner, least, most):
+    lengths = expected_epochs(load_space(str(ROOT / "search_spaces" / "focal.yaml"), [f"search.pruner={pruner}"]))
+    assert least <= sum(lengths) / len(lengths) / 30 <= most
+    assert all(1 <= length <= 30 for length in lengths)
+
+
+@pytest.mark.parametrize(("trials", "epochs"), [(1, 1), (2, 3), (1000, 5), (8, 100_000)])
+def test_as_many_lengths_come_back_as_there_are_trials_up_to_a_limit(trials, epochs):
+    changes = [f"compare.trials_per_arm={trials}", f"training.epochs={epochs}"]
+    lengths = expected_epochs(load_space(str(ROOT / "search_spaces" / "quickstart.yaml"), changes))
+    assert len(lengths) == min(trials, MOST_TRIALS)
+    assert max(lengths) == epochs
+
+
+def test_a_process_that_dies_while_it_is_timed_is_told():
+    with pytest.raises(TrainingError, match="an epoch cannot be timed: its process ended with 1: "):
+        probe("no data set", "no settings", [["no member"]], "cpu", 1, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_dry_run_that_is_interrupted_leaves_no_process(number, tmp_path):
+    command = [sys.executable, "-m", "sweeper", "run", str(ROOT / "search_spaces" / "quickstart.yaml"), "--dry-run"]
+    run = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "DRY_RUN_OF": str(tmp_path)}, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while not (probes := _probes(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert probes
+    run.send_signal(number)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert b"Traceback" not in said
+    time.sleep(0.5)
+    assert not _probes(tmp_path)
+
+
+def _probes(mark):
+    """Processes that time epochs for the run that has this mark in its environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"sweeper.tune.probe" in (process / "cmdline").read_bytes() and f"DRY_RUN_OF={mark}".encode() in (
+                process / "environ"
+            ).read_bytes().split(b"\0"):
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
