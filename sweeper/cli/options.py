@@ -43,6 +43,33 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
+class SpaceCommand(click.Command):
+    """A command with :func:`space_flags`, which knows the fields of a space file that have no flag, and other tools' flags."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)  # the parser empties its list
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from sweeper.space.keys import meant_by_flag
+
+            flags = {flag for parameter in self.params for flag in parameter.opts}
+            meant = meant_by_flag(error.option_name, _value_of(error.option_name, given), flags)
+            if meant is None:
+                raise
+            raise click.NoSuchOption(error.option_name, f"{error.message.rstrip('.')}: {meant}", ctx=ctx) from None
+
+
+def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """What stands behind ``flag`` on the command line, if anything does."""
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == flag:
+            following = arguments[index + 1 : index + 2]
+            return value if equals else next((each for each in following if not each.startswith("-")), None)
+    return None
+
+
 def _overriding(*flags: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A flag that is short for ``--set key=VALUE``; its values are collected in the order of the command line."""
     key = SHORTHANDS[flags[0].removeprefix("--").replace("-", "_")]

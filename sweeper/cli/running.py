@@ -12,6 +12,7 @@ import click
 
 from sweeper.cli.names import complete_space
 from sweeper.cli.options import (
+    SpaceCommand,
     address_option,
     explained,
     log_to_option,
@@ -26,7 +27,7 @@ from sweeper.cli.options import (
 from sweeper.interruption import EXIT_CODE, Interrupted, interruptible, last_words
 
 
-@click.command()
+@click.command(cls=SpaceCommand)
 @click.argument("space", shell_complete=complete_space)
 @space_flags
 @results_option
@@ -71,7 +72,7 @@ def check(
             say(f"not checked: {unknown}")
 
 
-@click.command()
+@click.command(cls=SpaceCommand)
 @click.argument("space", shell_complete=complete_space)
 @space_flags
 @results_option

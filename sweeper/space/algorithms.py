@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 
@@ -83,7 +83,7 @@ def option_types(algorithm: type) -> dict[str, set[str]]:
     return types
 
 
-def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | None, list[Finding]]:
+def parse_algorithm(raw: object, role: Literal["sampler", "pruner"], path: Path) -> tuple[Algorithm | None, list[Finding]]:
     """A sampler or pruner (``role``) as written in ``raw``, every sound option set, and what is wrong with it.
 
     ``None`` without a name, and for a grid that is not known.
@@ -96,7 +96,7 @@ def parse_algorithm(raw: object, role: str, path: Path) -> tuple[Algorithm | Non
     name = options["name"]
     if not isinstance(name, str) or name not in known:
         at = path if isinstance(raw, str) else (*path, "name")
-        return None, [Finding(at, f"unknown {role} {shown(name)}; {nearest(name, known)}")]
+        return None, [Finding(at, f"unknown {role} {shown(name)}; {nearest(name, known, role)}")]
     types = option_types(known[name]) | ({"points": {"int"}} if name == "grid" else {})
     names = [*types, *(["wrapped"] if name == "patient" else [])]
     given: dict[str, Value] = {}
@@ -126,7 +126,7 @@ def _option_problem(key: str, value: object, whose: str, types: Mapping[str, set
     if key in WITHDRAWN:
         return "is deprecated by Optuna; leave it out"
     if key not in types:
-        return f"{whose} has no such option; {nearest(key, names) if names else 'it has none'}"
+        return f"{whose} has no such option; {nearest(key, names, 'option') if names else 'it has none'}"
     allowed = tuple(kind for type_name in types[key] for kind in TYPES[type_name])
     if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
         return f"must be {' or '.join(sorted(WORDS[type_name] for type_name in types[key]))}, got {shown(value)}"

@@ -9,6 +9,7 @@ from sweeper.records import Value
 
 from .arms import contains, possible_values
 from .draft import Draft
+from .keys import unknown_key
 from .loss_signatures import LossSignature
 from .parameters import TRAINING_DOMAINS, Finding, is_among
 from .schema import Condition, Constant, FloatRange, IntRange, Parameter, Training
@@ -37,6 +38,7 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
             yield from _ownership(draft, name, parameter)
     for name, when in draft.unread_conditions.items():
         yield from _condition(draft, name, when)
+        yield from _slip(draft, name)
     for trail in _trails(draft.parameters):
         yield Finding(("parameters", trail[0], "when"), f"conditions form a cycle: {' -> '.join([*trail, trail[0]])}")
     if draft.all_losses_known:
@@ -47,8 +49,8 @@ def _slip(draft: Draft, name: str) -> Iterator[Finding]:
     """A name one letter off, which can be told even while the losses are not all known."""
     known = {"loss", *TRAINING_DOMAINS, *(own for entry in LOSSES.values() for own in entry.parameters)}
     known |= {own for signature in draft.signatures.values() for own in signature.arguments}
-    meant = nearest(name, sorted(known - draft.written))
-    if name not in known and meant.startswith("did you mean"):
+    meant = unknown_key(name, "parameters", sorted(known - draft.written))
+    if name not in known and not meant.startswith("known: "):
         yield Finding(("parameters", name), f"no parameter has this name; {meant}")
 
 
@@ -125,7 +127,7 @@ def not_of(losses: list[str], name: str, signatures: Mapping[str, LossSignature]
     if name in SHARED:
         return f"all trials share it: write {name} under training"
     known = [*(own for loss in losses for own in signatures[loss].arguments), *TRAINING_DOMAINS]
-    return f"no parameter of {whose} has this name; {nearest(name, known)}"
+    return f"no parameter of {whose} has this name; {unknown_key(name, 'parameters', known)}"
 
 
 def _trails(parameters: Mapping[str, Parameter]) -> list[list[str]]:

@@ -13,13 +13,17 @@ from sweeper.own_code import is_import_path
 from .as_written import algorithm_as_written, listed_values, signature_as_written
 from .check import find_problems
 from .draft import Draft
+from .keys import unknown_key
 from .loss_signatures import Argument, LossError, LossSignature, ModelPathError, check_model, loss_signature
 from .overrides import apply_overrides, leave_out_unreachable
 from .parameters import ANYTHING, TEXT, TRAINING_DOMAINS, Domain, Finding, common_domain, conditions_of, fitted, parse_parameter, validated
 from .schema import Algorithm, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
 from .space import DEFAULT_CONSTANTS, Seed, Space, training_constants
-from .wording import Path, nearest, printable, shown
+from .wording import Path, printable, shown
 from .yaml_lines import MAX_BYTES, Document, read_yaml
+
+MAIN_KEYS = {"dataset": "name", "compare": "arms", "search": "sampler", "training": "model"}
+"""What a text is likely to be meant as where a whole section is expected."""
 
 OwnCode: TypeAlias = Literal["run", "refuse", "unseen"]
 """What is done about losses and models by import path: import them, refuse them, or take them, samplers and pruners too, as written."""
@@ -163,7 +167,7 @@ class _Reader:
 
     def _unknown_and_missing_keys(self) -> None:
         known = list(Space.model_fields)
-        self._report(Finding((key,), f"unknown key; {nearest(key, known)}") for key in self.data if key not in known)
+        self._report(Finding((key,), f"unknown key; {unknown_key(key, '', known)}") for key in self.data if key not in known)
         self._report(Finding((key,), "is missing") for key in ("name", "dataset", "parameters") if key not in self.data)
 
     def _section(self, key: str, model: type[Any]) -> Any:
@@ -171,6 +175,8 @@ class _Reader:
             return None
         raw = self.data.get(key)
         section, findings = validated(model, {} if raw is None and key != "dataset" else raw, (key,))
+        if isinstance(raw, str) and key in MAIN_KEYS:
+            findings = [Finding((key,), f"must be a mapping of keys to values, got {shown(raw)}; write {key}: {{{MAIN_KEYS[key]}: {raw}}}")]
         self._report(findings)
         return section
 
@@ -191,7 +197,8 @@ class _Reader:
         if not isinstance(raw, dict):
             return self._section("search", Search)  # type: ignore[no-any-return]  # reports that it is no mapping
         plain = {key: value for key, value in raw.items() if key not in ("sampler", "pruner")}
-        for role, default in (("sampler", "tpe"), ("pruner", "median")):
+        roles: tuple[tuple[Literal["sampler", "pruner"], str], ...] = (("sampler", "tpe"), ("pruner", "median"))
+        for role, default in roles:
             algorithm, findings = self._algorithm(raw.get(role, default), role)
             self._report(findings)
             plain |= {role: algorithm} if algorithm else {}
@@ -199,7 +206,7 @@ class _Reader:
         self._report(findings)
         return search
 
-    def _algorithm(self, raw: object, role: str) -> tuple[Algorithm | None, list[Finding]]:
+    def _algorithm(self, raw: object, role: Literal["sampler", "pruner"]) -> tuple[Algorithm | None, list[Finding]]:
         if self.own_code == "unseen":
             return algorithm_as_written(raw, ("search", role))
         from .algorithms import parse_algorithm  # Optuna: a tenth of the time of a report, which has no use for it

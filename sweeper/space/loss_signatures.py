@@ -77,7 +77,7 @@ def loss_signature(loss: str) -> LossSignature:
         return LossSignature(arguments)
     if is_import_path(loss):
         return _imported_signature(loss)
-    hint = nearest(loss, LOSSES)
+    hint = nearest(loss, LOSSES, "loss")
     if ":" in loss or "." in loss:
         own = f"a loss of your own is written my_package.my_module:MyLoss, got {shown(loss)}"
         raise LossError(f"{own}; {hint}" if hint.startswith("did") else own)

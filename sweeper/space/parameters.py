@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.records import Value
 
+from .elsewhere import letters, meant_by
+from .keys import unknown_key
 from .loss_signatures import Argument, Kind
 from .schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
-from .wording import Path, limit, nearest, reworded, shown
+from .wording import Path, dotted, limit, nearest, printable, reworded, shown
 
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST_INTEGER = 2**63 - 1
+FORM_KEYS = dict.fromkeys(("type", "low", "high", "log", "step", "choices", "value", "when"))
+"""Keys of a parameter, in the order in which they are written."""
+NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
+MOST_CHARACTERS = 80
+"""Of a parameter that a message writes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +89,12 @@ def fitted(value: object, domain: Domain) -> Value:
         raise UnfitError(f"must be text, got {shown(value)}")
     if domain.kind == "bool" and not isinstance(value, bool):
         raise UnfitError(f"must be true or false, got {shown(value)}")
+    here = _as_range(value) if isinstance(value, str) else None
+    way_out = f"; write {here}" if here else ""
     if domain.kind == "int" and (isinstance(value, bool) or not isinstance(value, int)):
-        raise UnfitError(f"must be an integer, got {shown(value)}")
+        raise UnfitError(f"must be an integer, got {shown(value)}{way_out}")
     if domain.kind == "float" and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise UnfitError(f"must be a number, got {shown(value)}")
+        raise UnfitError(f"must be a number, got {shown(value)}{way_out}")
     if isinstance(value, bool | str):
         return value
     if isinstance(value, float) and not math.isfinite(value):
@@ -111,8 +121,7 @@ def validated(model: type[Model], raw: object, path: Path) -> tuple[Model | None
         return model.model_validate(raw), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-    known = list(model.model_fields)
-    findings = [Finding((*path, *detail["loc"]), reworded(detail, known)) for detail in details]
+    findings = [Finding((*path, *detail["loc"]), reworded(detail, _unknown_in(model, detail["loc"], path))) for detail in details]
     if not isinstance(raw, dict):
         return None, findings
     guilty = {detail["loc"][0] for detail in details if detail["loc"]}
@@ -122,10 +131,21 @@ def validated(model: type[Model], raw: object, path: Path) -> tuple[Model | None
         return None, findings
 
 
+def _unknown_in(model: type[BaseModel], place: Path, path: Path) -> Callable[[object], str]:
+    """What to say of a key that the mapping around ``place`` in ``model``, which stands at ``path``, does not have."""
+    for key in place[:-1]:
+        annotation = model.model_fields[str(key)].annotation if key in model.model_fields else None
+        model = next((part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)), model)
+    known = list(model.model_fields)
+    if path[:1] == ("parameters",):
+        return lambda key: nearest(key, known, "form")
+    return lambda key: unknown_key(key, dotted((*path, *place[:-1])), known)
+
+
 def parse_parameter(raw: object, name: str, path: Path, domain_of: Callable[[str], Domain]) -> tuple[Parameter | None, list[Finding]]:
     """The parameter ``name`` as written in ``raw``, and everything wrong with it taken alone."""
     if isinstance(raw, list):
-        return None, [Finding(path, f"several values are written {{choices: [...]}}, got {shown(raw)}")]
+        return None, [Finding(path, f"several values are written {_flow({'choices': raw}) or '{choices: [...]}'}, got {shown(raw)}")]
     if raw is None:
         return None, [Finding(path, "needs a value, {low: ..., high: ...} or {choices: [...]}, got nothing")]
     if not isinstance(raw, dict):
@@ -133,6 +153,8 @@ def parse_parameter(raw: object, name: str, path: Path, domain_of: Callable[[str
         path_of_value = path
     else:
         path_of_value = (*path, "value")
+    if not raw.keys() <= FORM_KEYS.keys() and (here := _translated(raw)):
+        return None, [Finding(path, f"is written {here} here, got {_flow(raw) or 'other keys'}")]
     raw, findings = _with_conditions_as_lists(raw, path)
     if "choices" in raw:
         return _choices(raw, name, path, domain_of, findings)
@@ -141,9 +163,61 @@ def parse_parameter(raw: object, name: str, path: Path, domain_of: Callable[[str
     if raw.keys() & {"low", "high", "type", "log", "step"}:
         return _range(raw, name, path, domain_of(name), findings)
     forms = ("choices", "value", "low", "high")
-    unknown = sorted((key for key in raw if key != "when"), key=lambda key: not nearest(key, forms).startswith("did"))
-    hint = f" (unknown key {shown(unknown[0])}; {nearest(unknown[0], forms)})" if unknown else ""
+    hints = [f"unknown key {shown(key)}; {nearest(key, forms, 'form')}" for key in raw if key != "when"]
+    hint = f" ({min(hints, key=lambda text: '; known: ' in text)})" if hints else ""
     return None, [*findings, Finding(path, f"needs low and high, choices, or value{hint}")]
+
+
+def _translated(raw: Mapping[str, Any]) -> str | None:
+    """A parameter in the words of other tools in those of this one; ``None`` where it is not made of such words."""
+    here: dict[str, Any] = {}
+    for key, value in raw.items():
+        meant = key if key in FORM_KEYS else meant_by(str(key), "form")
+        if meant in FORM_KEYS and meant != "type":
+            here[meant] = value
+        elif isinstance(value, str) and (meant == "type" or letters(str(key)) in ("distribution", "dist")):
+            here |= _type_here(value)
+        else:
+            return None
+    return _flow({key: here[key] for key in FORM_KEYS if key in here}) if here.keys() & {"choices", "value", "low"} else None
+
+
+def _type_here(word: str) -> dict[str, Any]:
+    """The keys that say what a distribution or a type of another tool says."""
+    name = letters(word)
+    is_whole = name.startswith(("int", "q", "discrete")) or name.endswith(("int", "integer"))
+    return {**({"type": "int"} if is_whole and "float" not in name else {}), **({"log": True} if "log" in name else {})}
+
+
+def _as_range(text: str) -> str | None:
+    """``loguniform(1e-4, 1e-1)``, as Ray Tune, Optuna or Hydra writes it, as it is written here."""
+    call = re.fullmatch(r"(?:\w+\.)*(\w+)\((.*)\)", text.strip())
+    if call is None:
+        return None
+    name, arguments = letters(call[1]), [part.strip(" []'\"") for part in call[2].split(",")]
+    if name in ("choice", "choices", "gridsearch", "categorical", "suggestcategorical"):
+        return f"{{choices: [{', '.join(arguments)}]}}"
+    ends = [part for part in arguments if re.fullmatch(NUMBER, part)][:2]
+    if len(ends) < 2 or not re.search("uniform|interval|range|int|float", name):
+        return None
+    whole = "type: int, " if re.search("int(?!erval)|range", name) else ""
+    is_log = "log" in name or re.search(r"log\s*=\s*[Tt]rue", text) is not None
+    return f"{{{whole}low: {ends[0]}, high: {ends[1]}{', log: true' if is_log else ''}}}"
+
+
+def _flow(raw: Mapping[str, Any]) -> str | None:
+    """A short mapping of plain values as YAML writes it in one line; ``None`` if it is long or holds anything else."""
+    values = [each for value in raw.values() for each in (value if isinstance(value, list) else [value])]
+    if not all(isinstance(value, bool | int | float | str) for value in values):
+        return None
+    parts = ", ".join(f"{key}: {_one_line(value)}" for key, value in raw.items())
+    return f"{{{parts}}}" if len(parts) <= MOST_CHARACTERS else None
+
+
+def _one_line(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_one_line, value))}]"
+    return printable(value) if isinstance(value, str) else shown(value)
 
 
 def conditions_of(raw: object) -> Condition:

@@ -23,12 +23,12 @@ DEFAULT_VALIDATION: Mapping[str, int] = {"synthetic": 1000}
 SYNTHETIC_IMAGES: Mapping[str, int] = {"train_images": 10_000, "test_images": 2_000}
 
 
-def one_of(known: Mapping[str, object], what: str) -> AfterValidator:
+def one_of(known: Mapping[str, object], what: Literal["data set", "metric"]) -> AfterValidator:
     """Accepts the names in ``known``; refuses others with the nearest one."""
 
     def check(name: str) -> str:
         if name not in known:
-            raise rule(f"unknown {what} {shown(name)}; {nearest(name, known)}")
+            raise rule(f"unknown {what} {shown(name)}; {nearest(name, known, what)}")
         return name
 
     return AfterValidator(check)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import ErrorDetails, PydanticCustomError
+
+from .elsewhere import Kind, core, is_sentence, letters, meant_by
 
 Path = tuple[str | int, ...]
 """Where a value stands in a space file: keys and list positions from the top."""
@@ -60,12 +62,18 @@ def listed(names: Iterable[object]) -> str:
     return f"{', '.join(head)} and {last}" if head else last
 
 
-def nearest(name: object, known: Iterable[object]) -> str:
-    """``did you mean 'x'?`` for a slip of the pen or another library's word, else ``known: a, b, c``."""
+def nearest(name: object, known: Iterable[object], kind: Kind | None = None) -> str:
+    """``did you mean 'x'?`` for a slip of the pen or another tool's word for a ``kind`` of names, else ``known: a, b, c``.
+
+    For what another tool has and this one not, a sentence says what there is instead.
+    """
     names = [str(entry) for entry in known]
     if not names:
         return "there are none"
-    meant = _meant(str(name)[:200].lower(), names)
+    elsewhere = meant_by(str(name)[:200], kind) if kind is not None else None
+    if elsewhere is not None and is_sentence(elsewhere):
+        return elsewhere
+    meant = elsewhere if elsewhere in names else _meant(str(name)[:200].lower(), names)
     return f"did you mean '{printable(meant)}'?" if meant is not None else f"known: {', '.join(map(printable, names))}"
 
 
@@ -78,14 +86,10 @@ def _meant(written: str, names: Sequence[str]) -> str | None:
         for entry, name in folded.items():
             if entry.startswith(written) or written.startswith(entry):
                 return name
-    letters = {_letters(name): name for name in names}
-    if close := difflib.get_close_matches(_letters(written.rpartition(".")[2]).removesuffix("loss"), letters, n=1, cutoff=0.8):
-        return letters[close[0]]
+    by_letters = {letters(name): name for name in names}
+    if close := difflib.get_close_matches(core(written), by_letters, n=1, cutoff=0.8):
+        return by_letters[close[0]]
     return next((name for name in names if len(written) >= 2 and written == "".join(word[:1] for word in name.lower().split("_"))), None)
-
-
-def _letters(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def dotted(path: Path) -> str:
@@ -118,14 +122,14 @@ EXPECTED = {
 }
 
 
-def reworded(error: ErrorDetails, known_keys: Iterable[str]) -> str:
-    """The message for one of pydantic's findings; ``known_keys``: those of the mapping it was found in."""
+def reworded(error: ErrorDetails, unknown: Callable[[object], str]) -> str:
+    """The message for one of pydantic's findings; ``unknown``: what to say of a key that its mapping does not have."""
     kind, value = error["type"], error["input"]
     context: Mapping[str, Any] = error.get("ctx", {})
     if kind == "rule":
         return str(context["message"])
     if kind == "extra_forbidden":
-        return f"unknown key; {nearest(error['loc'][-1], known_keys)}"
+        return f"unknown key; {unknown(error['loc'][-1])}"
     if kind == "missing":
         return "is missing"
     if kind in COMPARISONS:

@@ -171,7 +171,7 @@ def test_the_validation_split_decides_what_every_epoch_is_measured_on():
         ({"name": "imagefolder", "data_dir": "x"}, "dataset.validation: is missing"),
         ({"name": "synthetic", "data_dir": "x"}, "dataset.data_dir: data set 'synthetic' is generated and reads no folder, got 'x'"),
         ({"name": "cifar"}, "dataset.name: unknown data set 'cifar'; did you mean 'cifar10'?"),
-        ("cifar10", "dataset: must be a mapping of keys to values, got 'cifar10'"),
+        ("cifar10", "dataset: must be a mapping of keys to values, got 'cifar10'; write dataset: {name: cifar10}"),
         ({"name": "cifar10", "data_dir": ""}, "dataset.data_dir: must not be empty"),
     ],
 )  # fmt: skip

@@ -66,7 +66,8 @@ def test_what_all_trials_share_is_no_parameter():
 @pytest.mark.parametrize(
     ("written", "hint"),
     [
-        ({"min": 0.1, "max": 1.0}, "unknown key 'min'; known: choices, value, low, high"),
+        ({"width": 1}, "unknown key 'width'; known: choices, value, low, high"),
+        ({"min": 0.1, "width": 1.0}, "unknown key 'min'; did you mean 'low'?"),
         ({"width": 1, "choises": [0.1]}, "unknown key 'choises'; did you mean 'choices'?"),
     ],
 )

@@ -1,0 +1,209 @@
+"""What is written elsewhere, in Optuna, Ray Tune, W&B sweeps, Hydra, Keras, Lightning and timm, and what it is here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["key", "form", "option", "loss", "sampler", "pruner", "metric", "data set", "flag"]
+"""Of what a word is the name: a key of a section, a key of a parameter, an option of an algorithm, one of the catalogues, a flag."""
+
+_OPTIMIZER = "the optimiser is SGD with momentum, and the learning rate falls in steps: neither can be chosen"
+_SCHEDULE = "the learning rate falls by the factor step_gamma every step_size epochs; there is no other schedule"
+_STOPPING = "trials are stopped early by search.pruner; 'patient' waits for an improvement"
+_DIRECTION = "follows from search.metric: an accuracy is maximised, the others are minimised; leave it out"
+_SIDE_BY_SIDE = "as many trials run side by side as resources.cpus_per_trial and gpus_per_trial leave room for; leave it out"
+_IN_MEMORY = "images are held in memory and need no workers that load them; leave it out"
+_DEVICE = "trials run on GPUs where there are any: resources.gpus_per_trial: 0 keeps them on the CPU"
+_PRECISION = "trials compute in 32-bit floats; leave it out"
+_NETWORK = "belongs into a network of your own, training.model: my_nets:MyNet"
+_AUGMENT = "images are cropped and flipped at random, or not: training.augment"
+_CLASSES = "the classes are counted in the data; leave it out"
+_TIME = "there is no limit of time: compare.trials_per_arm and training.epochs bound a sweep"
+_LOGGERS = "is a flag: --log-to tensorboard, mlflow or wandb"
+_FOLDER = "is a flag: --results FOLDER"
+_OWN_LOSS = "one of your own is written my_losses:MyLoss"
+_MANY_LABELS = f"every image has one class here; that is 'cross_entropy', or {_OWN_LOSS}"
+_FROM_PARQUET = "is read from Parquet files: {name: parquet, data_dir: FOLDER}"
+_ONE_METRIC = "one metric is optimised; take 'tpe'"
+_FIXED = "a trial keeps its parameters while it trains; take 'successive_halving' or 'hyperband'"
+
+WORDS: Mapping[Kind, Mapping[str, str]] = {
+    "key": {
+        "training.epochs": "epoch n_epoch n_epochs num_epoch num_epochs max_epoch max_epochs num_train_epochs iterations "
+        "training_iteration",
+        "training.batch_size": "bs batch batches train_batch_size per_device_train_batch_size",
+        "training.model": "arch architecture network net backbone model_name",
+        "training.augment": "aug augmentation augmentations data_augmentation transform transforms",
+        "training.momentum": "mom sgd_momentum",
+        "parameters.learning_rate": "lr lr0 base_lr init_lr initial_lr max_lr learning_rate_init",
+        "training.weight_decay": "wd decay l2 l2_penalty regularization",
+        "training.step_size": "lr_step lr_step_size decay_epochs decay_steps",
+        "training.step_gamma": "lr_gamma lr_decay decay_rate lr_decay_rate",
+        "parameters.loss": "losses criterion criteria loss_fn loss_fun loss_func loss_function",
+        "parameters": "param_space search_space space spaces params hyperparameters hparams",
+        "compare.trials_per_arm": "n_trials num_trials max_trials trials trial num_samples n_samples samples n_iter budget run_cap runs",
+        "compare.seeds": "n_seeds num_seeds repeats n_repeats repetitions replications executions_per_trial",
+        "search.metric": "monitor objective eval_metric target_metric",
+        "search.sampler": "method search_alg search_algorithm algorithm algo tuner search_method strategy",
+        "search.pruner": "early_terminate early_termination trial_scheduler",
+        "resources.gpus_per_trial": "gpu gpus num_gpus n_gpus n_gpu devices gpu_per_trial",
+        "resources.cpus_per_trial": "cpu cpus num_cpus n_cpus cpu_per_trial threads n_threads num_threads",
+        "resources.max_failures": "max_retries retries n_retries max_restarts",
+        "resources.pack": "packs pack_size packing",
+        "resources": "resources_per_trial trial_resources",
+        "dataset": "data datasets train_data training_data",
+        "dataset.name": "dataset_name data_name",
+        "dataset.data_dir": "data_path data_root data_folder dataset_path dataset_dir root path dir folder directory train_dir",
+        "dataset.validation": "val valid val_split validation_split val_size valid_size validation_size n_val val_fraction test_size",
+        "dataset.image_size": "img_size imgsz resolution size input_size image_shape input_shape side resize",
+        "dataset.image": "image_column img_column image_key input_key image_col",
+        "dataset.label": "label_column label_key target_column target_key label_col target",
+        "seed": "random_seed random_state rng_seed manual_seed global_seed torch_seed numpy_seed",
+        "name": "project study_name experiment experiment_name exp_name run_name title sweep_name",
+        _OPTIMIZER: "optimizer optimiser optim opt optimizer_name adam adamw nesterov betas beta1 beta2 amsgrad eps",
+        _SCHEDULE: "lr_scheduler lr_schedule learning_rate_schedule learning_rate_scheduler sched warmup warmup_epochs warmup_steps cosine "
+        "min_lr steps_per_epoch",
+        f"{_SCHEDULE}; trials are stopped by search.pruner": "scheduler schedulers schedule",
+        _STOPPING: "early_stopping early_stop early_stopping_rounds stopper stop patience callbacks",
+        _DIRECTION: "goal direction directions mode maximize minimize maximise minimise greater_is_better",
+        _SIDE_BY_SIDE: "n_jobs max_concurrent max_concurrent_trials concurrency parallel parallelism num_workers_per_trial",
+        _IN_MEMORY: "workers num_workers n_workers dataloader_workers pin_memory prefetch_factor persistent_workers cache",
+        _DEVICE: "device accelerator cuda use_gpu use_cuda no_cuda mps",
+        _PRECISION: "precision amp fp16 bf16 mixed_precision dtype half compile torch_compile channels_last",
+        _NETWORK: "dropout drop drop_rate drop_path hidden_size hidden_dim n_layers num_layers depth width channels pretrained filters",
+        _AUGMENT: "mixup cutmix auto_augment aa randaugment color_jitter hflip",
+        _CLASSES: "n_classes num_classes n_labels num_labels class_names classes",
+        _TIME: "timeout time_budget time_budget_s max_time time_limit",
+        _LOGGERS: "logger loggers log_to wandb tensorboard mlflow logging",
+        _FOLDER: "results result output out output_dir log_dir save_dir storage storage_path local_dir results_dir",
+        "is a command: sweep resume SWEEP": "resume resume_from checkpoint ckpt_path load_if_exists",
+        "no gradient is clipped; leave it out": "clip grad_clip clip_grad gradient_clip_val max_grad_norm",
+        "the weights of a trial are those of its last step; leave it out": "ema model_ema swa",
+        "every step takes one batch; leave it out": "accumulate_grad_batches grad_accum gradient_accumulation_steps accum_iter",
+        "training images are drawn in an order that follows from the trial's seed; leave it out": "shuffle",
+        "images are normalised by dataset.mean and dataset.std": "normalize normalise normalization rescale",
+        "what trains is built in; leave it out": "program command entity entrypoint trainable script main defaults hydra",
+        "is a loss: parameters.loss: label_smoothing, with its parameter smoothing": "label_smoothing",
+    },
+    "form": {
+        "low": "min minimum lower lower_bound lo start from",
+        "high": "max maximum upper upper_bound hi stop end to",
+        "choices": "values categories options grid grid_search items list one_of any_of choice categorical",
+        "value": "constant const fixed val default",
+        "log": "log_scale logarithmic log_uniform log10 use_log",
+        "step": "q quantization quantum step_size increment resolution",
+        "type": "dtype kind param_type",
+        "when": "if condition conditions only_if depends_on conditional",
+        "log: true is uniform in the logarithm, type: int takes whole numbers": "distribution dist sampling prior",
+        "the sampler weighs the choices; leave it out": "probabilities probability weights p",
+    },
+    "option": {
+        "min_resource": "grace_period min_iter min_t min_epochs min_budget min_r",
+        "max_resource": "max_t max_iter max_epochs max_budget",
+        "reduction_factor": "eta rf halving_factor",
+        "n_startup_trials": "n_initial_points n_init num_init random_trials n_random_steps num_initial_points warmup_trials "
+        "min_samples_required",
+        "n_warmup_steps": "warmup grace warmup_epochs",
+        "popsize": "population_size population",
+        "min_delta": "delta tolerance tol",
+        "name": "type _target_ class_name",
+        _DIRECTION: "mode metric direction goal time_attr",
+    },
+    "loss": {
+        "cross_entropy": "ce nll nll_loss negative_log_likelihood log_loss logistic softmax softmax_cross_entropy "
+        "categorical_cross_entropy "
+        "sparse_categorical_cross_entropy soft_target_cross_entropy xent",
+        "focal": "sigmoid_focal categorical_focal_cross_entropy",
+        "mse": "l2 mean_squared_error brier brier_score squared_error",
+        "mae": "mean_absolute_error",
+        "l1": "absolute_error",
+        "label_smoothing": "ls lsr smooth smoothed label_smooth label_smoothing_cross_entropy smooth_ce",
+        "generalized_cross_entropy": "gce generalised_cross_entropy lq",
+        "poly1": "poly poly_loss poly1_cross_entropy",
+        _MANY_LABELS: "bce bce_with_logits binary_cross_entropy multi_label_soft_margin asl asymmetric",
+        _OWN_LOSS: "huber smooth_l1 hinge multi_margin margin kl kl_div kldivergence dice tversky triplet cosine contrastive "
+        "arcface center_loss symmetric_cross_entropy sce nce logit_adjusted ldam",
+    },
+    "sampler": {
+        "tpe": "bayes bayesian bayes_opt bayesian_optimization optuna hyperopt bohb hebo optuna_search hyperopt_search parzen",
+        "gp": "gaussian gaussian_process gp_ei botorch skopt ax ei",
+        "random": "basic_variant basic_variant_generator random_search uniform",
+        "grid": "brute_force grid_search exhaustive",
+        "cmaes": "cma evolution evolutionary nevergrad es",
+        "qmc": "sobol halton quasi_monte_carlo latin_hypercube lhs",
+        _ONE_METRIC: "nsga nsgaii nsgaiii nsga2 nsga3 genetic",
+    },
+    "pruner": {
+        "successive_halving": "asha asha_scheduler async_hyperband async_successive_halving sha sh racing",
+        "hyperband": "hb bohb hyperband_for_bohb",
+        "median": "median_stopping median_stop median_stopping_rule",
+        "none": "no nop noop null off false fifo disabled no_pruner",
+        "patient": "patience early_stopping plateau trial_plateau trial_plateau_stopper",
+        _FIXED: "pbt pb2 population_based population_based_training population_based_bandits",
+    },
+    "metric": {
+        "val_accuracy": "acc acc1 accuracy val_acc valid_acc validation_accuracy top1 top1_accuracy mean_accuracy eval_accuracy "
+        "test_accuracy "
+        "test_acc score error val_error",
+        "val_loss": "loss valid_loss validation_loss eval_loss test_loss train_loss",
+        "val_nll": "nll log_loss cross_entropy val_cross_entropy negative_log_likelihood",
+        "val_ece": "ece calibration calibration_error",
+        "val_brier": "brier brier_score mse",
+    },
+    "data set": {
+        "cifar10": "cifar",
+        "imagefolder": "folder folders images directory pictures",
+        "synthetic": "fake fake_data random toy generated dummy",
+        "parquet": "huggingface hf hub pq",
+        _FROM_PARQUET: "cifar100 mnist fashion_mnist kmnist emnist svhn stl10 imagenet imagenet1k "
+        "tiny_imagenet food101 "
+        "flowers102 caltech101 pets oxford_iiit_pet eurosat gtsrb beans cats_vs_dogs",
+    },
+    "flag": {
+        "--results": "output out output_dir log_dir save_dir result results_dir storage storage_path local_dir dir",
+        "--log-to": "logger loggers log",
+        "--log-to wandb": "wandb use_wandb",
+        "--log-to tensorboard": "tensorboard tb",
+        "--log-to mlflow": "mlflow",
+        "the space file is the argument: sweep run FILE": "config config_file config_path cfg space file yaml space_file",
+        "use the command sweep resume SWEEP": "resume checkpoint ckpt load",
+        "--set": "override overrides param parameter settings setting",
+        "--verbose": "debug loud",
+        "--quiet": "silent",
+        "--dry-run": "plan estimate preview",
+    },
+}
+"""For each kind: what is meant here, and the words for it. What is meant is a name, a dotted key, a flag, or a sentence (it has spaces)."""
+
+
+def letters(name: str) -> str:
+    """``name`` without case and without what is no letter or digit: ``num-epochs``, ``numEpochs`` and ``num_epochs`` are one word."""
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+_MEANT: Mapping[Kind, Mapping[str, str]] = {
+    kind: {letters(word): meant for meant, words in table.items() for word in words.split()} for kind, table in WORDS.items()
+}
+_ENDINGS = re.compile("(?<=..)(loss|sampler|search|pruner|scheduler|metric)$")
+
+
+def core(word: str) -> str:
+    """The letters of a name without its module and without what kind of thing it is: ``tpe`` of ``optuna.samplers.TPESampler``."""
+    return _ENDINGS.sub("", letters(word.rpartition(".")[2]))
+
+
+def meant_by(word: str, kind: Kind) -> str | None:
+    """What is meant here by a word of another tool, ``None`` if it is not known."""
+    return _MEANT[kind].get(letters(word.rpartition(".")[2])) or _MEANT[kind].get(core(word))
+
+
+def is_sentence(meant: str) -> bool:
+    """Whether what is meant is no name here, but something to say."""
+    return " " in meant
+
+
+def words(kind: Kind) -> tuple[str, ...]:
+    """Every word of a kind, as letters."""
+    return tuple(_MEANT[kind])
