@@ -19,6 +19,9 @@ from sweeper.space import Arm, Space
 RATE_SECONDS = 60.0
 """Epochs per second are counted over the last minute: a sweep's pace changes with its arms and as trials end."""
 
+PATIENCE = 3
+"""Epochs that are trained for each trial in training before the pace is told without the slowest of them."""
+
 
 @dataclass
 class _Counts:
@@ -49,6 +52,7 @@ class Tally:
             self._parts[Phase.CONFIRM, arm.name] = _Counts(planned.get((arm.name, Phase.CONFIRM), space.compare.seeds))
         self._started = time.monotonic()
         self._epoch_times: deque[float] = deque()
+        self._under_way = False
         self._first_failure: str | None = None
         self._lock = threading.Lock()
 
@@ -81,7 +85,8 @@ class Tally:
         """A trial has trained an epoch."""
         with self._lock:
             self._parts[config.phase, config.arm].running[config.trial_id] = metrics.epoch
-            self._epoch_times.append(time.monotonic())
+            if self._are_all_under_way():
+                self._epoch_times.append(time.monotonic())
 
     def outcome(self, outcome: TrialOutcome) -> None:
         """A trial has ended."""
@@ -111,8 +116,17 @@ class Tally:
                 first_failure=self._first_failure,
             )
 
+    def _are_all_under_way(self) -> bool:
+        """Whether every trial in training has trained an epoch, or nobody waits for the last of them any more; once so, for good.
+
+        A process that has just started is slow, and slows down those beside it.
+        """
+        running = [epochs for counts in self._parts.values() for epochs in counts.running.values()]
+        self._under_way = self._under_way or all(running) or sum(running) > PATIENCE * len(running)
+        return self._under_way
+
     def _pace(self, now: float) -> float | None:
-        """Epochs per second since the first that is counted: before it, processes start and load."""
+        """Epochs per second since all are under way: before that, processes start and load."""
         if len(self._epoch_times) < 3:
             return None
         return (len(self._epoch_times) - 1) / max(now - self._epoch_times[0], 1e-3)

@@ -140,3 +140,31 @@ def test_pace_counts_from_the_first_epoch_on(monkeypatch):
     assert counts.snapshot("").epochs_per_second == pytest.approx(1.0)
     now[0] = 102.0 + 61
     assert counts.snapshot("").epochs_per_second is None
+
+
+@pytest.mark.parametrize(("epochs", "known"), [(1, False), (6, False), (9, True)])
+def test_pace_is_not_told_while_a_process_starts_unless_that_takes_long(epochs, known, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("sweeper.progress.tally.time.monotonic", lambda: now[0])
+    counts = tally(**{"training.epochs": 20})
+    for number in (0, 1):
+        counts.joined(config("l1", number))
+    for number in range(1, epochs + 1):
+        now[0] += 10.0  # slow beside the other's start
+        counts.epoch(config("l1", 0), epoch(number))
+    assert (counts.snapshot("").epochs_per_second is not None) is known
+
+
+def test_pace_counts_from_the_moment_on_at_which_all_are_under_way(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("sweeper.progress.tally.time.monotonic", lambda: now[0])
+    counts = tally()
+    for number in (0, 1):
+        counts.joined(config("l1", number))
+    now[0] = 10.0
+    counts.epoch(config("l1", 0), epoch(1))
+    now[0] = 20.0
+    for number in (1, 2, 3):
+        counts.epoch(config("l1", 1), epoch(number))
+        now[0] += 1.0
+    assert counts.snapshot("").epochs_per_second == pytest.approx(2 / 3)
