@@ -142,14 +142,15 @@ def test_a_failed_trial_shows_its_traceback_and_how_to_try_it_again(altered, pha
     failed = entry["row"] | trial | told
     epochs = [{"kind": "epoch", "row": {**epoch, "trial": "focal-9"}} for epoch in epoch_rows(log)[:n_epochs]]
     with log.open("a") as file:
-        file.writelines(f"{json.dumps(entry)}\n" for entry in [*epochs, {"kind": "trial", "row": failed}])
-    lines = sweep("show", altered, "focal-9").stdout.splitlines()
+        file.writelines(json.dumps(entry, separators=(",", ":")) + "\n" for entry in [*epochs, {"kind": "trial", "row": failed}])
+    done = sweep("show", altered, "focal-9")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
     assert "error: RuntimeError: no gradient" in lines
     at = lines.index("traceback")
     assert lines[at + 1 : at + 5] == ["  Traceback:", '    File "mine.py", line 3', "  RuntimeError: no\\x1b gradient", ""]
-    again = (
-        ["train it again", f"  sweep reproduce {altered} focal-9", ""] if n_epochs else []
-    )  # without an epoch there is nothing to compare
+    # without an epoch there is nothing to compare
+    again = ["train it again", f"  sweep reproduce {altered} focal-9", ""] if n_epochs else []
     assert lines[at + 5 :] == [*again, "try the failed trials once more", f"  sweep resume {altered} --retry-failed"]
     view = json.loads(sweep("show", altered, "focal-9", "--json").stdout)
     assert (view["traceback"], view["retry"]) == (failed["traceback"], f"sweep resume {altered} --retry-failed")
