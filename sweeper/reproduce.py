@@ -71,7 +71,7 @@ def reproduce_trial(
     try:
         space = parse_space(folder.read_space(), f"{folder}/sweep.yaml", allow_custom_code=allow_custom_code)
     except SpaceError as error:
-        raise ReproduceError(f"{folder}: its space cannot be run any more: {'; '.join(str(error).splitlines())}") from error
+        raise ReproduceError(f"{folder}: its space cannot be run any more: {'; '.join(map(str.strip, str(error).splitlines()))}") from error
     if view.state in ("running", "interrupted") or view.seed is None:
         raise ReproduceError(f"{folder}: {trial} has not ended yet; wait for it, or go on with: sweep resume {folder}")
     if not view.curve:

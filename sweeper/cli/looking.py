@@ -8,14 +8,17 @@ import sys
 import click
 
 from sweeper.cli.names import complete_sweep_or_trial, complete_trial
-from sweeper.cli.options import as_json, explained, no_custom_code, say, sweep_argument
+from sweeper.cli.options import as_json, explained, no_custom_code, not_empty, results_option, say, sweep_argument, tell
 
 
 @click.command(name="list")
-@click.argument("results", default="results", type=click.Path())
+@click.argument("folder", required=False, metavar="[RESULTS]", type=click.Path(), callback=not_empty)
+@results_option
 @as_json
-def list_(results: str, json: bool) -> None:
+def list_(folder: str | None, results: str, json: bool) -> None:
     """List the sweeps below a folder, oldest first.
+
+    RESULTS is short for --results RESULTS.
 
     \b
     sweep list
@@ -24,8 +27,8 @@ def list_(results: str, json: bool) -> None:
     with explained():
         from sweeper.look import as_json, list_sweeps, list_text
 
-        sweeps = list_sweeps(results)
-        click.echo(as_json(sweeps) if json else list_text(sweeps, _width()))
+        sweeps = list_sweeps(folder or results)
+        tell(as_json(sweeps) if json else list_text(sweeps, _width()))
 
 
 @click.command()
@@ -43,7 +46,7 @@ def status(sweep: str | None, results: str, json: bool) -> None:
         from sweeper.look import as_json, find_sweep, status_text, sweep_status
 
         found = sweep_status(find_sweep(sweep, results))
-        click.echo(as_json(found) if json else status_text(found))
+        tell(as_json(found) if json else status_text(found))
 
 
 @click.command()
@@ -67,10 +70,10 @@ def show(sweep: str | None, trial: str | None, results: str, json: bool) -> None
         folder, trial = find_sweep_or_trial(sweep, results) if trial is None else (find_sweep(sweep, results), trial)
         if trial is None:
             view = view_sweep(folder)
-            click.echo(as_json(view) if json else sweep_text(view, _width()))
+            tell(as_json(view) if json else sweep_text(view, _width()))
         else:
             found = view_trial(folder, trial)
-            click.echo(as_json(found) if json else trial_text(found))
+            tell(as_json(found) if json else trial_text(found))
 
 
 @click.command()
@@ -103,10 +106,10 @@ def reproduce(context: click.Context, sweep: str | None, trial: str | None, resu
         from sweeper.reproduce import reproduce_trial, reproduction_text
 
         found = reproduce_trial(folder, trial, notice=SpacedLines(say), allow_custom_code=not no_custom_code)
-        click.echo(as_json(found) if json else reproduction_text(found))
+        tell(as_json(found) if json else reproduction_text(found))
         raise SystemExit(0 if found.same else 1)
 
 
 def _width() -> int:
     """Columns of the terminal; a program that reads from a pipe gets whole lines."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else 1000

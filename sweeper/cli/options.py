@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from sweeper.catalogue import SHORTHANDS
 from sweeper.cli.names import complete_sweep
-from sweeper.errors import SweeperError
+from sweeper.errors import StoreError, SweeperError
 
 
 class Refusal(click.ClickException):
@@ -36,6 +36,22 @@ def explained() -> Iterator[None]:
         yield
     except SweeperError as error:
         raise Refusal(error) from None
+
+
+def tell(text: str) -> None:
+    """Write a result to stdout.
+
+    Raises:
+        StoreError: if it cannot be written, but for a reader that has gone.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError):  # what could not be written would be tried again, with a traceback, when Python ends
+            sys.stdout.close()
+        raise StoreError(f"stdout: cannot write there: {error.strerror}") from error
 
 
 def say(line: str) -> None:
@@ -160,9 +176,17 @@ def sweep_argument(
     return decorate
 
 
+def not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
+    """``value``, unless it is an empty text: a variable of the shell that is not set."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("is empty")
+    return value
+
+
 def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with ``--results``, below which a sweep's id is looked for."""
-    option = click.option("--results", default="results", show_default=True, metavar="PATH_OR_URI", help="Folder that holds the sweeps.")
+    told = "Folder that holds the sweeps."
+    option = click.option("--results", default="results", show_default=True, metavar="PATH_OR_URI", callback=not_empty, help=told)
     return option(command)
 
 

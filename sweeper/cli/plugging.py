@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sweeper.cli.options import explained, say, sweep_argument
+from sweeper.cli.options import explained, say, sweep_argument, tell
 
 
 @click.command()
@@ -37,9 +37,10 @@ def schema() -> None:
     """
     import json
 
-    from sweeper.space.json_schema import json_schema
+    with explained():
+        from sweeper.space.json_schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+        tell(json.dumps(json_schema(), indent=2))
 
 
 @click.command()
@@ -60,4 +61,5 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"this version of click completes no {shell}")
-    click.echo(found(cli, {}, "sweep", "_SWEEP_COMPLETE").source())
+    with explained():
+        tell(found(cli, {}, "sweep", "_SWEEP_COMPLETE").source())

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import click
 
-from sweeper.cli.options import explained, sweep_argument
+from sweeper.cli.options import explained, not_empty, say, sweep_argument, tell
 
 
 @click.command()
 @sweep_argument("folder", several="all of them")
 @click.option("--format", "format_", default="table", show_default=True, help="table, markdown, csv, json, latex or html.")
-@click.option("--output", default=None, metavar="PATH", help="Write there instead of to the terminal.")
+@click.option("--output", default=None, metavar="PATH", callback=not_empty, help="Write there instead of to the terminal.")
 @click.option("--by", default="arm", show_default=True, metavar="NAME", help="arm, or any parameter: loss, gamma, learning_rate, ...")
 @click.option("--metric", default=None, metavar="NAME", help="Metric to compare by; default: the space's search.metric.")
 @click.option("--sweep", default=None, metavar="ID", help="One sweep of a folder that holds several, by its id or the beginning of it.")
-@click.option("--plots", default=None, metavar="DIR", help="Also write the pictures there, as PNG and SVG.")
+@click.option("--plots", default=None, metavar="DIR", callback=not_empty, help="Also write the pictures there, as PNG and SVG.")
 def report(
     folder: str | None,
     results: str,
@@ -43,23 +44,33 @@ def report(
 
         found = find_named(folder, results) if sweep is None else find_named(sweep, folder or results)
         uri = str(found[0]) if len(found) == 1 else str(found[0]).rpartition("/")[0]
+        _check_paths(output, plots)
         text = make_report(uri, format=format_, by=by, metric=metric)
         if output is None:
-            click.echo(text.rstrip("\n"))
+            tell(text.rstrip("\n"))
         else:
-            from pathlib import Path
-
-            from sweeper.errors import StoreError
             from sweeper.store import Folder
 
             path = Path(output)
-            if path.is_dir():
-                raise StoreError(f"--output: {path} is a folder; give the name of a file in it")
-            if path.parent.is_file():
-                raise StoreError(f"--output: {path.parent} is a file, and nothing can be written in it")
             Folder(str(path.parent)).write(path.name, text.encode())
         if plots is not None:
             from sweeper.report import write_plots
 
             for picture in write_plots(uri, plots):
-                click.echo(picture, err=True)
+                say(str(picture))
+
+
+def _check_paths(output: str | None, plots: str | None) -> None:
+    """Refuse files where folders are needed, and the other way round, before anything is written."""
+    from sweeper.errors import StoreError
+
+    problems = []
+    if output is not None and Path(output).is_dir():
+        problems.append(f"--output: {output} is a folder; give the name of a file in it")
+    if output is not None and Path(output).parent.is_file():
+        problems.append(f"--output: {Path(output).parent} is a file, and nothing can be written in it")
+    if plots is not None and (Path(plots).is_file() or Path(plots).parent.is_file()):
+        file = plots if Path(plots).is_file() else Path(plots).parent
+        problems.append(f"--plots: {file} is a file; give a folder")
+    if problems:
+        raise StoreError("\n".join(problems))

@@ -23,6 +23,7 @@ from sweeper.cli.options import (
     say,
     space_flags,
     sweep_argument,
+    tell,
 )
 from sweeper.interruption import EXIT_CODE, Interrupted, interruptible, last_words
 
@@ -64,7 +65,7 @@ def check(
         not_checked = preflight(checked, results=results, address=address, log_to=log_to)
         n_trials = sum(checked.planned_trials(arm) for arm in checked.arms)
         arms = ", ".join(arm.name for arm in checked.arms)
-        click.echo(
+        tell(
             f"{space}: ok: {plural(len(checked.arms), 'arm')} ({arms}), {plural(n_trials, 'search trial')} of "
             f"{plural(checked.training.epochs, 'epoch')}, {plural(checked.compare.seeds, 'confirm seed')} each"
         )
@@ -115,7 +116,7 @@ def run(
             from sweeper.plan import make_plan, plan_text
             from sweeper.progress import SpacedLines
 
-            click.echo(plan_text(make_plan(checked, notice=SpacedLines(say))))
+            tell(plan_text(make_plan(checked, notice=SpacedLines(say))))
             for unknown in not_checked:
                 say(f"not checked: {unknown}")
             return
@@ -216,7 +217,7 @@ def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Seque
     if result.nothing_to_do and not quiet:
         say(f"nothing to do: every trial of {result.folder} has ended")
     if not quiet:
-        click.echo(make_report(str(result.folder)).rstrip("\n"))
+        tell(make_report(str(result.folder)).rstrip("\n"))
     if result.n_failed:
         from sweeper.failures import failures_by_cause
 
