@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 
 from sweeper.errors import DataError
+from sweeper.records import TEMPERATURE_RANGE
 
 DEFAULT_BINS = 15
-TEMPERATURE_RANGE = (1e-2, 1e2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -152,6 +153,20 @@ VAL_METRICS: Mapping[str, tuple[str, str]] = {
 """Metrics of an epoch by name, with unit and meaning; any of them may be ``search.metric``."""
 
 MAXIMIZED_METRICS = frozenset({"val_accuracy"})
+
+
+def trial_rank(metric: str, number: int, state: str, value: float | None) -> tuple[float, int] | None:
+    """What orders the trials of a search, the best last: the final value of the metric, of equals the lowest number first.
+
+    ``None`` for a trial that cannot be the best: one that is not complete, or whose value is not a finite number.
+    """
+    if state != TrialState.COMPLETE or value is None or not math.isfinite(value):
+        return None
+    return (value if metric in MAXIMIZED_METRICS else -value), -number
+
+
+TEMPERATURE_RANGE = (1e-2, 1e2)
+"""Lowest and highest temperature that is fitted; one of them is stored where the NLL is least beyond it."""
 """Metrics of which more is better; of all others less is better."""
 
 IDENTITY_COLUMNS = (

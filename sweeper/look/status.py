@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sweeper.progress import Best, Part, Snapshot, free_parameters
-from sweeper.records import MAXIMIZED_METRICS, Phase, TrialConfig, TrialState, study_name
+from sweeper.records import MAXIMIZED_METRICS, Phase, TrialConfig, TrialState, study_name, trial_rank
 from sweeper.space import Arm, Space, parse_stored_space
 from sweeper.store import SweepFolder
 
@@ -58,6 +58,7 @@ def sweep_status(folder: SweepFolder) -> Status:
         stage="",
         metric=space.search.metric,
         maximize=space.search.metric in MAXIMIZED_METRICS,
+        comparable=space.is_comparable(space.search.metric),
         epochs_per_trial=space.training.epochs,
         parts=parts,
         seconds=(last - min(begun)).total_seconds() if begun else 0.0,
@@ -111,11 +112,11 @@ def _part(arm: Arm, phase: Phase, space: Space, trials: tuple[SeenTrial, ...], *
     ended = [trial for trial in trials if trial.state is not None]
     n_repeated = max(0, len(trials) - (space.planned_trials(arm) if phase is Phase.SEARCH else space.compare.seeds))
     counts = {state: sum(trial.state is state for trial in ended) for state in TrialState}
-    sign = 1.0 if space.search.metric in MAXIMIZED_METRICS else -1.0
-    valued = [(sign * trial.value, -trial.number, trial) for trial in ended if trial.value is not None]
+    ranks = ((trial_rank(space.search.metric, trial.number, str(trial.state), trial.value), trial) for trial in ended)
+    ranked = [(rank, trial) for rank, trial in ranks if rank is not None]
     best = None
-    if valued and phase is Phase.SEARCH:
-        trial = max(valued, key=lambda entry: entry[:2])[2]
+    if ranked and phase is Phase.SEARCH:
+        trial = max(ranked, key=lambda entry: entry[0])[1]
         free = {name: trial.parameters[name] for name in free_parameters(space, arm) if name in trial.parameters}
         best = Best(TrialConfig(arm.name, phase, trial.number, 0, {}).trial_id, float(trial.value or 0.0), free)
     return Part(
@@ -129,6 +130,7 @@ def _part(arm: Arm, phase: Phase, space: Space, trials: tuple[SeenTrial, ...], *
         failed=counts[TrialState.FAILED],
         epochs=sum(trial.epochs for trial in trials),
         epochs_of_ended=sum(trial.epochs for trial in ended),
+        epochs_of_pruned=sum(trial.epochs for trial in ended if trial.state is TrialState.PRUNED),
         best=best,
     )
 

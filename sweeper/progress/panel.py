@@ -100,7 +100,8 @@ class SweepPanel:
 
     def _notes(self) -> list[Text]:
         snapshot = self._snapshot
-        best = best_text(snapshot.best, snapshot.metric) if snapshot.best else "no trial is complete yet"
+        none = "no trial is complete yet" if snapshot.comparable else f"{snapshot.metric} cannot be compared between losses"
+        best = best_text(snapshot.best, snapshot.metric) if snapshot.best else none
         running = snapshot.total("running")
         pace = ", ".join(filter(None, [pace_text(snapshot), f"{plural(running, 'trial')} in training", self._devices]))
         notes = [_labelled("best", best), _labelled("pace", pace)]

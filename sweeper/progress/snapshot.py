@@ -21,8 +21,8 @@ class Best:
 class Part:
     """The trials of one arm in one phase.
 
-    ``epochs``: those that were trained so far, by running trials too; ``epochs_of_ended``: by trials that have ended. ``expected``: epochs
-    that a trial is expected to last before any tells; ``None``: all.
+    ``epochs``: those that were trained so far, by running trials too; ``epochs_of_ended``: by trials that have ended; ``epochs_of_pruned``:
+    by those that were pruned. ``expected``: epochs that a trial is expected to last before any tells; ``None``: all.
     """
 
     arm: str
@@ -35,6 +35,7 @@ class Part:
     failed: int
     epochs: int
     epochs_of_ended: int
+    epochs_of_pruned: int
     best: Best | None
     expected: float | None = None
 
@@ -55,14 +56,16 @@ class Part:
 class Snapshot:
     """A whole sweep at one moment; parts in the order of the arms, the search before the confirm phase.
 
-    ``stage``: what it is doing, in words. ``seconds``: since it began, in this process. ``epochs_per_second``: of late; ``None`` where
-    nobody measures. ``first_failure``: the first failed trial and its error.
+    ``stage``: what it is doing, in words. ``comparable``: whether values of the metric mean the same in every arm. ``seconds``: since it
+    began, in this process. ``epochs_per_second``: of late; ``None`` where nobody measures. ``first_failure``: the first failed trial and
+    its error.
     """
 
     sweep: str
     stage: str
     metric: str
     maximize: bool
+    comparable: bool
     epochs_per_trial: int
     parts: tuple[Part, ...]
     seconds: float
@@ -71,8 +74,8 @@ class Snapshot:
 
     @property
     def best(self) -> Best | None:
-        """The best of all arms, by the metric that all are searched by."""
-        found = [part.best for part in self.parts if part.best is not None]
+        """The best of all arms, by the metric that all are searched by; ``None`` where its values cannot be compared between them."""
+        found = [part.best for part in self.parts if part.best is not None and self.comparable]
         sign = 1.0 if self.maximize else -1.0
         return max(found, key=lambda best: sign * best.value, default=None)
 
@@ -95,10 +98,10 @@ class Snapshot:
 
     @property
     def saved(self) -> float | None:
-        """Share of the epochs of ended search trials that pruning made unnecessary, a fraction; ``None`` before any has ended."""
+        """Share of the epochs of ended search trials that pruned ones were spared, a fraction; ``None`` before any has ended."""
         parts = self.phase_parts(Phase.SEARCH)
         whole = sum(part.ended for part in parts) * self.epochs_per_trial
-        return 1 - sum(part.epochs_of_ended for part in parts) / whole if whole else None
+        return sum(part.pruned * self.epochs_per_trial - part.epochs_of_pruned for part in parts) / whole if whole else None
 
     def phase_parts(self, phase: Phase) -> tuple[Part, ...]:
         return tuple(part for part in self.parts if part.phase is phase)

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.progress.snapshot import Best, Part, Snapshot
-from sweeper.records import MAXIMIZED_METRICS, EpochMetrics, Phase, Planned, TrialConfig, TrialOutcome, TrialState, Value
+from sweeper.records import MAXIMIZED_METRICS, EpochMetrics, Phase, Planned, TrialConfig, TrialOutcome, TrialState, Value, trial_rank
 from sweeper.space import Arm, Space
 
 RATE_SECONDS = 60.0
@@ -29,7 +29,9 @@ class _Counts:
     running: dict[str, int] = field(default_factory=dict)
     ended: Counter[TrialState] = field(default_factory=Counter)
     epochs_of_ended: int = 0
+    epochs_of_pruned: int = 0
     best: Best | None = None
+    best_rank: tuple[float, int] | None = None
     expected: float | None = None
 
 
@@ -42,7 +44,7 @@ class Tally:
     def __init__(self, sweep: str, space: Space, planned: Planned = MappingProxyType({})) -> None:
         self._sweep = sweep
         self._metric = space.search.metric
-        self._sign = 1.0 if self._metric in MAXIMIZED_METRICS else -1.0
+        self._comparable = space.is_comparable(self._metric)
         self._epochs_per_trial = space.training.epochs
         self.free = {arm.name: free_parameters(space, arm) for arm in space.arms}
         self._parts: dict[tuple[Phase, str], _Counts] = {}
@@ -63,7 +65,7 @@ class Tally:
             parameters = {str(name).removeprefix("param_"): each for name, each in row.items() if str(name).startswith("param_")}
             key = Phase(row["phase"]), str(row["arm"])
             if key in self._parts:
-                self._end(key, str(row["trial"]), TrialState(row["state"]), value, int(row["epochs"]), parameters)
+                self._end(key, str(row["trial"]), int(row["number"]), TrialState(row["state"]), value, int(row["epochs"]), parameters)
 
     def expect(self, epochs: float) -> None:
         """Take each search trial to last that long, until those that end tell."""
@@ -95,7 +97,7 @@ class Tally:
             if outcome.state is TrialState.FAILED and self._first_failure is None:
                 self._first_failure = f"{config.trial_id}: {outcome.error}"
             key = config.phase, config.arm
-            self._end(key, config.trial_id, outcome.state, outcome.value, len(outcome.epochs), config.parameters)
+            self._end(key, config.trial_id, config.number, outcome.state, outcome.value, len(outcome.epochs), config.parameters)
 
     def snapshot(self, stage: str) -> Snapshot:
         """How far the sweep is now."""
@@ -108,7 +110,8 @@ class Tally:
                 sweep=self._sweep,
                 stage=stage,
                 metric=self._metric,
-                maximize=self._sign > 0,
+                maximize=self._metric in MAXIMIZED_METRICS,
+                comparable=self._comparable,
                 epochs_per_trial=self._epochs_per_trial,
                 parts=tuple(_part(arm, phase, counts) for (phase, arm), counts in self._parts.items()),
                 seconds=seconds,
@@ -132,15 +135,24 @@ class Tally:
         return (len(self._epoch_times) - 1) / max(now - self._epoch_times[0], 1e-3)
 
     def _end(
-        self, key: tuple[Phase, str], trial_id: str, state: TrialState, value: float | None, epochs: int, parameters: Mapping[str, Any]
+        self,
+        key: tuple[Phase, str],
+        trial_id: str,
+        number: int,
+        state: TrialState,
+        value: float | None,
+        epochs: int,
+        parameters: Mapping[str, Any],
     ) -> None:
         counts = self._parts[key]
         counts.running.pop(trial_id, None)
         counts.ended[state] += 1
         counts.epochs_of_ended += epochs
-        if value is not None and (counts.best is None or self._sign * value > self._sign * counts.best.value):
+        counts.epochs_of_pruned += epochs if state is TrialState.PRUNED else 0
+        rank = trial_rank(self._metric, number, state, value)
+        if rank is not None and (counts.best_rank is None or rank > counts.best_rank):
             free: dict[str, Value] = {name: parameters[name] for name in self.free[key[1]] if not _is_missing(parameters.get(name))}
-            counts.best = Best(trial_id, value, free)
+            counts.best, counts.best_rank = Best(trial_id, float(value or 0.0), free), rank
 
 
 def free_parameters(space: Space, arm: Arm) -> tuple[str, ...]:
@@ -164,6 +176,7 @@ def _part(arm: str, phase: Phase, counts: _Counts) -> Part:
         failed=counts.ended[TrialState.FAILED],
         epochs=counts.epochs_of_ended + sum(counts.running.values()),
         epochs_of_ended=counts.epochs_of_ended,
+        epochs_of_pruned=counts.epochs_of_pruned,
         best=counts.best if phase is Phase.SEARCH else None,
         expected=counts.expected,
     )

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from sweeper.records import Phase, TrialState
+from sweeper.records import Phase, TrialState, trial_rank
 
 from .measure import Measure
 from .reading import StoredSweep
@@ -30,11 +30,13 @@ def summarize_arms(sweep: StoredSweep, measure: Measure) -> tuple[ArmSummary, ..
 
 def best_trial(sweep: StoredSweep, rows: pd.DataFrame, measure: Measure) -> BestTrial | None:
     """The complete trial with the best final value among ``rows``."""
-    values = final_values(sweep, rows, measure).dropna()
-    if values.empty:
+    values = final_values(sweep, rows, measure)
+    ranks = [trial_rank(measure.val_column, *trial) for trial in zip(rows["number"], rows["state"], values, strict=True)]
+    ranked = [(rank, position) for position, rank in enumerate(ranks) if rank is not None]
+    if not ranked:
         return None
-    position = int(values.argmax() if measure.maximize else values.argmin())
-    row = rows.loc[values.index[position : position + 1]].iloc[0]
+    _, position = max(ranked)
+    row = rows.iloc[position]
     return BestTrial(
         trial=str(row["trial"]),
         number=int(row["number"]),
@@ -58,12 +60,13 @@ def count_ends(rows: pd.DataFrame) -> Ends:
 
 
 def _cost(sweep: StoredSweep, rows: pd.DataFrame, planned: int | None) -> Cost:
-    epochs = int(rows["epochs"].fillna(0).sum())
-    possible = len(rows) * sweep.space.training.epochs if sweep.space else 0
+    trained, is_pruned = rows["epochs"].fillna(0), rows["state"] == str(TrialState.PRUNED)
+    whole = sweep.space.training.epochs if sweep.space else 0
+    possible = len(rows) * whole
     return Cost(
         planned=planned,
         ends=count_ends(rows),
-        epochs=epochs,
+        epochs=int(trained.sum()),
         seconds=math.fsum(rows["train_seconds"].dropna()),
-        saved=1 - epochs / possible if possible else None,
+        saved=float((whole - trained[is_pruned]).sum()) / possible if possible else None,
     )

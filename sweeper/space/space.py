@@ -97,6 +97,15 @@ class Space(Section):
                 types.setdefault(definition.name, set()).update(_column_types(definition.name, definition.parameter))
         return {name: found.pop() if len(found) == 1 else "float64" for name, found in types.items()}
 
+    def is_comparable(self, metric: str) -> bool:
+        """Whether values of a metric mean the same in every arm: a trial's own loss does only where all train with one and the same."""
+        if metric != "val_loss" or len(self.arms) < 2:
+            return True
+        losses = [
+            {each.name: each.parameter for each in self.definitions(arm) if each.name not in TRAINING_PARAMETERS} for arm in self.arms
+        ]
+        return losses.count(losses[0]) == len(losses) and all(isinstance(each, Constant) for each in losses[0].values())
+
     def planned_trials(self, arm: Arm) -> int:
         """How many trials the search phase gives ``arm``: its budget, 1 if nothing is free, no more than its grid has points."""
         definitions = self.definitions(arm)

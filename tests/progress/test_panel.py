@@ -21,7 +21,7 @@ HALF_WAY = """\
 │ focal                     2/6       2      0        1      0     0/3 0.6123  │
 │ best    val_accuracy 0.6123 by focal-0 (learning_rate 0.0312, gamma 1.728)   │
 │ pace    pace not known yet, 2 trials in training, cpu 97 %                   │
-│ pruner  67 % of 24 epochs saved by pruning                                   │
+│ pruner  12 % of 24 epochs saved by pruning                                   │
 │ failed  l1-2: CUDA out of memory                                             │
 ╰──────────────────────────────────────────────────────────────────────────────╯
 
@@ -134,7 +134,7 @@ def test_the_first_failure_is_told_at_once_and_the_others_are_counted(tmp_path):
 
     assert told(tmp_path, events)[1:] == [
         "l1-0 failed and is tried again: the worker process died",
-        "0:00:00 ended: 3 of 27 trials, 3 failed, 0 epochs, 100 % of 12 epochs saved by pruning",
+        "0:00:00 ended: 3 of 27 trials, 3 failed, 0 epochs, 0 % of 12 epochs saved by pruning",
     ]
 
 

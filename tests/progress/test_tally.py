@@ -92,9 +92,27 @@ def test_one_of_anything_is_told_in_the_singular():
 def test_trials_of_an_earlier_process_are_counted_from_their_rows():
     counts = tally()
     rows = [
-        {"trial": "focal-0", "arm": "focal", "phase": "search", "state": "complete", "value": 0.7, "epochs": 4, "param_gamma": 2.0},
-        {"trial": "l1-0", "arm": "l1", "phase": "search", "state": "pruned", "value": None, "epochs": 1, "param_gamma": None},
-        {"trial": "gone-0", "arm": "gone", "phase": "search", "state": "pruned", "value": None, "epochs": 1, "param_gamma": None},
+        {
+            "trial": "focal-0",
+            "number": 0,
+            "arm": "focal",
+            "phase": "search",
+            "state": "complete",
+            "value": 0.7,
+            "epochs": 4,
+            "param_gamma": 2.0,
+        },
+        {"trial": "l1-0", "number": 0, "arm": "l1", "phase": "search", "state": "pruned", "value": None, "epochs": 1, "param_gamma": None},
+        {
+            "trial": "gone-0",
+            "number": 0,
+            "arm": "gone",
+            "phase": "search",
+            "state": "pruned",
+            "value": None,
+            "epochs": 1,
+            "param_gamma": None,
+        },
     ]
     counts.found(pd.DataFrame(rows))
     assert (part(counts, "focal").complete, part(counts, "l1").pruned) == (1, 1)
@@ -109,7 +127,7 @@ def test_a_line_tells_phase_states_and_the_best():
         "best val_accuracy 0.6123 by focal-0 (learning_rate 0.0312, gamma 1.728)"
     )
     assert closing_line(counts.snapshot("search")) == (
-        "0:00:00 ended: 6 of 27 trials, 1 pruned, 1 diverged, 1 failed, 10 epochs, 67 % of 24 epochs saved by pruning"
+        "0:00:00 ended: 6 of 27 trials, 1 pruned, 1 diverged, 1 failed, 10 epochs, 12 % of 24 epochs saved by pruning"
     )
 
 
