@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
-from sweeper.records import Phase
+from sweeper.records import TEMPERATURE_RANGE, Phase
 from sweeper.space import Arm, Constant, FloatRange, IntRange, Space
 from sweeper.space.wording import plural, shown
 
 from . import numbers
+from .comparison import is_at_chance
 from .measure import Measure
 from .reading import StoredSweep
 from .summary import ArmSummary, BestTrial, Comparison
@@ -28,10 +29,32 @@ def cautions(sweep: StoredSweep, arms: Sequence[ArmSummary], comparison: Compari
         *_seeds(arms, comparison),
         *_budgets(arms),
         *_bad_ends(sweep, arms),
+        *_temperatures(sweep, arms),
         *_other_configuration(sweep, arms, measure),
         *_bounds(sweep.space, arms),
         *_measure(sweep.space, comparison, measure),
     )
+
+
+def guessing(
+    sweep: StoredSweep, arms: Sequence[ArmSummary], comparison: Comparison | None, measure: Measure, n_classes: int | None
+) -> Iterator[str]:
+    """By other measures than accuracy: arms whose figures are those of a network that guesses. Said before all else."""
+    if measure.stem == "accuracy":
+        return
+    confirmed = {arm.arm: arm for arm in comparison.arms} if comparison else {}
+    for arm in arms:
+        if arm.arm in confirmed:
+            accuracy = confirmed[arm.arm].measures["test_accuracy"].mean if confirmed[arm.arm].at_chance else None
+        else:
+            rows = sweep.rows(Phase.SEARCH, arm.arm)
+            found = rows.loc[rows["trial"] == (arm.best.trial if arm.best else None), "last_val_accuracy"].astype(float)
+            accuracy = float(found.iloc[0]) if len(found) and is_at_chance(float(found.iloc[0]), n_classes) else None
+        if accuracy is not None:
+            yield (
+                f"{arm.arm} classifies no better than guessing (accuracy {numbers.percent(accuracy)} % of {n_classes} classes): "
+                f"its {measure.label} says nothing for it"
+            )
 
 
 def _data(space: Space | None) -> Iterator[str]:
@@ -60,12 +83,9 @@ def _gradients(space: Space | None) -> Iterator[str]:
 def _seeds(arms: Sequence[ArmSummary], comparison: Comparison | None) -> Iterator[str]:
     if comparison is None or len(arms) < 2:
         return
-    n_seeds = min(len(arm.seeds) for arm in comparison.arms)
-    if n_seeds < comparison.needed_seeds:
-        yield (
-            f"{plural(n_seeds, 'seed')} cannot reach p = 0.05 between {len(arms)} arms: "
-            f"at least {comparison.needed_seeds} are needed (compare.seeds)"
-        )
+    n_seeds = min(arm.difference.n if arm.difference else len(arm.seeds) for arm in comparison.arms)
+    if comparison.comparable and n_seeds < comparison.needed_seeds:
+        yield (f"{plural(n_seeds, 'paired seed')} cannot reach p = 0.05: at least {comparison.needed_seeds} are needed (compare.seeds)")
     counts = {len(arm.seeds) for arm in comparison.arms}
     if len(counts) > 1:
         each = ", ".join(f"{arm.arm} {len(arm.seeds)}" for arm in comparison.arms)
@@ -95,6 +115,19 @@ def _bad_ends(sweep: StoredSweep, arms: Sequence[ArmSummary]) -> Iterator[str]:
                 yield f"{arm.arm}: {plural(ends.diverged, 'confirm trial')} diverged; its means leave them out and are too good"
             elif ends.diverged:
                 yield f"{arm.arm}: {plural(ends.diverged, 'search trial')} diverged (a loss was no longer finite)"
+
+
+def _temperatures(sweep: StoredSweep, arms: Sequence[ArmSummary]) -> Iterator[str]:
+    for arm in arms:
+        rows = sweep.rows(Phase.CONFIRM, arm.arm)
+        found = rows.loc[rows["state"] == "complete", "temperature"].astype(float)
+        n_bound = int(found.isin(TEMPERATURE_RANGE).sum())
+        if n_bound:
+            low, high = TEMPERATURE_RANGE
+            yield (
+                f"{arm.arm}: the temperature of {plural(n_bound, 'seed')} of {len(found)} lies at a bound of its fit ({low:g} or "
+                f"{high:g}), so that no mean T is given"
+            )
 
 
 def _other_configuration(sweep: StoredSweep, arms: Sequence[ArmSummary], measure: Measure) -> Iterator[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from sweeper.records import Phase, TrialState
+from sweeper.records import TEMPERATURE_RANGE, Phase, TrialState
+from sweeper.space import Space
 from sweeper.space.wording import printable
 
 from . import statistics
@@ -15,66 +18,111 @@ from .measure import TEST_MEASURES, Measure
 from .reading import StoredSweep
 from .summary import ComparedArm, Comparison, Estimate, Power
 
+if TYPE_CHECKING:
+    from .statistics import Seeds
+
 MEASURES = (*TEST_MEASURES, "temperature")
 STATED_DIFFERENCES = (0.005, 0.01, 0.02)
 """True differences in accuracy whose chance of being found a report states."""
 
+AT_CHANCE = 0.02
+"""An accuracy is that of guessing up to this share of the way from 1 / classes to 1."""
+
+LEVELS = "Mean over seeds, [95 % t interval: new seeds, the same test images]"
 METHOD = (
-    "Mean over seeds, [95 % bootstrap interval, percentile method, widened for few seeds]; the rest is paired by seed with the best arm. "
-    "P: share of seeds on which the best is better, ties half. p: two-sided permutation test by sign flips, Holm-corrected over all pairs "
-    "of arms. d_z: mean of the differences divided by their standard deviation."
+    f"{LEVELS}; the rest is paired by seed with the best arm. P: share of seeds on which the best is better, ties half. p: two-sided "
+    "permutation test by sign flips against the best. d_z: mean of the differences divided by their standard deviation."
 )
 
 
-def compare_arms(sweep: StoredSweep, measure: Measure, per_class: Mapping[str, Mapping[str, float]]) -> Comparison | None:
+def compare_arms(
+    sweep: StoredSweep, measure: Measure, per_class: Mapping[str, Mapping[str, float]], n_classes: int | None
+) -> Comparison | None:
     """The comparison by the test column of ``measure``; ``None`` while no confirm trial has a figure there."""
     rows = {arm: _measured(sweep.rows(Phase.CONFIRM, arm), measure) for arm in sweep.arms}
-    values = {arm: _by_seed(frame, measure.test_column) for arm, frame in rows.items() if len(frame)}
-    if not values:
+    rows = {arm: frame for arm, frame in rows.items() if len(frame)}
+    if not rows:
         return None
-    arms = sorted(values, key=lambda arm: measure.rank(float(np.mean(list(values[arm].values())))), reverse=True)
-    p_values = statistics.compare_pairs([values[arm] for arm in arms])
-    best = arms[0]
-    spread = statistics.paired_differences(values[best], values[arms[1]]) if len(arms) > 1 else np.empty(0)
-    sd = float(np.std(spread, ddof=1)) if len(spread) > 1 else None
+    values = {arm: _by_seed(frame, measure.test_column) for arm, frame in rows.items()}
+    at_chance = {arm for arm, frame in rows.items() if is_at_chance(float(frame["test_accuracy"].mean()), n_classes)}
+    comparable = can_be_compared(measure, sweep.space)
+    order = list(values)
+    if comparable:
+        order = statistics.ranked({arm: {seed: measure.rank(each) for seed, each in found.items()} for arm, found in values.items()})
+        if measure.stem != "accuracy":
+            order.sort(key=lambda arm: arm in at_chance)
+    best, p_values = order[0], statistics.compare_pairs([values[arm] for arm in order])
+    compared = []
+    for position, arm in enumerate(order):
+        differences = statistics.paired_differences(values[arm], values[best])
+        entry = _alone(arm, rows[arm], values[arm], per_class.get(arm, {}), at_chance=arm in at_chance)
+        if comparable and arm != best and len(differences) > 0:
+            entry = _against_best(entry, differences, measure, p_values[0, position], len(order))
+        compared.append(entry)
+    spread = statistics.paired_differences(values[best], values[order[1]]) if comparable and len(order) > 1 else np.empty(0)
+    sd = float(np.std(spread, ddof=1)) if statistics.varies(spread) else None
     return Comparison(
         measure=measure.test_column,
-        arms=tuple(
-            _compare(arm, position, rows[arm], values, best, measure, p_values, per_class.get(arm, {})) for position, arm in enumerate(arms)
-        ),
-        needed_seeds=statistics.needed_seeds(len(sweep.arms)),
+        comparable=comparable,
+        arms=tuple(compared),
+        needed_seeds=statistics.NEEDED_SEEDS,
+        paired_seeds=len(spread),
         sd_of_differences=sd,
-        power=tuple(Power(each, statistics.power(each, sd, len(spread), len(arms))) for each in STATED_DIFFERENCES)
-        if sd is not None and measure.stem == "accuracy"
-        else (),
-        method=METHOD,
+        power=tuple(_power(each, sd, len(spread)) for each in STATED_DIFFERENCES) if sd is not None and measure.stem == "accuracy" else (),
+        method=METHOD if comparable else f"{LEVELS}.",
     )
 
 
-def _compare(
+def can_be_compared(measure: Measure, space: Space | None) -> bool:
+    """Whether values of the measure mean the same for every arm; those of its own loss do not where nothing is known of the space."""
+    return space.is_comparable(measure.val_column) if space is not None else measure.stem != "loss"
+
+
+def is_at_chance(accuracy: float, n_classes: int | None) -> bool:
+    """Whether an accuracy is that of guessing; not, where the number of classes is not known. Classes are taken to be equally frequent."""
+    return n_classes is not None and n_classes > 1 and (accuracy - 1 / n_classes) / (1 - 1 / n_classes) < AT_CHANCE
+
+
+def _alone(
     arm: str,
-    position: int,
     rows: pd.DataFrame,
-    values: Mapping[str, Mapping[int, float]],
-    best: str,
-    measure: Measure,
-    p_values: Mapping[tuple[int, int], tuple[float, float]],
+    seeds: Iterable[int],
     per_class: Mapping[str, float],
+    *,
+    at_chance: bool,
 ) -> ComparedArm:
-    differences = statistics.paired_differences(values[arm], values[best])
-    is_set_against_best = arm != best and len(differences) > 0
-    p_value, p_holm = p_values[0, position] if is_set_against_best else (None, None)
     return ComparedArm(
         arm=arm,
-        seeds=tuple(sorted(values[arm])),
+        seeds=tuple(sorted(seeds)),
         measures=_estimates(rows),
         per_class=per_class,
-        difference=statistics.estimate(differences) if is_set_against_best else None,
-        p_best_wins=statistics.probability_of_winning(-differences if measure.maximize else differences) if is_set_against_best else None,
-        p_value=p_value,
-        p_holm=p_holm,
-        effect_size=statistics.cohens_d_z(differences) if is_set_against_best else None,
+        difference=None,
+        p_best_wins=None,
+        p_value=None,
+        p_holm=None,
+        effect_size=None,
+        at_chance=at_chance,
+        clearly_behind=False,
     )
+
+
+def _against_best(arm: ComparedArm, differences: Seeds, measure: Measure, p: tuple[float, float], n_arms: int) -> ComparedArm:
+    """``differences``: of the arm less the best, by seed."""
+    advantages = -differences if measure.maximize else differences
+    return replace(
+        arm,
+        difference=statistics.estimate(differences),
+        p_best_wins=statistics.probability_of_winning(advantages),
+        p_value=p[0],
+        p_holm=p[1],
+        effect_size=statistics.cohens_d_z(differences),
+        clearly_behind=statistics.is_clearly_behind(advantages, p[1], n_arms),
+    )
+
+
+def _power(difference: float, sd: float, n_seeds: int) -> Power:
+    low, high = statistics.sd_interval(sd, n_seeds)
+    return Power(difference, *(statistics.power(difference, spread, n_seeds) for spread in (sd, high, low)))
 
 
 def _measured(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
@@ -92,7 +140,8 @@ def _estimates(rows: pd.DataFrame) -> dict[str, Estimate]:
     found = {}
     for name in MEASURES:
         values = rows.sort_values("seed")[name].to_numpy(dtype=np.float64)
-        if len(values) and np.isfinite(values).all():
+        is_bound = name == "temperature" and np.isin(values, TEMPERATURE_RANGE).any()
+        if len(values) and np.isfinite(values).all() and not is_bound:
             found[name] = statistics.estimate(values)
     return found
 

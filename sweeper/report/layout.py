@@ -10,6 +10,7 @@ from . import numbers
 from .configurations import configurations
 from .document import Block, Cell, Code, Document, Grid, Heading, Sentence
 from .measure import Measure, find_measure
+from .statistics import sd_interval
 from .summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
 
 SCORES = (
@@ -96,7 +97,7 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
     yield _compared(comparison, measure)
     yield Sentence(comparison.method)
     if comparison.power and comparison.sd_of_differences is not None:
-        yield Sentence(_power(comparison))
+        yield Sentence(_power(comparison, comparison.sd_of_differences))
     yield Heading("On one scale")
     yield Grid("scores", ("arm", *(heading for heading, _ in SCORES)), tuple(_scores(arm) for arm in comparison.arms))
     yield Sentence("Means over seeds; scaled: after dividing the logits by the temperature T that is fitted on the validation split.")
@@ -115,7 +116,7 @@ def _compared(comparison: Comparison, measure: Measure) -> Grid:
                 Cell(numbers.figure_with_interval(mean, measure), mean.mean),
                 Cell(numbers.difference_with_interval(arm.difference, measure), arm.difference.mean if arm.difference else None),
                 Cell(numbers.probability(arm.p_best_wins), arm.p_best_wins),
-                Cell(numbers.p_value(arm.p_holm), arm.p_holm),
+                Cell(numbers.p_value(arm.p_value), arm.p_value),
                 Cell(numbers.effect(arm.effect_size), arm.effect_size),
             )
         )
@@ -124,14 +125,16 @@ def _compared(comparison: Comparison, measure: Measure) -> Grid:
     return Grid("comparison", headings, tuple(rows))
 
 
-def _power(comparison: Comparison) -> str:
-    n_seeds = min(len(arm.seeds) for arm in comparison.arms[:2])
+def _power(comparison: Comparison, sd: float) -> str:
     differences = " / ".join(f"{100 * each.difference:g}" for each in comparison.power)
-    chances = " / ".join(numbers.probability(each.power) for each in comparison.power)
-    spread = 100 * (comparison.sd_of_differences or 0.0)
+    chances = " / ".join(
+        f"{numbers.probability(each.power)} [{numbers.probability(each.low)}, {numbers.probability(each.high)}]"
+        for each in comparison.power
+    )
+    low, high = sd_interval(sd, comparison.paired_seeds)
     return (
-        f"Power with {plural(n_seeds, 'seed')} whose differences vary by {spread:.2f} points (sd): "
-        f"a true difference of {differences} points is found with probability {chances}."
+        f"Power, about: with {comparison.paired_seeds} paired seeds whose differences vary by {100 * sd:.2f} points [{100 * low:.2f}, "
+        f"{100 * high:.2f}] (sd), a true difference of {differences} points is found with probability {chances}."
     )
 
 

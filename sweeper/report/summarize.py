@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.records import Phase
-from sweeper.space.wording import printable
+from sweeper.records import Phase, TrialState
+from sweeper.space.wording import plural, printable
 
-from .cautions import cautions
+from .cautions import cautions, guessing
 from .comparison import accuracy_per_class, compare_arms
 from .groups import check_grouping, group_trials
 from .measure import Measure, find_measure
@@ -44,9 +44,9 @@ def default_measure(sweep: StoredSweep) -> Measure:
 def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
     """One sweep's summary."""
     space = sweep.space
-    per_class, problems, n_skipped = _per_class(sweep)
+    per_class, n_classes, problems, n_skipped = _per_class(sweep)
     arms = summarize_arms(sweep, measure)
-    comparison = compare_arms(sweep, measure, per_class)
+    comparison = compare_arms(sweep, measure, per_class, n_classes)
     planned = [arm.search.planned for arm in arms] + [arm.confirm.planned for arm in arms]
     return Summary(
         sweep=printable(sweep.folder.id),
@@ -59,25 +59,38 @@ def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
         metric=measure.val_column,
         planned_trials=sum(number or 0 for number in planned) if space else None,
         finished_trials=len(sweep.trials),
-        verdict=decide(arms, comparison, measure),
+        verdict=decide(arms, comparison, measure, space),
         comparison=comparison,
         reference=_reference(sweep, arms, comparison),
         arms=arms,
         by=by,
         groups=group_trials(sweep, by, measure),
-        warnings=(*problems, *cautions(sweep, arms, comparison, measure)),
+        warnings=(*guessing(sweep, arms, comparison, measure, n_classes), *problems, *cautions(sweep, arms, comparison, measure)),
         skipped_files=sweep.skipped_files + n_skipped,
         hardware=_hardware(sweep.provenance),
         versions=_versions(sweep.provenance),
     )
 
 
-def _per_class(sweep: StoredSweep) -> tuple[dict[str, dict[str, float]], list[str], int]:
-    if sweep.rows(Phase.CONFIRM).empty:
-        return {}, [], 0
+def _per_class(sweep: StoredSweep) -> tuple[dict[str, dict[str, float]], int | None, list[str], int]:
+    """Accuracy per class by arm, the number of classes where it is known, what could not be read, and how many files that were."""
+    classes, confirm = class_names(sweep), sweep.rows(Phase.CONFIRM)
+    complete = confirm[confirm["state"] == str(TrialState.COMPLETE)]
+    if complete.empty:
+        return {}, len(classes) or None, [], 0
     table = sweep.folder.read_predictions()
-    recalls = accuracy_per_class(table.frame, class_names(sweep))
-    return recalls, skipped_files(sweep.folder, table), len(table.skipped)
+    names = table.frame["trial"].map(printable) if len(table.frame) else table.frame["trial"]
+    predictions = table.frame[names.isin(complete["trial"])]
+    problems = skipped_files(sweep.folder, table)
+    if len(predictions):  # else the report has no accuracy per class at all
+        problems += [
+            f"{arm}: the logits of {plural(int((~is_there).sum()), 'complete confirm trial')} of {len(is_there)} are missing: "
+            "accuracy per class is without them"
+            for arm, is_there in complete["trial"].isin(names).groupby(complete["arm"], sort=False)
+            if not is_there.all()
+        ]
+    n_classes = len(classes) or sum(name.startswith("logit_") for name in table.frame.columns)
+    return accuracy_per_class(predictions, classes), n_classes or None, problems, len(table.skipped)
 
 
 def class_names(sweep: StoredSweep) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sweeper.records import Value
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when a field of :class:`Report` changes its meaning."""
 
 
@@ -19,8 +19,8 @@ FORMAT_VERSION = 1
 class Estimate:
     """A mean over ``n`` seeds.
 
-    ``sd`` divides by n - 1. ``low`` to ``high`` is the bootstrap interval of :func:`sweeper.report.statistics.estimate`; both are ``None``
-    for fewer than two seeds.
+    ``sd`` divides by n - 1. ``low`` to ``high`` is the 95 % t interval of :func:`sweeper.report.statistics.estimate`; both are ``None`` for
+    fewer than two seeds.
     """
 
     n: int
@@ -32,7 +32,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
-    """The complete search trial with the best ``value`` of its arm (the metric at its last epoch), among equals that of lowest number.
+    """The complete search trial with the best finite ``value`` of its arm (the metric at its last epoch), of equals the lowest number.
 
     With another ``--metric`` than the space's, ``last_<metric>`` takes the place of ``value``.
     """
@@ -62,7 +62,8 @@ class Ends:
 class Cost:
     """What trials of one arm and phase took: sums of ``epochs`` and of ``train_seconds``.
 
-    ``saved`` = 1 - epochs / (finished trials x planned epochs of a trial); ``None`` without finished trials or without a space.
+    ``saved``: the epochs that pruned trials were spared, as a share of finished trials x planned epochs of a trial; what failed or diverged
+    has saved nothing. ``None`` without finished trials or without a space.
     """
 
     planned: int | None
@@ -106,11 +107,15 @@ class Group:
 class ComparedArm:
     """One arm on the fresh seeds of the confirm phase, complete trials only.
 
-    ``measures``: each ``test_*`` column by name, and ``temperature``. ``per_class``: recall of each class on the test split, from the
-    stored logits, mean over seeds; empty without logits. The other fields set it against the best arm, over the seeds that both have,
-    ``None`` for the best itself: ``difference`` is this arm minus the best; ``p_best_wins`` the share of seeds on which the best is
-    better, ties half; ``p_value`` and ``p_holm`` as in :mod:`sweeper.report.statistics`; ``effect_size`` is Cohen's d_z, the mean
-    difference divided by the standard deviation of the differences, ``None`` where that is zero.
+    ``measures``: each ``test_*`` column by name, and ``temperature``, unless that was at a bound of its fit for a seed. ``per_class``:
+    recall of each class on the test split, from the stored logits, mean over seeds; empty without logits. ``at_chance``: whether its mean
+    accuracy is that of guessing, within 2 % of the way to perfect.
+
+    The other fields set it against the best arm, over the seeds that both have, ``None`` for the best itself and where the measure cannot
+    be compared between arms: ``difference`` is this arm minus the best; ``p_best_wins`` the share of seeds on which the best is better,
+    ties half; ``p_value`` of this pair alone, which the verdict goes by, and ``p_holm`` corrected over all pairs, as in
+    :mod:`sweeper.report.statistics`; ``effect_size`` is Cohen's d_z, the mean difference divided by the standard deviation of the
+    differences, ``None`` where they do not vary; ``clearly_behind`` says that it is worse than the best whoever wins.
     """
 
     arm: str
@@ -122,27 +127,37 @@ class ComparedArm:
     p_value: float | None
     p_holm: float | None
     effect_size: float | None
+    at_chance: bool
+    clearly_behind: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """The chance, about, that the test finds a true difference between two arms whose differences vary by ``sd`` over ``n_seeds`` seeds."""
+    """The chance, about, that the test finds a true ``difference`` between the best arm and the runner-up with as many paired seeds.
+
+    ``power`` were the spread of their differences known to be the one found; ``low`` to ``high`` over the 95 % interval of that spread.
+    """
 
     difference: float
     power: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The confirm phase by one measure (a ``test_*`` column), arms from best to worst by their mean.
+    """The confirm phase by one measure (a ``test_*`` column), arms from best to worst (:func:`sweeper.report.statistics.ranked`).
 
-    ``needed_seeds``: the fewest with which the test can reach 0.05 for this number of arms. ``sd_of_differences``: between the best and
-    the runner-up, what ``power`` rests on.
+    ``comparable``: whether values of the measure mean the same for every arm; if not, the arms stand in the space's order. By other
+    measures than accuracy, arms at chance come last. ``needed_seeds``: the fewest with which the test can reach 0.05.
+    ``sd_of_differences``: between the best and the runner-up, over ``paired_seeds`` that both have: what ``power`` rests on.
     """
 
     measure: str
+    comparable: bool
     arms: tuple[ComparedArm, ...]
     needed_seeds: int
+    paired_seeds: int
     sd_of_differences: float | None
     power: tuple[Power, ...]
     method: str
@@ -175,8 +190,8 @@ class Reference:
 class Verdict:
     """What was found, in one sentence.
 
-    ``kind``: winner, no_clear_winner, unfinished, unconfirmed, single_arm or nothing. ``best``: the arm ahead; ``rivals`` are not told
-    apart from it.
+    ``kind``: winner, no_clear_winner, not_comparable, unfinished, unconfirmed, single_arm or nothing. ``best``: the arm ahead;
+    ``rivals`` are not told apart from it.
     """
 
     kind: str

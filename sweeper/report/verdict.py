@@ -3,73 +3,115 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from sweeper.space import Space
 from sweeper.space.wording import plural
 
 from . import numbers
+from .comparison import can_be_compared
 from .measure import Measure
 from .statistics import SIGNIFICANCE
-from .summary import ArmSummary, ComparedArm, Comparison, Estimate, Verdict
+from .summary import ArmSummary, ComparedArm, Comparison, Verdict
 
 
-def decide(arms: Sequence[ArmSummary], comparison: Comparison | None, measure: Measure) -> Verdict:
-    """The verdict. A winner is called only if the whole confirm phase is done and the best arm beats every other at Holm's 0.05.
+def decide(arms: Sequence[ArmSummary], comparison: Comparison | None, measure: Measure, space: Space | None) -> Verdict:
+    """The verdict. A winner is called only if the whole confirm phase is done and the best arm beats every other at 0.05, in its favour.
 
-    An arm of which a confirm trial diverged is never called the winner: its mean leaves out the seeds on which it does not train.
+    No winner is called where an arm has no confirmed seed, nor one of which a confirm trial diverged: its mean leaves out the seeds on
+    which it does not train. By other measures than accuracy an arm at chance neither wins nor has to be beaten.
     """
+    comparable = comparison.comparable if comparison else can_be_compared(measure, space)
+    if not comparable and len(arms) > 1:
+        return Verdict(
+            "not_comparable",
+            f"No verdict: {measure.label} is each arm's own, and its values cannot be compared between losses; --metric accuracy compares.",
+        )
     done, planned = sum(arm.confirm.ends.finished for arm in arms), sum(arm.confirm.planned or 0 for arm in arms)
     if comparison is None:
         return _without_confirm(arms, measure, done, planned)
-    best, *others = comparison.arms
+    best = comparison.arms[0]
     lead = f"{best.arm} has {_mean(best, measure)} test {measure.label} over {plural(len(best.seeds), 'seed')}"
     if any(arm.confirm.ends.finished < (arm.confirm.planned or 0) for arm in arms):
         return Verdict("unfinished", f"No verdict yet: {done:,} of {planned:,} confirm trials are finished; so far {lead}.", best.arm)
     if len(arms) == 1:
         return Verdict("single_arm", f"One arm, nothing to compare: {lead}.", best.arm)
-    compared = {arm.arm for arm in comparison.arms}
-    silent = tuple(arm.arm for arm in arms if arm.arm not in compared)
-    if not others:
-        return Verdict(
-            "no_clear_winner", f"No clear winner: {lead}, and no seed of {numbers.listed(silent)} was confirmed.", best.arm, silent
-        )
-    rivals = tuple(arm for arm in others if arm.p_holm is None or arm.p_holm > SIGNIFICANCE)
+    confirmed = {arm.arm for arm in comparison.arms}
+    silent = tuple(arm.arm for arm in arms if arm.arm not in confirmed)
+    guessing = () if measure.stem == "accuracy" else tuple(arm.arm for arm in comparison.arms if arm.at_chance)
+    rivals = [arm for arm in comparison.arms[1:] if arm.arm not in guessing]
+    unbeaten = [arm for arm in rivals if not _is_beaten(arm, measure)]
+    apart = [arm for arm in unbeaten if not arm.clearly_behind] or unbeaten
     n_diverged = next(arm.confirm.ends.diverged for arm in arms if arm.arm == best.arm)
-    if rivals:
-        sentence = _no_clear_winner(best, others, rivals, comparison.needed_seeds, measure)
+    words = _Words.of(space)
+    kind, end = "no_clear_winner", "."
+    if apart:
+        behind = [arm.arm for arm in rivals if arm.clearly_behind and arm not in apart]
+        sentence = _no_clear_winner(best, apart, behind, comparison.needed_seeds, measure, words)
+    elif not rivals:
+        sentence = f"No clear winner: {lead}"
     elif n_diverged:
         sentence = f"No clear winner: {lead} and is ahead where it trains, but diverged on {plural(n_diverged, 'seed')}"
+    elif silent:
+        sentence = f"No clear winner: the {_beats(best, rivals, measure, words)}"
     else:
-        sentence = _winner(best, others, measure)
+        kind, sentence, end = "winner", f"The {_beats(best, rivals, measure, words)}", f".{words.reservation}"
     if silent:
-        sentence += f"; nothing was confirmed of {numbers.listed(silent)}"
-    is_clear = not rivals and not n_diverged
-    return Verdict("winner" if is_clear else "no_clear_winner", f"{sentence}.", best.arm, tuple(arm.arm for arm in rivals))
+        sentence += f"; no seed of {numbers.listed(silent)} was confirmed"
+    if guessing:
+        sentence += f"; left out, since it classifies no better than guessing: {numbers.listed(guessing)}"
+    return Verdict(kind, sentence + end, best.arm, (*(arm.arm for arm in apart), *silent))
 
 
-def _winner(best: ComparedArm, others: Sequence[ComparedArm], measure: Measure) -> str:
-    second = others[0]
-    n_seeds = min(arm.difference.n for arm in others if arm.difference)
-    worst_p = numbers.p_value(max(arm.p_holm for arm in others if arm.p_holm is not None))
-    gap = f", {_gap(second.difference, measure)} {second.arm}" if second.difference else ""
-    whom = "" if len(others) == 1 else " against each arm" if worst_p.startswith("<") else " at most"
-    p_value = f"p {worst_p.replace('<', '< ')}" if worst_p.startswith("<") else f"p = {worst_p}"
-    return f"{best.arm} is best: {_mean(best, measure)} test {measure.label}{gap} ({p_value}{whom}, {plural(n_seeds, 'paired seed')})"
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What the arms' configurations are called: those that a search found may be others after another search."""
+
+    verb: str
+    reservation: str
+
+    @classmethod
+    def of(cls, space: Space | None) -> _Words:
+        """Space by space: where no arm has anything to tune, the claim is about the configurations as they stand."""
+        if space is not None and not any(definition.is_free for arm in space.arms for definition in space.definitions(arm)):
+            return cls("of", "")
+        unit = "loss" if space is not None and space.compare.arms == "loss" else "arm"
+        return cls("found for", f" One search per {unit}: another search may reverse this.")
+
+
+def _is_beaten(arm: ComparedArm, measure: Measure) -> bool:
+    return (
+        arm.difference is not None
+        and arm.p_value is not None
+        and arm.p_value <= SIGNIFICANCE
+        and measure.rank(arm.difference.mean) < 0  # the test is two-sided: the difference must favour the best
+    )
+
+
+def _beats(best: ComparedArm, rivals: Sequence[ComparedArm], measure: Measure, words: _Words) -> str:
+    second, *others = sorted(rivals, key=lambda arm: abs(arm.difference.mean) if arm.difference else 0.0)
+    told = f"configuration {words.verb} {best.arm} beats the one {words.verb} {second.arm} by {_gap(second, measure)}"
+    if len(others) == 1:
+        told += f", and the one {words.verb} {others[0].arm} by {_gap(others[0], measure)}"
+    elif others:
+        worst = max(arm.p_value or 0.0 for arm in others)
+        told += f", and those {words.verb} the {len(others)} other arms by more (p {_relation(worst)}{'' if worst < 0.001 else ' at most'})"
+    return told
 
 
 def _no_clear_winner(
-    best: ComparedArm, others: Sequence[ComparedArm], rivals: Sequence[ComparedArm], needed_seeds: int, measure: Measure
+    best: ComparedArm, rivals: Sequence[ComparedArm], behind: Sequence[str], needed_seeds: int, measure: Measure, words: _Words
 ) -> str:
     names = [best.arm, *(arm.arm for arm in rivals)]
-    beaten = [arm.arm for arm in others if arm.arm not in names]
     n_seeds = min(arm.difference.n if arm.difference else 0 for arm in rivals)
     figures = ", ".join(f"{arm.arm} {_mean(arm, measure)}" for arm in (best, *rivals))
-    p_values = [arm.p_holm for arm in rivals if arm.p_holm is not None]
+    p_values = [arm.p_value for arm in rivals if arm.p_value is not None]
     if n_seeds < needed_seeds:
         why = f"{plural(n_seeds, 'paired seed')}; {needed_seeds} are needed to tell arms apart"
     else:
         why = f"p = {numbers.p_value(min(p_values))}{' at least' if len(p_values) > 1 else ''}, {plural(n_seeds, 'paired seed')}"
-    tail = f"; {best.arm} is better than {numbers.listed(beaten)}" if beaten else ""
-    return f"No clear winner between {numbers.listed(names)}: test {measure.label} {figures} ({why}){tail}"
+    tail = f"; {numbers.listed(list(behind))} {'is' if len(behind) == 1 else 'are'} clearly behind" if behind else ""
+    return f"No clear winner between the configurations {words.verb} {numbers.listed(names)}: test {measure.label} {figures} ({why}){tail}"
 
 
 def _without_confirm(arms: Sequence[ArmSummary], measure: Measure, done: int, planned: int) -> Verdict:
@@ -101,11 +143,19 @@ def _mean(arm: ComparedArm, measure: Measure) -> str:
     return text if found.low is None else f"{text} [{numbers.figure(found.low, measure)}, {numbers.figure(found.high, measure)}]"
 
 
-def _gap(found: Estimate, measure: Measure) -> str:
-    """``1.83 points [1.20, 2.41] above``; ``found`` is the other arm minus the best."""
+def _gap(arm: ComparedArm, measure: Measure) -> str:
+    """``1.83 points [1.20, 2.41] (p = 0.008, 8 paired seeds)``: by how much the best is better."""
+    found = arm.difference
+    if found is None:
+        return numbers.MISSING
     sign = -1.0 if found.mean < 0 else 1.0
-    ends = [found.mean] if found.low is None or found.high is None else [found.mean, *sorted((sign * found.low, sign * found.high))]
-    shown = [numbers.difference(end if index else abs(end), measure) for index, end in enumerate(ends)]
-    centre, *bounds = [text.removeprefix("+") for text in shown]
+    ends = [] if found.low is None or found.high is None else sorted((sign * found.low, sign * found.high))
+    centre, *bounds = [numbers.difference(end, measure).removeprefix("+") for end in (abs(found.mean), *ends)]
     interval = f" [{', '.join(bounds)}]" if bounds else ""
-    return f"{centre}{' points' if measure.is_fraction else ''}{interval} {'above' if found.mean < 0 else 'below'}"
+    p_value = "" if arm.p_value is None else f"p {_relation(arm.p_value)}, "
+    return f"{centre}{' points' if measure.is_fraction else ''}{interval} ({p_value}{plural(found.n, 'paired seed')})"
+
+
+def _relation(p_value: float) -> str:
+    shown = numbers.p_value(p_value)
+    return f"< {shown[1:]}" if shown.startswith("<") else f"= {shown}"

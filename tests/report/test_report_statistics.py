@@ -63,21 +63,20 @@ def test_holm_multiplies_the_smallest_p_most_and_never_falls():
     assert ours.holm([]) == []
 
 
-def test_an_interval_is_scipys_percentile_bootstrap_at_the_widened_level():
-    found = ours.estimate(FOCAL)
-    expected = stats.bootstrap(
-        (FOCAL,), np.mean, method="percentile", confidence_level=ours.interval_level(8), n_resamples=9_999, rng=np.random.default_rng(0)
-    ).confidence_interval
-    assert (found.n, found.mean) == (8, pytest.approx(FOCAL.mean()))
-    assert found.sd == pytest.approx(stats.tstd(FOCAL))
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert ours.interval_level(8) == pytest.approx(0.98852, abs=1e-5)
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_an_interval_is_students_t(n):
+    found = ours.estimate(FOCAL[:n])
+    expected = stats.t.interval(0.95, n - 1, FOCAL[:n].mean(), stats.sem(FOCAL[:n]))
+    assert (found.n, found.mean) == (n, pytest.approx(FOCAL[:n].mean()))
+    assert found.sd == pytest.approx(stats.tstd(FOCAL[:n]))
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_widened_level_makes_a_normal_interval_as_wide_as_a_t_interval():
-    for n in (3, 5, 8, 30):
-        z = stats.norm.isf((1 - ours.interval_level(n)) / 2)
-        assert z / math.sqrt(n) * math.sqrt((n - 1) / n) == pytest.approx(stats.t.isf(0.025, n - 1) / math.sqrt(n), rel=1e-6)
+@pytest.mark.parametrize("n", range(2, 9))
+def test_what_is_called_a_95_percent_interval_holds_the_mean_in_95_percent_of_sweeps_however_few_the_seeds(n):
+    found = [ours.estimate(values) for values in np.random.default_rng(2).normal(size=(2_000, n))]
+    n_held = sum(each.low <= 0 <= each.high for each in found)
+    assert stats.binomtest(n_held, 2_000, 0.95).pvalue > 0.001
 
 
 def test_one_seed_has_no_interval_and_equal_seeds_have_one_of_no_width():
@@ -86,13 +85,42 @@ def test_one_seed_has_no_interval_and_equal_seeds_have_one_of_no_width():
     assert (equal.sd, equal.low, equal.high) == (0.0, pytest.approx(0.1), pytest.approx(0.1))
 
 
-def test_two_seeds_have_their_range_as_interval():
-    found = ours.estimate(np.array([0.5, 0.7]))
-    assert (found.low, found.high) == (0.5, 0.7)
+def test_differences_that_vary_by_rounding_only_have_no_spread():
+    values = np.array([0.50, 0.51, 0.60, 0.52, 0.49, 0.30, 0.21, 0.13])
+    lead = (values + 0.02) - values
+    assert np.ptp(lead) > 0
+    found = ours.estimate(lead)
+    assert (found.sd, found.low, found.high) == (0.0, found.mean, found.mean)
+    assert ours.cohens_d_z(lead) is None
+    assert ours.paired_t_p(lead) == 1.0
 
 
 def test_differences_are_over_the_seeds_that_both_arms_have():
     assert ours.paired_differences({3: 0.5, 1: 0.25, 7: 0.1}, {1: 0.125, 3: 0.25, 9: 0.2}).tolist() == [0.125, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("samples", "order"),
+    [
+        ({"a": {1: 0.1, 2: 0.3}, "b": {1: 0.2, 2: 0.4}}, ["b", "a"]),
+        ({"a": {1: 0.1, 2: 0.9}, "b": {1: 0.2}}, ["b", "a"]),  # a has the higher mean, by a seed that b has not
+        ({"a": {1: 0.1}, "b": {2: 0.2}}, ["b", "a"]),  # no seed in common
+        ({"a": {1: 0.1, 2: 0.1}, "b": {1: 0.2, 3: 0.2}, "c": {2: 0.05, 3: 0.3}}, ["b", "c", "a"]),  # round in a circle: the highest mean
+        ({"a": {1: 0.1}, "b": {1: 0.1}}, ["a", "b"]),
+        ({}, []),
+    ],
+)
+def test_arms_are_ranked_on_the_seeds_that_they_share(samples, order):
+    assert ours.ranked(samples) == order
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 5, 8])
+def test_an_arm_is_clearly_behind_where_no_seed_could_make_up_for_it(n_seeds):
+    far, near = np.array([0.38, 0.39, 0.37, 0.385, 0.39, 0.38, 0.39, 0.37])[:n_seeds], np.array([0.01, -0.01, 0.02, 0.0] * 2)[:n_seeds]
+    holm = 2 / 2**n_seeds * 3
+    assert ours.is_clearly_behind(far, holm, 3)
+    assert not ours.is_clearly_behind(near, 1.0, 3)
+    assert not ours.is_clearly_behind(-far, holm, 3)
 
 
 def test_a_tie_is_half_a_win():
@@ -105,23 +133,26 @@ def test_the_effect_size_is_the_mean_in_units_of_the_spread():
     assert ours.cohens_d_z(np.array([0.1, 0.1])) is None
 
 
-@pytest.mark.parametrize(("n_arms", "needed"), [(1, 6), (2, 6), (3, 7), (4, 8), (5, 9), (20, 13)])
-def test_the_seeds_needed_grow_with_the_pairs_of_arms(n_arms, needed):
-    assert ours.needed_seeds(n_arms) == needed
-    n_pairs = max(n_arms * (n_arms - 1) // 2, 1)
-    assert n_pairs * 2 / 2**needed <= 0.05 < n_pairs * 2 / 2 ** (needed - 1)
+def test_six_seeds_are_the_fewest_that_can_tell_two_arms_apart():
+    assert ours.sign_flip_p(np.full(ours.NEEDED_SEEDS, 0.01)) <= 0.05 < ours.sign_flip_p(np.full(ours.NEEDED_SEEDS - 1, 0.01))
+
+
+def test_the_interval_of_a_spread_holds_the_true_one_in_95_percent_of_sweeps():
+    samples = np.random.default_rng(4).normal(0, 2.0, (2_000, 8)).std(axis=1, ddof=1)
+    intervals = [ours.sd_interval(float(sd), 8) for sd in samples]
+    assert stats.binomtest(sum(low <= 2.0 <= high for low, high in intervals), 2_000, 0.95).pvalue > 0.001
 
 
 def test_power_is_what_simulation_finds():
     rng = np.random.default_rng(5)
     found = [ours.sign_flip_p(rng.normal(1.0, 1.0, 8)) <= 0.05 for _ in range(600)]
-    assert np.mean(found) == pytest.approx(ours.power(1.0, 1.0, n_seeds=8, n_arms=2), abs=0.05)
+    assert np.mean(found) == pytest.approx(ours.power(1.0, 1.0, n_seeds=8), abs=0.05)
 
 
 def test_power_is_nothing_where_seeds_are_too_few_and_sure_where_nothing_varies():
-    assert ours.power(0.02, 0.001, n_seeds=6, n_arms=3) == 0.0
-    assert ours.power(0.02, 0.0, n_seeds=8, n_arms=3) == 1.0
-    assert ours.power(0.0, 0.0, n_seeds=8, n_arms=3) == 0.0
+    assert ours.power(0.02, 0.001, n_seeds=5) == 0.0
+    assert ours.power(0.02, 0.0, n_seeds=8) == 1.0
+    assert ours.power(0.0, 0.0, n_seeds=8) == 0.0
 
 
 @pytest.mark.parametrize("noise", ["normal", "heavy", "skewed"])
