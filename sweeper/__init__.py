@@ -4,6 +4,7 @@
 used: ``import sweeper`` alone loads nothing.
 """
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -13,7 +14,10 @@ __all__ = ["Sweep", "__version__", "open", "resume", "run"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("sweeper.api"), name)
+        hook = sys.excepthook
+        api = import_module("sweeper.api")
+        sys.excepthook = hook  # Ray puts its own there when it is imported, which tells a cluster what ended its driver
+        return getattr(api, name)
     raise AttributeError(f"module 'sweeper' has no attribute {name!r}")
 
 

@@ -23,9 +23,11 @@ from sweeper.space import Space, check_warnings, dump_space, load_space, parse_s
 from sweeper.space.from_python import parse_mapping, python_override
 from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, rows_so_far
+from sweeper.surroundings import left_as_they_were
 from sweeper.sweep import resume_sweep, start_sweep
 from sweeper.tune.loggers import Loggers, Observers
 from sweeper.tune.preflight import preflight
+from sweeper.tune.session import is_connected
 
 
 class ArgumentError(SweeperError):
@@ -98,7 +100,8 @@ class Sweep:
 
     def reproduce(self, trial: str) -> Reproduction:
         """Train one trial again and compare the curves; see :func:`sweeper.reproduce.reproduce_trial`."""
-        return reproduce_trial(self._folder, trial)
+        with left_as_they_were():
+            return reproduce_trial(self._folder, trial)
 
     def study(self, arm: str, phase: str = "search") -> optuna.Study:
         """The Optuna study of an arm, read-only.
@@ -124,7 +127,7 @@ def run(
     Args:
         space: A space file, its content as a mapping, or a space. In a mapping a loss or model of your own may be the class itself.
         results: Folder or URI below which the sweep's folder is made.
-        address: A running Ray cluster to join; default: Ray on this machine.
+        address: A running Ray cluster to join; default: the Ray that this process is connected to, else one of its own on this machine.
         settings: Any fields of the space, as ``{"training.momentum": 0.8}``.
         log_to: ``tensorboard``, ``mlflow``, ``wandb``.
         progress: Whether to say on stderr how far it is.
@@ -149,9 +152,9 @@ def run(
     if progress:
         for warning in check_warnings(checked):
             _say(f"warning: {warning}")
-    preflight(checked, results=results, address=address, log_to=log_to)
+    preflight(checked, results=results, address=address or ("auto" if is_connected() else None), log_to=log_to)
     command = ["python", *(sys.argv if sys.argv[0] else ["-c"])]
-    with watching(quiet=not progress) as watcher:
+    with left_as_they_were(), watching(quiet=not progress) as watcher:
         observer = Observers([watcher, Loggers(log_to, _say, quiet=not progress)]) if log_to else watcher
         try:
             result = start_sweep(
@@ -177,7 +180,7 @@ def resume(
         SweeperError, KeyboardInterrupt: as :func:`run`.
     """
     folder = open(sweep, results=results)._folder
-    with watching(quiet=not progress) as watcher:
+    with left_as_they_were(), watching(quiet=not progress) as watcher:
         try:
             result = resume_sweep(folder, address=address, observer=watcher, data_notice=watcher.notice)
         except Interrupted:

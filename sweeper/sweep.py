@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper import caretaker
-from sweeper.errors import StoreError, SweeperError
+from sweeper.errors import FolderExistsError, StoreError, SweeperError
 from sweeper.interruption import Aborted, Interrupted, farewell, interruptible, say_at_the_end, settle
 from sweeper.own_code import source_digests
 from sweeper.provenance import provenance
@@ -86,8 +86,9 @@ def start_sweep(
     """
     with _interruptible("interrupted before the sweep began: nothing was written"):
         Folder(results).require_bucket()  # tells what is wrong with object storage before anything is loaded
-        dataset = load_data(space, data_notice)
+        dataset = _load(space, observer)
         model = describe_model(space.training.model, dataset)  # refuses what no trial could be trained with
+        observer.doing(_connecting(address))
         with ray_session(address) as cluster:
             cluster.require_shared_results(results)
             folder = _new_folder(space.name, results)
@@ -126,7 +127,7 @@ def resume_sweep(
             if studies.finished:
                 _close(folder, recorder)
                 return SweepResult(folder, studies.n_failed, nothing_to_do=True)
-            dataset = load_data(space, data_notice)
+            dataset = _load(space, observer)
             began = folder.read_provenance()
             began_with = began.get("dataset", {}).get("fingerprint")
             if began_with not in (None, dataset.fingerprint):
@@ -135,6 +136,7 @@ def resume_sweep(
                     f"was {str(began_with)[:12]}); restore the files, or run the space as a new sweep"
                 )
             _check_own_code(space, folder, describe_model(space.training.model, dataset), began, data_notice or _nobody)
+            observer.doing(_connecting(address))
             with ray_session(address) as cluster:
                 cluster.require_shared_results(str(folder))
                 return _execute(space, folder, dataset, recorder, studies, observer, cluster, data_notice)
@@ -213,6 +215,8 @@ def _execute(
         observer=Undisturbed(observer),
         refill=bool(capacity.gpus),  # the CPU trains each stream of batches on its own
     )
+    if wanted.pack == "auto":
+        coordinator.observer.doing("timing packs of several sizes, to choose the fastest")
     size = _pack_size(space, context, dataset, capacity, studies.n_waiting, joined=cluster.joined)
     if size.even and notice:
         notice(f"packs of at most {plural(size.most, 'trial')}")
@@ -282,6 +286,15 @@ def _end(row: Mapping[str, Any], recorder: Recorder, metric: str) -> TrialEnd:
     )
 
 
+def _load(space: Space, observer: Observer) -> Dataset:
+    observer.doing("reading the data set")
+    return load_data(space, observer.doing)
+
+
+def _connecting(address: str | None) -> str:
+    return f"joining the Ray cluster at {address}" if address else "starting Ray"
+
+
 def _describe(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
@@ -297,7 +310,7 @@ def _new_folder(name: str, results: str) -> SweepFolder:
     stamp = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for number in range(1, 100):
         folder = SweepFolder(f"{results.rstrip('/') or '/'}/{stamp if number == 1 else f'{stamp}-{number}'}")
-        if not folder.folder.exists():
+        with contextlib.suppress(FolderExistsError):  # also where another process has made it in the meantime
             folder.create()
             return folder
     raise StoreError(f"{results}: a hundred sweeps named {stamp} began in this second")

@@ -1,6 +1,7 @@
 """Sweeps from Python."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -94,3 +95,126 @@ def test_keywords_and_settings_are_checked_like_the_file_and_nothing_is_created(
     assert "--set training.epochs=0: must be >= 1, got 0" in str(raised.value)
     assert "did you mean 'val_accuracy'?" in str(raised.value)
     assert not results.exists()
+
+
+SPACE = """
+name: api
+dataset: {name: synthetic, train_images: 300, test_images: 100, validation: 100}
+training: {epochs: 2}
+parameters:
+  loss: {choices: [l1, cross_entropy]}
+  learning_rate: {low: 1e-3, high: 1.0, log: true}
+compare: {arms: loss, trials_per_arm: 1, seeds: 1}
+search: {sampler: random, pruner: none}
+"""
+
+SURROUNDINGS = """
+import logging, os, signal, sys, threading, time
+from pathlib import Path
+import ray, sweeper
+from sweeper.errors import SweeperError
+sweeper.run  # is imported when it is asked for
+def surroundings():
+    import torch
+    loggers = {name: logging.getLogger(name) for name in ("ray", "ray.tune", "optuna")}
+    return (
+        dict(os.environ), {each: signal.getsignal(each) for each in signal.valid_signals()}, sys.excepthook, sys.unraisablehook,
+        {name: (each.level, list(each.handlers), each.propagate) for name, each in loggers.items()},
+        torch.get_num_threads(), ray.is_initialized(), list(ray._private.worker._post_init_hooks),
+    )
+def run(**options):
+    return sweeper.run("space.yaml", **options)
+def told(call):
+    try:
+        call()
+    except SweeperError as error:
+        return str(error)
+"""
+
+USERS_RAY = """
+ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+@ray.remote(num_cpus=0)
+class Users:
+    def x(self):
+        return "alive"
+users = Users.remote()
+ray.get(users.x.remote())
+before = surroundings()
+assert told(lambda: run(cpus_per_trial=2)).startswith("no node can run a trial that wants 2 CPU and 0 GPU: the cluster has 1 CPU and 0 GPU")
+assert "this process is connected to the Ray at" in told(lambda: run(address="127.0.0.1:1"))
+assert "this process is connected to the Ray at" in told(lambda: run(address="local"))
+def interrupt():
+    while not list(Path("interrupted").glob("*/tune/rows.jsonl")):
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
+try:
+    run(epochs=500, results="interrupted")
+    raise SystemExit("it was not interrupted")
+except KeyboardInterrupt:
+    pass
+assert ray.get(users.x.remote()) == "alive"
+sweep = run(address="auto")
+assert sweep.reproduce("l1-0").verdict == "equal"
+(interrupted,) = Path("interrupted").iterdir()
+assert sweeper.open(interrupted).status().state == "interrupted", sweeper.open(interrupted).status()
+after = surroundings()
+assert before == after, [(one, other) for one, other in zip(before, after) if one != other]
+deadline = time.monotonic() + 30
+while ray.available_resources().get("CPU") != 1:  # what the sweeps had is given back
+    assert time.monotonic() < deadline
+    time.sleep(0.2)
+print(len(sweep.trials), ray.get(users.x.remote()))
+"""
+
+OUR_RAY_TWICE = """
+before = surroundings()
+results = []
+thread = threading.Thread(target=lambda: results.append(run()))
+thread.start()
+while not list(Path("results").glob("*/sweep.yaml")):
+    time.sleep(0.1)
+assert told(run).startswith("another thread of this process is running a sweep")
+thread.join()
+results.append(sweeper.resume(results[0].path))
+results.append(run(progress=False))
+after = surroundings()
+assert before == after, [(one, other) for one, other in zip(before, after) if one != other]
+assert [thread.name for thread in threading.enumerate() if "sweeper" in thread.name] == []
+print([len(sweep.trials) for sweep in results])
+"""
+
+
+def environment_without_rays():
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+
+def as_a_script(code, folder):
+    environment = environment_without_rays()
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def as_a_notebook(code, folder):
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, timeout=400, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    said = "".join(output.text for output in notebook.cells[0].outputs if output.get("name") == "stdout")
+    return said.splitlines()[-1]
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("executed", [as_a_script, as_a_notebook])
+def test_a_ray_that_the_user_has_started_is_used_and_stays_and_so_does_everything_around_it(executed, tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    assert executed(SURROUNDINGS + USERS_RAY, tmp_path) == "4 alive"
+
+
+@pytest.mark.timeout(500)
+def test_a_program_runs_sweeps_one_after_the_other_from_any_thread_and_is_left_as_it_was(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    assert as_a_script(SURROUNDINGS + OUR_RAY_TWICE, tmp_path) == "[4, 4, 4]"

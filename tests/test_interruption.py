@@ -21,7 +21,7 @@ def signal_soon(number=signal.SIGINT, seconds=0.2):
 """
 
 HEARS_NOTHING = """
-with interruptible():
+with interruptible(ends_the_process=True):
     say_at_the_end("go on with: sweep resume x")
     signal_soon()
     try:
@@ -80,7 +80,7 @@ def test_a_process_whose_main_thread_is_deep_in_compiled_code_ends_too():
     done, _ = run("""
 import ctypes
 interruption.GRACE_SECONDS = 1.0
-with interruptible():
+with interruptible(ends_the_process=True):
     say_at_the_end("saved")
     signal_soon()
     try:
@@ -292,3 +292,127 @@ except Interrupted:
 """)
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
     assert seconds < 5
+
+
+def test_signals_that_come_together_or_once_more_end_a_command_with_130_and_its_last_words_once():
+    done, _ = run("""
+with interruptible(ends_the_process=True):
+    say_at_the_end("saved")
+    with interruptible():
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+            os.kill(os.getpid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT}); time.sleep(20)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.1)
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted; saved\n")
+
+
+LIBRARY = """
+import faulthandler, select
+faulthandler.enable()
+def users(number, frame): pass
+for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM): signal.signal(number, users)
+def surroundings():
+    address = interruption._CompiledHandlers.address
+    compiled = {number: address(handler) for number, handler in interruption._CompiledHandlers(*signal.valid_signals())._before.items()}
+    fd = signal.set_wakeup_fd(-1); signal.set_wakeup_fd(fd)
+    return compiled, {each: signal.getsignal(each) for each in signal.valid_signals()}, sys.excepthook, sys.unraisablehook, fd
+def as_ray_does():
+    import ctypes
+    for number in (signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT, signal.SIGALRM): ctypes.CDLL(None).signal(int(number), None)
+    if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+def in_a_thread(work):
+    thread = threading.Thread(target=work); thread.start(); thread.join()
+def work():
+    try:
+        with interruptible():
+            as_ray_does()
+            ENDS
+    except BaseException as error:
+        print(type(error).__name__)
+readable, writable = os.pipe(); os.set_blocking(writable, False); signal.set_wakeup_fd(writable)
+before = surroundings()
+CALL
+print(surroundings() == before)
+print([thread.name for thread in threading.enumerate()])
+"""
+
+
+@pytest.mark.parametrize("call", ["work()", "in_a_thread(work)"])
+@pytest.mark.parametrize(
+    "ends", ["pass", "raise ValueError", "signal.raise_signal(signal.SIGINT)", 'abort(StoreError("gone")); time.sleep(1)']
+)
+def test_a_program_that_uses_the_package_finds_its_handlers_as_they_were_whatever_ends_a_block(call, ends):
+    if "raise_signal" in ends and "thread" in call:
+        pytest.skip("signals are the main thread's")
+    done, _ = run(LIBRARY.replace("CALL", call).replace("ENDS", ends))
+    raised = {"pass": "", "raise ValueError": "ValueError\n", "signal.raise_signal(signal.SIGINT)": "Interrupted\n"}.get(ends, "Aborted\n")
+    assert done.stdout == f"{raised}True\n['MainThread']\n", done.stderr
+
+
+def test_a_program_that_uses_the_package_is_never_ended_and_a_second_signal_is_heard_when_the_first_had_its_time():
+    done, _ = run("""
+interruption.GRACE_SECONDS = 0.5
+try:
+    with interruptible():
+        signal_soon(), signal_soon(seconds=0.4), signal_soon(seconds=1.2)
+        try:
+            time.sleep(20)
+        except Interrupted:
+            began = time.monotonic(); time.sleep(20)  # a library that hears nothing
+except Interrupted:
+    print(0.8 < time.monotonic() - began < 5)
+""")
+    assert (done.returncode, done.stdout) == (0, "True\n")
+
+
+def test_a_second_sweep_in_another_thread_is_refused():
+    done, _ = run("""
+def second():
+    try:
+        with interruptible(): print("let in")
+    except interruption.BusyError as error:
+        print(error)
+with interruptible():
+    thread = threading.Thread(target=second); thread.start(); thread.join()
+second()
+""")
+    assert done.stdout == "another thread of this process is running a sweep: wait for its end, or use a process of its own\nlet in\n"
+
+
+def test_what_is_found_wrong_after_the_end_of_a_sweep_disturbs_nobody():
+    done, _ = run("""
+with interruptible(): pass
+abort(StoreError("the cluster is gone")); time.sleep(0.2)
+with interruptible(): print("next")
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "next\n", "")
+
+
+def test_a_handler_and_an_alarm_that_compiled_code_sets_meanwhile_end_nobody():
+    done, _ = run("""
+import ctypes
+try:
+    with interruptible(), interruption.handlers_kept():
+        libc = ctypes.CDLL(None)
+        libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+        libc.signal(signal.SIGTERM, None), libc.signal(signal.SIGALRM, ctypes.cast(libc.abort, ctypes.c_void_p)), libc.alarm(1)
+        libc.usleep(100_000)
+        os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)
+except Interrupted:
+    time.sleep(1.2); print("interrupted")
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+def test_an_alarm_that_the_user_has_set_rings():
+    done, _ = run("""
+signal.signal(signal.SIGALRM, lambda number, frame: print("rings"))
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+with interruptible(), interruption.handlers_kept():
+    time.sleep(0.6)
+""")
+    assert (done.returncode, done.stdout) == (0, "rings\n")

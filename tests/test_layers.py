@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
-    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.caretaker"},
-    {"sweeper.append_log", "sweeper.interruption", "sweeper.own_code"},
+    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.caretaker", "sweeper.waiting"},
+    {"sweeper.append_log", "sweeper.interruption", "sweeper.own_code", "sweeper.surroundings"},
     {
         "sweeper.space",
         "sweeper.store",

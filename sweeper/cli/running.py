@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -25,7 +22,10 @@ from sweeper.cli.options import (
     sweep_argument,
     tell,
 )
-from sweeper.interruption import EXIT_CODE, Interrupted, interruptible, last_words
+from sweeper.interruption import interruptible
+from sweeper.waiting import telling
+
+_LOADING = "loading PyTorch and Ray"
 
 
 @click.command(cls=SpaceCommand)
@@ -104,24 +104,28 @@ def run(
     sweep run search_spaces/focal.yaml --dry-run
     sweep run search_spaces/focal.yaml --log-to tensorboard --log-to mlflow
     """
-    with explained(), _answering_signals():
-        from sweeper.space import check_warnings, load_space
-        from sweeper.tune.preflight import preflight
+    with explained(), interruptible(ends_the_process=True):
+        with telling("reading the space file", None if quiet else say):
+            from sweeper.space import check_warnings, load_space
+            from sweeper.tune.preflight import preflight
 
-        checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
+            checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
         for warning in () if quiet else check_warnings(checked):
             say(f"warning: {warning}")
-        not_checked = preflight(checked, results=results, address=address, log_to=log_to)
+        with telling("looking at what it needs", None if quiet else say):
+            not_checked = preflight(checked, results=results, address=address, log_to=log_to)
         if dry_run:
-            from sweeper.plan import make_plan, plan_text
+            with telling(_LOADING, None if quiet else say):
+                from sweeper.plan import make_plan, plan_text
             from sweeper.progress import SpacedLines
 
             tell(plan_text(make_plan(checked, notice=SpacedLines(say))))
             for unknown in not_checked:
                 say(f"not checked: {unknown}")
             return
-        from sweeper.provenance import command_line
-        from sweeper.sweep import start_sweep
+        with telling(_LOADING, None if quiet else say):
+            from sweeper.provenance import command_line
+            from sweeper.sweep import start_sweep
 
         _finish(
             lambda observer, notice: start_sweep(
@@ -163,12 +167,13 @@ def resume(
     sweep resume focal-20260101-120000
     sweep resume results/focal-20260101-120000 --retry-failed
     """
-    with explained(), _answering_signals():
+    with explained(), interruptible(ends_the_process=True):
         from sweeper.look import find_sweep
 
         folder = find_sweep(sweep, results)
         _check(log_to, str(folder))
-        from sweeper.sweep import resume_sweep
+        with telling(_LOADING, None if quiet else say):
+            from sweeper.sweep import resume_sweep
 
         _finish(
             lambda observer, notice: resume_sweep(
@@ -185,18 +190,6 @@ def resume(
         )
 
 
-@contextmanager
-def _answering_signals() -> Iterator[None]:
-    """Ends the program with 130 at Ctrl-C or SIGTERM, even while its modules are still being loaded."""
-    try:
-        with interruptible():
-            yield
-    except Interrupted:
-        say(last_words())
-        sys.stdout.flush()
-        os._exit(EXIT_CODE)  # everything is saved; unloading torch and Ray in good order can take longer than a user waits
-
-
 def _check(log_to: Sequence[str], results: str) -> None:
     """Refuse loggers that cannot work before Ray and torch are loaded."""
     if log_to:
@@ -207,9 +200,10 @@ def _check(log_to: Sequence[str], results: str) -> None:
 
 def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Sequence[str], quiet: bool, verbose: bool) -> NoReturn:
     """Run a sweep to its end, print its report unless ``quiet``, and leave with the exit code that says how it went."""
-    from sweeper.progress import watching
-    from sweeper.report import report as make_report
-    from sweeper.tune.loggers import Loggers, Observers
+    with telling(_LOADING, None if quiet else say):
+        from sweeper.progress import watching
+        from sweeper.report import report as make_report
+        from sweeper.tune.loggers import Loggers, Observers
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         observer = Observers([watcher, Loggers(log_to, say, quiet=quiet)]) if log_to else watcher

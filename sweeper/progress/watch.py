@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.progress.devices import DeviceUse
-from sweeper.progress.lines import SpacedLines, closing_line, pause_after, progress_line
+from sweeper.progress.lines import closing_line, pause_after, progress_line
 from sweeper.progress.panel import SweepPanel
 from sweeper.progress.snapshot import Snapshot
 from sweeper.progress.tally import Tally
@@ -21,6 +21,7 @@ from sweeper.space import Space
 from sweeper.space.expected_epochs import expected_epochs
 from sweeper.space.wording import plural, printable
 from sweeper.store import SweepFolder, rows_so_far
+from sweeper.waiting import Waiting
 
 REFRESHES_PER_SECOND = 4
 
@@ -40,7 +41,10 @@ class Watcher:
         self._tally: Tally | None = None
 
     def notice(self, line: str) -> None:
-        """Something of interest before the sweep has started: how far a download is, when it takes long, or a warning."""
+        """Something of interest: a warning, or what is waited for."""
+
+    def doing(self, what: str) -> None:
+        """What is going on before the sweep has started."""
 
     def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:  # noqa: ARG002
         """Begin to count, from what an earlier process left."""
@@ -90,11 +94,17 @@ class _Telling(Watcher):
         self._verbose = verbose
         self._failures = 0
         self._metric = ""
-        self._spaced = SpacedLines(self._print)
+        self._waiting = Waiting(self._print)
 
     def notice(self, line: str) -> None:
-        tell = self._print if line.startswith("warning: ") else self._spaced
-        tell(line)
+        self._print(line)
+
+    def doing(self, what: str) -> None:
+        self._waiting.doing(what)
+
+    def close(self) -> None:
+        """The sweep has ended, or was given up."""
+        self._waiting.close()
 
     def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
         super().started(folder, space, n_packs, planned)
@@ -120,6 +130,7 @@ class _Telling(Watcher):
 
     def _print(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)
+        self._waiting.said()
 
 
 class Lines(_Telling):
@@ -132,9 +143,11 @@ class Lines(_Telling):
     def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
         super().started(folder, space, n_packs, planned)
         self._told = time.monotonic()
+        self.doing("starting the workers, and training the first epoch")
 
     def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
         super().epoch(config, metrics)
+        self._waiting.close()
         self._tell_when_due()
 
     def outcome(self, outcome: TrialOutcome) -> None:
@@ -143,6 +156,7 @@ class Lines(_Telling):
 
     def close(self) -> None:
         """The last line."""
+        super().close()
         if snapshot := self.snapshot():
             self._print(closing_line(snapshot))
 
@@ -163,12 +177,14 @@ class LivePanel(_Telling):
 
     def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
         super().started(folder, space, n_packs, planned)
+        self._waiting.close()
         self._live.start()
         # rich hides the cursor; a process that is killed could not show it again
         self._console.show_cursor(True)
 
     def close(self) -> None:
         """Draw the panel for the last time, and leave it where it stands."""
+        super().close()
         self._live.stop()
 
     def _draw(self) -> SweepPanel | Text:

@@ -54,6 +54,7 @@ class Capacity:
         self._limit = 0
         self._wait_for_first_nodes()
         self._look()
+        self._wait_for_room()
 
     @property
     def n_packs(self) -> int:
@@ -112,6 +113,18 @@ class Capacity:
             if time.monotonic() - started > SECONDS_FOR_FIRST_NODES:
                 return
             self._notice(f"waiting for a node with {self._wanted()}: {self._present(nodes)}")
+            time.sleep(1)
+
+    def _wait_for_room(self) -> None:
+        """Wait until one pack fits into what others leave, who may be in this very process, and say so. An autoscaler brings more nodes."""
+        while self._check is not None and self._autoscaler is None:
+            free = ray._private.state.available_resources_per_node().values()
+            if any(packs_on(resources, self.cpus, self.gpus) for resources in free):
+                return
+            cpus, gpus = (sum(resources.get(name, 0.0) for resources in free) for name in ("CPU", "GPU"))
+            self._notice(
+                f"waiting for {self._wanted()} on one node: {self._present(alive_nodes())}, of which {cpus:g} CPU and {gpus:g} GPU are free"
+            )
             time.sleep(1)
 
     def _awaited(self, n_workers: int) -> bool:

@@ -48,6 +48,9 @@ class Decision:
 class Observer(Protocol):
     """Somebody who watches a sweep; called by the driver between two decisions, so it must be quick and must not raise."""
 
+    def doing(self, what: str) -> None:
+        """What is going on before the sweep has started, in words."""
+
     def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
         """All is ready; ``n_packs`` packs will run side by side. ``planned``: of the arms and phases that have begun."""
 
@@ -72,6 +75,9 @@ class Undisturbed:
 
     def __init__(self, observer: Observer) -> None:
         self._observer: Observer | None = observer
+
+    def doing(self, what: str) -> None:
+        self._tell(lambda observer: observer.doing(what))
 
     def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
         self._tell(lambda observer: observer.started(folder, space, n_packs, planned))

@@ -112,6 +112,9 @@ class Loggers:
         self._events: queue.SimpleQueue[Callable[[_Logger], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
+    def doing(self, what: str) -> None:
+        """Nothing that they would log."""
+
     def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:  # noqa: ARG002
         """Say where they write, and open them in a thread of their own."""
         for name in () if self._quiet else self._names:
@@ -164,6 +167,10 @@ class Observers:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
+
+    def doing(self, what: str) -> None:
+        for observer in self._observers:
+            observer.doing(what)
 
     def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
         for observer in self._observers:

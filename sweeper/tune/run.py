@@ -24,6 +24,18 @@ _DAYS = 86400
 _NO_LIMIT = 10**6  # the searcher has a limit of its own, which changes with the cluster
 
 
+_ENVIRONMENT = {
+    "TUNE_MAX_PENDING_TRIALS_PG": str(_NO_LIMIT),
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": str(365 * _DAYS),
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": str(_DAYS),
+    # our recorder writes the results, and our progress shows them
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+"""What Tune reads from the environment of its driver while it runs; :func:`sweeper.tune.session.ray_session` puts back what was there."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackPlan:
     """How trials are put on devices: members per pack, and what one pack occupies."""
@@ -48,10 +60,7 @@ def run_packs(
     loses its process returns its members to the coordinator.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost process is told by the observer, in one line
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_NO_LIMIT)
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(365 * _DAYS)
-    os.environ["TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = str(_DAYS)
+    os.environ.update(_ENVIRONMENT)
     runnable = tune.with_resources(
         tune.with_parameters(trainable, context=context, dataset=dataset),
         {"cpu": plan.capacity.cpus, "gpu": plan.capacity.gpus},

@@ -1,24 +1,27 @@
-"""A Ray session for one sweep: started on this machine, or a cluster that is joined."""
+"""A Ray session for one sweep: the one that the process has already, a cluster that is joined, or one started on this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import ray
-from ray._private import node, ray_constants
+from ray import _raylet
+from ray._private import node, ray_constants, ray_logging, services
 from ray.job_config import JobConfig
 
 from sweeper.caretaker import at_a_sudden_end, end_processes
 from sweeper.errors import ClusterError
-from sweeper.interruption import Interrupted
+from sweeper.interruption import Interrupted, handlers_kept
 from sweeper.own_code import import_folders
 from sweeper.provenance import available_cores
+from sweeper.surroundings import left_as_they_were
 from sweeper.tune.cluster import Cluster, joined_cluster
 from sweeper.tune.watch import ray_processes_watched
 
@@ -31,19 +34,74 @@ _AGENTS = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent", b"dashboard/agent.py
 """What their command lines hold once they have named themselves, and before."""
 
 
+_ENVIRONMENT = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # a busy machine takes longer than Ray's own half minute to start it; a process of it that dies meanwhile is noticed at once
+    "RAY_raylet_start_wait_time_s": "120",
+    # the driver waits, deaf to signals and without a limit, for workers that are started ahead: for ever if one of them dies meanwhile
+    "RAY_prestart_worker_first_driver": "0",
+}
+"""What a Ray that we connect to, and its processes, read from the environment; what the user has set there stands."""
+
+
 @contextlib.contextmanager
 def ray_session(address: str | None) -> Iterator[Cluster]:
-    """A connection to Ray for the length of the block: to the cluster at ``address`` or in ``RAY_ADDRESS``, else to a Ray of its own.
+    """A connection to Ray for the length of the block, which leaves the process as it was.
 
-    A Ray of its own asks every client for a token (Ray's default for a local start). Ours lives in the environment of this process and its
-    children, where Ray would write one into the user's home, readable by all.
+    Where the process is connected to Ray already, that is the one, and it is not ended. Else it is the cluster at ``address`` or in
+    ``RAY_ADDRESS``, else a Ray of our own. That asks every client for a token (Ray's default for a local start), which lives in the
+    environment of this process and its children, where Ray would write one into the user's home, readable by all.
 
     Raises:
-        ClusterError: if there is no cluster at the address, or Ray cannot start.
+        ClusterError: if there is no cluster at the address, or the process is connected to another one, or Ray cannot start.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
-    with _joined(address) if address else _our_own() as cluster:
-        yield cluster
+    with contextlib.ExitStack() as stack:
+        if not ray.is_initialized():
+            stack.callback(_read_settings)
+        logging.getLogger("ray.tune")  # is there from here on, so that its level is put back too
+        stack.enter_context(left_as_they_were())
+        stack.enter_context(_hooks_left_as_they_were())
+        if ray.is_initialized():
+            yield _the_one_that_is_there(address)
+            return
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        _read_settings()
+        address = address or os.environ.get("RAY_ADDRESS")
+        with _joined(address) if address else _our_own() as cluster:
+            yield cluster
+
+
+@contextlib.contextmanager
+def _hooks_left_as_they_were() -> Iterator[None]:
+    """``tune.with_parameters`` has every later start of Ray in the process store its parameters again. Not public API."""
+    hooks: list[Any] = ray._private.worker._post_init_hooks
+    before = list(hooks)
+    try:
+        yield
+    finally:
+        hooks[:] = before
+
+
+def is_connected() -> bool:
+    """Whether the process is connected to a Ray, which a session would use."""
+    return bool(ray.is_initialized())
+
+
+def _the_one_that_is_there(address: str | None) -> Cluster:
+    if ray.util.client.ray.is_connected():
+        raise ClusterError(
+            "this process is connected to its cluster by Ray Client (ray://), which Ray Tune's hooks do not reach through: "
+            "run it on a node of the cluster, with address='auto'"
+        )
+    here = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", here) and (address == "local" or services.canonicalize_bootstrap_address(address) != here):
+        wanted = "start a Ray of its own" if address == "local" else f"join the Ray cluster at {address}"
+        raise ClusterError(
+            f"cannot {wanted}: this process is connected to the Ray at {here} already; "
+            "leave the address out to use that one, or call ray.shutdown() first"
+        )
+    return joined_cluster()
 
 
 @contextlib.contextmanager
@@ -53,17 +111,18 @@ def _joined(address: str) -> Iterator[Cluster]:
         _connect(f"join the Ray cluster at {address}", way_out, address=address)
         yield joined_cluster()
     finally:
-        ray.shutdown()
+        _shut_down()
 
 
 @contextlib.contextmanager
 def _our_own() -> Iterator[Cluster]:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    _read_settings()
     os.environ[_MARK] = secrets.token_hex(16)
     folders = _session_folders()
     at_a_sudden_end(end=_mark(), end_writers=folders)
     try:
-        with _on_loopback(), _waiting_in_steps(), ray_processes_watched():
+        with _on_loopback(), _waiting_in_steps(), _says_nothing(), ray_processes_watched():
             _connect("start Ray on this machine", address="local", num_cpus=available_cores(), include_dashboard=False)
             folders = _session_folder()
             at_a_sudden_end(end_writers=folders)
@@ -73,20 +132,45 @@ def _our_own() -> Iterator[Cluster]:
             _end_agents(folders)  # before the shutdown, which waits long for a raylet that is dead
         raise
     finally:
-        ray.shutdown()
+        _shut_down()
         _end_agents(folders)  # where Ray was killed while it was being shut down
+
+
+def _shut_down() -> None:
+    with handlers_kept():
+        ray.shutdown()
+
+
+def _read_settings() -> None:
+    """Have Ray's compiled part read its settings and the token from the environment as it is now: it does so once by itself."""
+    compiled: Any = _raylet
+    compiled.Config.initialize("")
+    compiled.AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextlib.contextmanager
+def _says_nothing() -> Iterator[None]:
+    """What Ray says of its own processes comes to our standard output, even with log_to_driver off; what matters of it we say ourselves."""
+    logs: list[Any] = [ray_logging.stdout_deduplicator, ray_logging.stderr_deduplicator]
+    before = [each.skip_re for each in logs]
+    for each in logs:
+        each.skip_re = each.skip_re or re.compile(".")
+    try:
+        yield
+    finally:
+        for each, skipped in zip(logs, before, strict=True):
+            each.skip_re = skipped
 
 
 @contextlib.contextmanager
 def _on_loopback() -> Iterator[None]:
     """A Ray that is started in the block listens on 127.0.0.1 alone: what Ray does on macOS and Windows, where it joins no clusters."""
-    before, os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = ray_constants.ENABLE_RAY_CLUSTER, "0"  # for Ray's processes
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for Ray's processes
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
-        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
 
 
 @contextlib.contextmanager
@@ -120,12 +204,22 @@ def _connect(what: str, way_out: str = "", **options: Any) -> None:
     # A worker puts each of these folders before the others. Ray itself tells it of the script's folder and the working one only.
     job = JobConfig(_py_driver_sys_path=import_folders()[::-1])
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, job_config=job, **options)
-    except SystemExit as error:
-        raise Interrupted from error  # while Ray starts, a handler of its own answers SIGTERM
+        with handlers_kept(), _python_handler_kept():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, job_config=job, **options)
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ClusterError(f"cannot {what}: {reason}{way_out}") from error
+
+
+@contextlib.contextmanager
+def _python_handler_kept() -> Iterator[None]:
+    """In the block Ray sets no handler of SIGTERM in Python: its own would end the program with an exit code of its own."""
+    utils: Any = ray._private.utils
+    set_handler, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = set_handler
 
 
 def _session_folders() -> str:

@@ -164,9 +164,9 @@ def test_a_pipe_that_is_closed_does_not_disturb_the_end(tmp_path):
         watcher.started(SweepFolder(str(tmp_path / "focal-1")), space(), 2, {})
 
 
-def test_before_the_sweep_a_warning_is_told_at_once_and_news_only_when_a_load_takes_long():
+def test_before_the_sweep_a_warning_is_told_at_once_and_what_goes_on_only_when_it_takes_long():
     stream = io.StringIO()
     with watching(console=Console(file=stream, width=80)) as watcher:
-        watcher.notice("12 % of 170 MB")
+        watcher.doing("12 % of 170 MB")
         watcher.notice("warning: my_code:Loss has changed")
     assert stream.getvalue() == "warning: my_code:Loss has changed\n"

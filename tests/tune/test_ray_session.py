@@ -106,3 +106,36 @@ def test_a_ray_that_loses_its_server_while_it_starts_is_given_up_within_seconds(
         said, errors = run.communicate(timeout=60)
     assert time.monotonic() - killed < 12
     assert "Ray ended under the sweep: its process gcs_server died" in said + errors
+
+
+TERMINATED = """
+import os, signal, sys, threading, time
+import ray
+from sweeper.interruption import interruptible, say_at_the_end
+from sweeper.tune.session import ray_session
+def send():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGTERM)
+with interruptible(ends_the_process=True):
+    say_at_the_end("saved")
+    with ray_session(None):
+        if sys.argv[1] == "connected":
+            send()
+            time.sleep(20)
+        shutdown = ray._private.worker._global_node.kill_all_processes  # is called when Ray's compiled part has let go of its handlers
+        def after_the_core(*arguments, **options):
+            time.sleep(0.1)
+            threading.Thread(target=send).start()
+            time.sleep(float(sys.argv[1]))
+            return shutdown(*arguments, **options)
+        ray._private.worker._global_node.kill_all_processes = after_the_core
+"""
+
+
+@pytest.mark.parametrize("moment", ["connected", "1"])
+def test_sigterm_ends_a_process_with_130_and_its_last_words_while_ray_runs_and_while_it_is_shut_down(moment):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = [sys.executable, "-c", TERMINATED, moment]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted; saved\n")

@@ -1,0 +1,31 @@
+"""Folders of new sweeps."""
+
+import threading
+
+import pytest
+
+from sweeper.errors import StoreError
+from sweeper.sweep import _new_folder
+
+
+def test_sweeps_of_one_name_that_begin_in_one_second_get_a_folder_each(tmp_path):
+    for number in range(5):
+        results, made, together = tmp_path / str(number), [], threading.Barrier(12)
+
+        def begin(results=results, made=made, together=together):
+            together.wait()
+            made.append(_new_folder("same", str(results)).id)
+
+        threads = [threading.Thread(target=begin) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(made) == sorted(path.name for path in results.iterdir())
+        assert len(made) == 12
+
+
+def test_a_place_where_no_folder_can_be_made_is_told_and_not_taken_for_one_that_is_taken(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="is a file, and no folder can be made in it"):
+        _new_folder("same", str(tmp_path / "file"))
