@@ -92,7 +92,8 @@ def parse_algorithm(raw: object, role: Literal["sampler", "pruner"], path: Path)
     options = {"name": raw} if isinstance(raw, str) else raw
     if not isinstance(options, dict) or "name" not in options:
         got = "its name is missing" if isinstance(options, dict) else f"got {shown(raw)}"
-        return None, [Finding(path, f"must be a name or {{name: ..., options}}, {got}; known: {', '.join(known)}")]
+        off = "; to prune nothing write none" if role == "pruner" and raw in (None, False) else f"; known: {', '.join(known)}"
+        return None, [Finding(path, f"must be a name or {{name: ..., options}}, {got}{off}")]
     name = options["name"]
     if not isinstance(name, str) or name not in known:
         at = path if isinstance(raw, str) else (*path, "name")

@@ -59,7 +59,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "dataset.validation": "val valid val_split validation_split val_size valid_size validation_size n_val val_fraction test_size",
         "dataset.image_size": "img_size imgsz resolution size input_size image_shape input_shape side resize",
         "dataset.image": "image_column img_column image_key input_key image_col",
-        "dataset.label": "label_column label_key target_column target_key label_col target",
+        "dataset.label": "label_column label_key target_column target_key label_col",
         "seed": "random_seed random_state rng_seed manual_seed global_seed torch_seed numpy_seed",
         "name": "project study_name experiment experiment_name exp_name run_name title sweep_name",
         _OPTIMIZER: "optimizer optimiser optim opt optimizer_name adam adamw nesterov betas beta1 beta2 amsgrad eps",

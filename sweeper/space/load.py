@@ -16,7 +16,19 @@ from .draft import Draft
 from .keys import unknown_key
 from .loss_signatures import Argument, LossError, LossSignature, ModelPathError, check_model, loss_signature
 from .overrides import apply_overrides, leave_out_unreachable
-from .parameters import ANYTHING, TEXT, TRAINING_DOMAINS, Domain, Finding, common_domain, conditions_of, fitted, parse_parameter, validated
+from .parameters import (
+    ANYTHING,
+    TEXT,
+    TRAINING_DOMAINS,
+    Domain,
+    Finding,
+    as_parameter,
+    common_domain,
+    conditions_of,
+    fitted,
+    parse_parameter,
+    validated,
+)
 from .schema import Algorithm, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
 from .space import DEFAULT_CONSTANTS, Seed, Space, training_constants
 from .wording import Path, printable, shown
@@ -250,7 +262,8 @@ class _Reader:
                 self.signatures[loss] = signature_as_written(raw) if is_unseen else loss_signature(loss)
             except LossError as error:
                 self.all_losses_known = False
-                self._report([Finding(path, str(error))])
+                here = as_parameter(loss)
+                self._report([Finding(path, f"is written {here} here, got {shown(loss)}" if here else str(error))])
 
     def _domain(self, name: str) -> Domain:
         if name == "loss":

@@ -18,13 +18,14 @@ from .elsewhere import letters, meant_by
 from .keys import unknown_key
 from .loss_signatures import Argument, Kind
 from .schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
-from .wording import Path, dotted, limit, nearest, printable, reworded, shown
+from .wording import Path, dotted, limit, nearest, printable, reworded, shown, unquoted
 
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST_INTEGER = 2**63 - 1
 FORM_KEYS = dict.fromkeys(("type", "low", "high", "log", "step", "choices", "value", "when"))
 """Keys of a parameter, in the order in which they are written."""
 NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
+DECIMAL_COMMA = "numbers have a decimal point: 0.001"
 MOST_CHARACTERS = 80
 """Of a parameter that a message writes out."""
 
@@ -89,8 +90,8 @@ def fitted(value: object, domain: Domain) -> Value:
         raise UnfitError(f"must be text, got {shown(value)}")
     if domain.kind == "bool" and not isinstance(value, bool):
         raise UnfitError(f"must be true or false, got {shown(value)}")
-    here = _as_range(value) if isinstance(value, str) else None
-    way_out = f"; write {here}" if here else ""
+    here = as_parameter(value) if isinstance(value, str) else None
+    way_out = f"; write {here}" if here else unquoted(value) if isinstance(value, str) else ""
     if domain.kind == "int" and (isinstance(value, bool) or not isinstance(value, int)):
         raise UnfitError(f"must be an integer, got {shown(value)}{way_out}")
     if domain.kind == "float" and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -138,7 +139,7 @@ def _unknown_in(model: type[BaseModel], place: Path, path: Path) -> Callable[[ob
         model = next((part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)), model)
     known = list(model.model_fields)
     if path[:1] == ("parameters",):
-        return lambda key: nearest(key, known, "form")
+        return lambda key: DECIMAL_COMMA if str(key).isdigit() else nearest(key, known, "form")
     return lambda key: unknown_key(key, dotted((*path, *place[:-1])), known)
 
 
@@ -189,7 +190,7 @@ def _type_here(word: str) -> dict[str, Any]:
     return {**({"type": "int"} if is_whole and "float" not in name else {}), **({"log": True} if "log" in name else {})}
 
 
-def _as_range(text: str) -> str | None:
+def as_parameter(text: str) -> str | None:
     """``loguniform(1e-4, 1e-1)``, as Ray Tune, Optuna or Hydra writes it, as it is written here."""
     call = re.fullmatch(r"(?:\w+\.)*(\w+)\((.*)\)", text.strip())
     if call is None:

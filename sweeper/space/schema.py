@@ -105,7 +105,7 @@ class Dataset(Section):
     """
 
     name: Annotated[str, one_of(DATASETS, "data set")]
-    validation: Annotated[int | Literal["test"], expecting("an integer or 'test'")]
+    validation: Annotated[int | Literal["test"], expecting("a whole number of images or 'test'")]
     data_dir: Annotated[str, Field(min_length=1)] | None = None
     train_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     test_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None

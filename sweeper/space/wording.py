@@ -122,6 +122,15 @@ EXPECTED = {
 }
 
 
+def unquoted(text: str) -> str:
+    """The way out for a text where a number or a truth value is needed, where it looks like one: the end of a message."""
+    if text.lower() in ("yes", "on", "y", "no", "off", "n"):
+        return f"; write {'true' if text.lower() in ('yes', 'on', 'y') else 'false'}"
+    if text in ("true", "false") or re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?", text):
+        return f"; write {text} without quotes"
+    return f"; write {text.replace(',', '.')}" if re.fullmatch(r"[-+]?[0-9]+,[0-9]+", text) else ""
+
+
 def reworded(error: ErrorDetails, unknown: Callable[[object], str]) -> str:
     """The message for one of pydantic's findings; ``unknown``: what to say of a key that its mapping does not have."""
     kind, value = error["type"], error["input"]
@@ -140,6 +149,8 @@ def reworded(error: ErrorDetails, unknown: Callable[[object], str]) -> str:
         return f"must be {context['expected']}, got {shown(value)}" + (f"; did you mean '{meant}'?" if meant is not None else "")
     if kind in ("string_too_short", "too_short"):
         return "must not be empty"
+    if isinstance(value, str) and kind in ("int_type", "float_type", "bool_type"):
+        return f"must be {EXPECTED[kind.partition('_')[0]]}, got {shown(value)}{unquoted(value)}"
     if kind == "int_from_float" or kind.startswith("int_parsing"):
         return f"must be an integer, got {shown(value)}"
     expected = EXPECTED.get(kind.partition("_")[0])

@@ -115,7 +115,12 @@ def _syntax_message(error: yaml.MarkedYAMLError) -> str:
         return "is not valid YAML: a tab; indent with spaces"
     if error.problem == "but found another document":
         return "holds more than one YAML document; a space file is one"
-    context = f" ({error.context})" if error.context else ""
+    if error.problem == "mapping values are not allowed here":
+        likely = "is the line indented too deep, a space missing after the colon of the line before, or a text with ': ' not in quotes?"
+        return f"is not valid YAML: a colon too many; {likely}"
+    place, start = error.problem_mark, error.context_mark
+    since = f" that begins on line {start.line + 1}" if start and place and start.line != place.line else ""
+    context = f" ({error.context}{since})" if error.context else ""
     return f"is not valid YAML: {error.problem}{context}"
 
 

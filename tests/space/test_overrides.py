@@ -54,7 +54,7 @@ def test_the_last_of_two_flags_counts():
         ("parameters.learning_rate.low=2", "--set parameters.learning_rate.low=2: low must be < high, got low 2.0 and high 1.0"),
         (
             "parameters.learning_rate={low: 0.1, high: 1, log: yes}",
-            "--set parameters.learning_rate={low: 0.1, high: 1, log: yes}: log: must be true or false, got 'yes'",
+            "--set parameters.learning_rate={low: 0.1, high: 1, log: yes}: log: must be true or false, got 'yes'; write true",
         ),
         ("name.x=1", "--set name.x=1: name is 'base' and has no keys; set it as a whole"),
         ("training.epochs.x=1", "--set training.epochs.x=1: training.epochs is 9 and has no keys; set it as a whole"),

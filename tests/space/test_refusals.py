@@ -87,3 +87,47 @@ def test_what_is_no_mapping_is_refused_at_its_line(text, message):
     with pytest.raises(SpaceError) as caught:
         parse_space(text, "mine.yaml")
     assert str(caught.value).splitlines()[-1].split() == message.split()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("training", "epochs", "3", "must be an integer, got '3'; write 3 without quotes"),
+        ("training", "epochs", "three", "must be an integer, got 'three'"),
+        ("training", "momentum", "0.9", "must be a number, got '0.9'; write 0.9 without quotes"),
+        ("training", "momentum", "0,9", "must be a number, got '0,9'; write 0.9"),
+        ("training", "augment", "yes", "must be true or false, got 'yes'; write true"),
+        ("training", "augment", "off", "must be true or false, got 'off'; write false"),
+        ("training", "augment", "true", "must be true or false, got 'true'; write true without quotes"),
+        ("dataset", "validation", 0.1, "must be a whole number of images or 'test', got 0.1"),
+        ("search", "pruner", False, "must be a name or {name: ..., options}, got false; to prune nothing write none"),
+        ("search", "pruner", None, "must be a name or {name: ..., options}, got nothing; to prune nothing write none"),
+    ],
+)
+def test_a_value_that_looks_like_what_is_needed_is_told_how_to_write_it(section, key, value, message):
+    data = base(**{section: {**({"name": "synthetic"} if section == "dataset" else {}), key: value}})
+    assert refusal(**{section: data[section]}) == [f"{section}.{key}: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "message"),
+    [
+        ("'0.1'", "parameters.learning_rate: must be a number, got '0.1'; write 0.1 without quotes"),
+        ("{low: 0.1, high: 0,5}", "parameters.learning_rate.5: unknown key; numbers have a decimal point: 0.001"),
+    ],
+)
+def test_quotes_and_decimal_commas_are_told_as_such(learning_rate, message):
+    with pytest.raises(SpaceError) as caught:
+        parse_space(f"name: x\ndataset: {{name: synthetic}}\nparameters: {{loss: l1, learning_rate: {learning_rate}}}\n", "mine.yaml")
+    assert message in [f"{problem.key}: {problem.message}" for problem in caught.value.problems]
+
+
+def test_a_choice_of_losses_in_other_words_is_written_out_in_ours():
+    parameters = {"loss": "tune.choice(['l1', 'focal'])", "learning_rate": 0.1}
+    assert refusal(parameters=parameters) == ["parameters.loss: is written {choices: [l1, focal]} here, got 'tune.choice(['l1', 'focal'])'"]
+
+
+@pytest.mark.parametrize("text", ["name:x\ndataset: {name: synthetic}\n", "name: x\n seed: 1\n"])
+def test_a_missing_space_and_an_indentation_too_deep_are_suspected(text):
+    with pytest.raises(SpaceError, match="a colon too many; is the line indented too deep, a space missing after the colon of the line"):
+        parse_space(text, "mine.yaml")

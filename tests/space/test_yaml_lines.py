@@ -4,6 +4,8 @@ import pytest
 
 from sweeper.space.yaml_lines import read_yaml
 
+LIKELY = "is the line indented too deep, a space missing after the colon of the line before, or a text with ': ' not in quotes?"
+
 
 @pytest.mark.parametrize(
     ("text", "value"),
@@ -76,7 +78,7 @@ def test_every_key_and_list_entry_knows_its_line():
         ("a: *b", 1, "is not valid YAML: found undefined alias 'b'"),
         ("a: &x 1\nb: [*x, *y]", 2, "is not valid YAML: found undefined alias 'y'"),
         ("a:\n\t- 1", 2, "is not valid YAML: a tab; indent with spaces"),
-        ("a: b: c", 1, "is not valid YAML: mapping values are not allowed here"),
+        ("a: b: c", 1, f"is not valid YAML: a colon too many; {LIKELY}"),
         ("a: 'x", 1, "is not valid YAML: found unexpected end of stream (while scanning a quoted scalar)"),
         ("a: 1\n\x01b: 2", 2, "is not valid YAML: character U+0001 is not allowed"),
         ('a: "\\UFFFFFFFF"', 1, "is not valid YAML: an escape names no Unicode character"),
