@@ -1,9 +1,12 @@
-"""Kills a running sweep at random moments with SIGKILL, resumes it, and checks that nothing was lost or doubled.
+"""Kills a running sweep at random moments, resumes it, and checks that nothing was lost or doubled.
 
     python tests/attack/kill_harness.py --rounds 25 --seed 1
+    python tests/attack/kill_harness.py --rounds 6 --seed 2 --mixed
 
-Every round starts a sweep of its own, kills the driver, a worker, or Ray's raylet, GCS or agent once or twice, resumes, and compares
-the result with that of a sweep that nobody disturbed: bit by bit, but for times. Takes about 25 s a round on two idle cores.
+Every round starts a sweep of its own, kills the driver, a worker, or Ray's raylet, GCS or agent with SIGKILL, or ends the driver with one
+SIGTERM or two, once or twice, resumes, and compares the result with that of a sweep that nobody disturbed: bit by bit, but for times.
+``--mixed``: every round has a sampler, a pruner, a pack size and a limit of failures of its own. What such a sweep chooses depends on which
+trial ended first, so it is checked to be whole, and not compared. Takes about 25 s a round on two idle cores.
 """
 
 import argparse
@@ -40,7 +43,13 @@ search: {sampler: random, pruner: none}
 resources: {pack: PACK, max_failures: 5}
 seed: 7
 """
-TARGETS = {"driver": "", "worker": "ray::", "raylet": "raylet/raylet", "gcs_server": "gcs/gcs_server", "agent": "ray::RuntimeEnvAgent"}
+SAMPLERS = ("random", "tpe", "cmaes")
+PRUNERS = ("none", "median", "{name: percentile, percentile: 50.0}", "{name: successive_halving, min_resource: 1, reduction_factor: 2}")
+PACKS = (1, 2, 3, "auto")
+PROCESSES = {"worker": "ray::", "raylet": "raylet/raylet", "gcs_server": "gcs/gcs_server", "agent": "ray::RuntimeEnvAgent"}
+TERMINATED = ("terminated", "terminated twice", "terminated while Ray starts", "terminated while Ray stops")
+"""The driver is sent SIGTERM; it has to end with 130, and to say how to go on."""
+TARGETS = ("driver", *PROCESSES, *TERMINATED)
 MARK = "SWEEPER_KILL_HARNESS"
 SECONDS_TO_END = 60.0
 """Longest time a driver may take to end after its Ray was killed, and anybody's processes after their driver."""
@@ -108,14 +117,27 @@ def kill(pid):
 
 
 def strike(run, target, after):
-    """Kill one process of a run ``after`` seconds; returns what was hit, "nothing" if the run had ended."""
+    """Kill one process of a run, or terminate it, ``after`` seconds; returns what was hit, "nothing" if the run had ended."""
     deadline = time.monotonic() + after
+    begins = {
+        "terminated while Ray starts": lambda: run.pids("gcs/gcs_server"),
+        "terminated while Ray stops": lambda: " ended: " in run.output,
+    }
+    if target in begins:
+        deadline = time.monotonic() + after / 8 if _comes(run, begins[target]) else 0.0
     while time.monotonic() < deadline:
         if run.process.poll() is not None:
             return "nothing"
         time.sleep(min(0.05, max(0.0, deadline - time.monotonic())))
+    if target in TERMINATED:
+        if run.process.poll() is not None:
+            return "nothing"
+        for _ in range(2 if target == "terminated twice" else 1):
+            run.process.terminate()
+            time.sleep(random.uniform(0.0, 0.5))
+        return target
     while target != "driver":
-        pids = run.pids(TARGETS[target])
+        pids = run.pids(PROCESSES[target])
         if target == "worker":
             pids = [pid for pid in pids if pid not in run.pids("Agent")]
         if pids and kill(random.choice(pids)):
@@ -125,6 +147,15 @@ def strike(run, target, after):
         time.sleep(0.05)
     run.process.kill()
     return "driver"
+
+
+def _comes(run, sign):
+    """Wait until ``sign()`` is true; false if the run ends before."""
+    while not sign():
+        if run.process.poll() is not None:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def wait_until_gone(run):
@@ -138,10 +169,15 @@ def wait_until_gone(run):
         time.sleep(0.1)
 
 
+def space_file(folder, pack=1, sampler="random", pruner="none", max_failures=5):
+    folder.mkdir(parents=True)
+    space = SPACE.replace("PACK", str(pack)).replace("sampler: random", f"sampler: {sampler}").replace("pruner: none", f"pruner: {pruner}")
+    (folder / "space.yaml").write_text(space.replace("max_failures: 5", f"max_failures: {max_failures}"))
+
+
 def reference_sweep(folder, pack=1):
     """An undisturbed sweep below ``folder``: its folder, and the seconds that it took."""
-    folder.mkdir(parents=True)
-    (folder / "space.yaml").write_text(SPACE.replace("PACK", str(pack)))
+    space_file(folder, pack)
     started = time.monotonic()
     run = start(["run", str(folder / "space.yaml"), "--results", str(folder / "results")], folder / "log")
     assert finish(run) == 0, run.output
@@ -150,40 +186,48 @@ def reference_sweep(folder, pack=1):
     return sweep, time.monotonic() - started
 
 
-def attack(folder, reference, seconds, chance, pack=1, targets=()):
+def attack(folder, reference, seconds, chance, pack=1, targets=(), **options):
     """One round with one or two kills; returns what was hit. Raises ``AssertionError`` if anything was lost, doubled or changed.
 
     ``targets``: what is killed, a name of ``TARGETS`` for each kill; chosen at random where none is given. A sweep that ends before its
-    first kill is checked as well, and does not count: the next one is hit earlier.
+    first kill is checked as well, and does not count: the next one is hit earlier. ``options``: those of :func:`space_file`; a sweep with
+    any is not compared with ``reference``.
     """
     for number in range(10):
-        hits = attack_once(folder / str(number), reference, seconds * 0.7**number, chance, pack, targets)
+        hits = attack_once(folder / str(number), reference, seconds * 0.7**number, chance, pack, targets, options)
         if hits != ["nothing"]:
             return hits
     raise AssertionError(f"no sweep was hit before its end, in {number + 1} tries")
 
 
-def attack_once(folder, reference, seconds, chance, pack, targets):
-    folder.mkdir(parents=True)
-    (folder / "space.yaml").write_text(SPACE.replace("PACK", str(pack)))
+def attack_once(folder, reference, seconds, chance, pack, targets, options):
+    space_file(folder, pack, **options)
     arguments = ["run", str(folder / "space.yaml"), "--results", str(folder / "results")]
     hits = []
     n_kills = len(targets) or chance.randint(1, 2)
     for attempt in range(n_kills + 1):
         run = start(arguments, folder / f"log-{attempt}")
         last = attempt == n_kills or (attempt and hits[-1] == "nothing")
-        target = "nothing" if last else targets[attempt] if targets else chance.choice(tuple(TARGETS))
+        target = "nothing" if last else targets[attempt] if targets else chance.choice(TARGETS)
         hit = target if last else strike(run, target, chance.uniform(0.05, 1.0) * seconds)
         hits.append(hit)
         code = finish(run, SECONDS_TO_END if hit in {"raylet", "gcs_server", "agent"} else 300)
+        output = run.output
         with run.log.open("a") as log:
             log.write(f"[hit: {hit}, exit code {code}]\n")
-        assert "Traceback (most recent" not in run.output, run.output
+        assert "Traceback (most recent" not in output, output
+        began = bool(list(folder.glob("results/*/sweep.yaml")))
         if hit in {"nothing", "worker"}:
-            assert code == 0, f"exit {code}\n{run.output}"
+            assert code in ({0, 1} if options.get("max_failures") == 0 else {0}), f"exit {code}\n{output}"  # 1: a trial has failed
+        elif hit in TERMINATED:
+            whole = "\nResults: " in output  # then nothing but the interpreter's own end is left; before the first line it is Python's too
+            assert code in ({130, 0, -signal.SIGTERM} if whole else {130} if output else {130, -signal.SIGTERM}), f"exit {code}\n{output}"
+            if code == 130:
+                assert "interrupted" in output, output
+                assert "sweep resume" in output or not began or arguments[0] == "resume", output
         elif hit != "driver" and code != 0:
             assert code in {1, 2}, f"exit {code}\n{run.output}"
-            assert "sweep resume" in run.output or not list(folder.glob("results/*/sweep.yaml")), run.output
+            assert "sweep resume" in run.output or not began, run.output
         wait_until_gone(run)
         sweeps = [path.parent for path in folder.glob("results/*/sweep.yaml")]
         arguments = ["resume", str(sweeps[0])] if sweeps else arguments
@@ -191,7 +235,8 @@ def attack_once(folder, reference, seconds, chance, pack, targets):
             break
     (sweep,) = sweeps
     check_sweep(sweep)
-    check_equal(sweep, reference)
+    if not options:
+        check_equal(sweep, reference)
     return hits
 
 
@@ -205,6 +250,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pack", type=int, default=1)
+    parser.add_argument("--mixed", action="store_true")
     options = parser.parse_args()
     random.seed(options.seed)
     failures, hits = 0, Counter()
@@ -214,10 +260,18 @@ def main():
         for number in range(1, options.rounds + 1):
             started = time.monotonic()
             round_chance = random.Random(f"{options.seed}-{number}")
+            pack, mixed = options.pack, {}
+            if options.mixed:
+                pack = round_chance.choice(PACKS)
+                mixed = {
+                    "sampler": round_chance.choice(SAMPLERS),
+                    "pruner": round_chance.choice(PRUNERS),
+                    "max_failures": round_chance.choice((5, 5, 0)),
+                }
             try:
-                hit = attack(Path(scratch) / str(number), reference, seconds, round_chance, options.pack)
+                hit = attack(Path(scratch) / str(number), reference, seconds, round_chance, pack, **mixed)
                 hits.update(hit)
-                said = "nothing lost, nothing doubled"
+                said = f"nothing lost, nothing doubled {mixed | {'pack': pack} if mixed else ''}"
             except AssertionError as error:
                 failures += 1
                 hit, said = [], f"FAILED: {error}"
