@@ -153,6 +153,20 @@ def test_the_pruner_of_an_arm_sees_the_trials_of_that_arm_alone(open_studies, be
     assert studies.report(config.trial_id, 3, 0.0) is False  # nothing is saved by pruning after the last epoch
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_nll"])
+def test_optuna_is_told_no_value_that_is_not_finite_whether_reported_or_settled(open_studies, metric, value):
+    studies = open_studies(space_of(metric=metric))
+    reported, settled = studies.take(), studies.take()
+    studies.report(reported.trial_id, 1, value)
+    studies.end(reported.trial_id, TrialEnd(TrialState.DIVERGED, diverged_epoch=1))
+    studies.end(settled.trial_id, TrialEnd(TrialState.DIVERGED, diverged_epoch=1, reports={1: value}))
+    for search in studies._searches:
+        (trial,) = search.study.trials
+        assert trial.value is None
+        assert repr(trial.intermediate_values) == "{1: nan}"
+
+
 def test_a_confirm_trial_is_never_pruned(open_studies):
     studies = open_studies(space_of(arms="l1, mae", trials=1, seeds=2, pruner="{name: threshold, lower: 0.9}"))
     config, _ = studies.take(), studies.take()
