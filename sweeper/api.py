@@ -98,10 +98,10 @@ class Sweep:
         """
         return view_trial(self._folder, trial)
 
-    def reproduce(self, trial: str) -> Reproduction:
+    def reproduce(self, trial: str, *, custom_code: bool | None = None) -> Reproduction:
         """Train one trial again and compare the curves; see :func:`sweeper.reproduce.reproduce_trial`."""
         with left_as_they_were():
-            return reproduce_trial(self._folder, trial)
+            return reproduce_trial(self._folder, trial, custom_code=custom_code)
 
     def study(self, arm: str, phase: str = "search") -> optuna.Study:
         """The Optuna study of an arm, read-only.
@@ -172,9 +172,17 @@ def run(
 
 
 def resume(
-    sweep: str | PathLike[str] | None = None, *, results: str = "results", address: str | None = None, progress: bool = True
+    sweep: str | PathLike[str] | None = None,
+    *,
+    results: str = "results",
+    address: str | None = None,
+    progress: bool = True,
+    custom_code: bool | None = None,
 ) -> Sweep:
     """Go on with an interrupted sweep, named as for :func:`open`; returns it when it has ended.
+
+    ``custom_code``: whether its own losses and model may be imported; by default if it was begun here, see
+    :func:`sweeper.trust.space_to_run`.
 
     Raises:
         SweeperError, KeyboardInterrupt: as :func:`run`.
@@ -182,7 +190,7 @@ def resume(
     folder = open(sweep, results=results)._folder
     with left_as_they_were(), watching(quiet=not progress) as watcher:
         try:
-            result = resume_sweep(folder, address=address, observer=watcher, data_notice=watcher.notice)
+            result = resume_sweep(folder, address=address, observer=watcher, data_notice=watcher.notice, custom_code=custom_code)
         except Interrupted:
             raise KeyboardInterrupt from None
     return Sweep(result.folder)

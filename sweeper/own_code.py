@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import inspect
@@ -11,6 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -20,12 +22,53 @@ def is_import_path(name: str) -> bool:
     return IMPORT_PATH.fullmatch(name) is not None
 
 
+class ForeignCodeError(ImportError):
+    """An import path that leads to what is no code of the user's own; the message goes on after the path."""
+
+
 def import_own(path: str) -> object:
-    """What the import path names; its module is run. Raises whatever importing it raises, and :class:`AttributeError`."""
+    """What the import path names; its module is run, and what it prints goes to stderr.
+
+    Raises :class:`ForeignCodeError` for Python's standard library, before it is imported and whatever name it goes by, else whatever
+    importing the module raises, and :class:`AttributeError`.
+    """
     module_name, _, name = path.partition(":")
+    _refuse_standard_library(module_name)
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # a console script, unlike `python -m`, leaves the working folder out
-    return getattr(importlib.import_module(module_name), name)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+        found = getattr(importlib.import_module(module_name), name)
+    if callable(found):
+        called = found
+        while isinstance(called, functools.partial):
+            called = called.func
+        _refuse_standard_library(_defining_module(called), getattr(called, "__qualname__", name))
+    return found
+
+
+def is_network_class(found: object) -> bool:
+    """Whether it is a class derived from ``torch.nn.Module``. Does not import torch: whoever derives from it has."""
+    torch_nn: Any = sys.modules.get("torch.nn")
+    return torch_nn is not None and isinstance(found, type) and issubclass(found, torch_nn.Module)
+
+
+def _refuse_standard_library(module_name: str, name: str = "") -> None:
+    room = module_name.partition(".")[0]
+    if room in sys.stdlib_module_names:
+        raise ForeignCodeError(
+            f"is {f'{module_name}.{name}, ' if name else ''}of Python's standard library, which holds no loss and no model"
+        )
+    if room == "__main__":
+        raise ForeignCodeError("is of the program that is running, which trials cannot import: move it into a module of its own")
+
+
+def _defining_module(found: Any) -> str:
+    """The module of what runs when ``found`` is called, whichever module it is named in."""
+    module = getattr(found, "__module__", None)
+    if module is None:  # a method of a built-in type
+        owner = getattr(found, "__objclass__", None) or getattr(found, "__self__", None)
+        module = getattr(owner if isinstance(owner, type) else type(owner), "__module__", "") if owner is not None else ""
+    return str(module)
 
 
 class NoImportPathError(Exception):

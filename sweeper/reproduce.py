@@ -15,10 +15,10 @@ from sweeper.look.text import aligned
 from sweeper.own_code import source_digests
 from sweeper.provenance import package_versions
 from sweeper.records import EpochMetrics
-from sweeper.space import parse_space
 from sweeper.space.wording import plural
 from sweeper.store import SweepFolder
 from sweeper.training.engine import MemberFailure, Pack
+from sweeper.trust import space_to_run
 from sweeper.tune.preflight import load_data
 
 COMPARED = tuple(field.name for field in fields(EpochMetrics) if field.name not in {"epoch", "epoch_seconds"})
@@ -57,11 +57,11 @@ class Reproduction:
 
 
 def reproduce_trial(
-    folder: SweepFolder, trial: str, *, notice: Callable[[str], None] = lambda _: None, allow_custom_code: bool = True
+    folder: SweepFolder, trial: str, *, notice: Callable[[str], None] = lambda _: None, custom_code: bool | None = None
 ) -> Reproduction:
     """Train a trial as many epochs as it was trained, in this process, and compare. Writes nothing.
 
-    ``notice`` is told in words what is going on.
+    ``notice`` is told in words what is going on. ``custom_code``: see :func:`sweeper.trust.space_to_run`.
 
     Raises:
         LookError: if there is no such trial.
@@ -69,7 +69,7 @@ def reproduce_trial(
     """
     view = view_trial(folder, trial)
     try:
-        space = parse_space(folder.read_space(), f"{folder}/sweep.yaml", allow_custom_code=allow_custom_code)
+        space = space_to_run(folder, custom_code)
     except SpaceError as error:
         raise ReproduceError(f"{folder}: its space cannot be run any more: {'; '.join(map(str.strip, str(error).splitlines()))}") from error
     if view.state in ("running", "interrupted") or view.seed is None:

@@ -19,15 +19,17 @@ from sweeper.interruption import Aborted, Interrupted, farewell, interruptible, 
 from sweeper.own_code import source_digests
 from sweeper.provenance import provenance
 from sweeper.records import TrialState
-from sweeper.space import Space, dump_space, parse_space
+from sweeper.space import Space, dump_space
 from sweeper.space.wording import plural
 from sweeper.store import Folder, SweepFolder
 from sweeper.study import Studies, TrialEnd, example_members
 from sweeper.training.data import Dataset
 from sweeper.training.named_model import describe_model
+from sweeper.trust import space_to_run, trust
 from sweeper.tune.capacity import Capacity
 from sweeper.tune.cluster import Cluster
 from sweeper.tune.coordinator import Coordinator, Observer, Undisturbed
+from sweeper.tune.own_code import check_own_code
 from sweeper.tune.pack_size import PackSize, timed_size, timed_size_on_a_node
 from sweeper.tune.preflight import load_data
 from sweeper.tune.recorder import Recorder
@@ -95,6 +97,8 @@ def start_sweep(
             with folder.lock(data_notice):
                 folder.write_provenance(provenance(command, _describe(dataset), model, space.own_code, space_file))
                 folder.write_space(dump_space(space))
+                if space.own_code:
+                    trust(folder)
                 _promise(folder)
                 with _opened(space, folder) as (recorder, studies):
                     return _execute(space, folder, dataset, recorder, studies, observer, cluster, data_notice)
@@ -107,11 +111,12 @@ def resume_sweep(
     observer: Observer,
     data_notice: Any = None,
     retry_failed: bool = False,
-    allow_custom_code: bool = True,
+    custom_code: bool | None = None,
 ) -> SweepResult:
     """Go on with an interrupted sweep: finished trials stay as they are, the others start from their last checkpoint.
 
-    ``retry_failed``: train the failed trials once more, with the same parameters and seeds, on top of the budget.
+    ``retry_failed``: train the failed trials once more, with the same parameters and seeds, on top of the budget. ``custom_code``: see
+    :func:`sweeper.trust.space_to_run`.
 
     Raises:
         SweeperError: as :func:`start_sweep`; also if the space or the data set is not the one that the sweep began with.
@@ -120,7 +125,7 @@ def resume_sweep(
     with _interruptible(""), folder.lock(data_notice):
         _promise(folder)
         folder.check_version()
-        space = parse_space(folder.read_space(), f"{folder}/sweep.yaml", allow_custom_code=allow_custom_code)
+        space = space_to_run(folder, custom_code)
         with _opened(space, folder) as (recorder, studies):
             if retry_failed:
                 studies.retry_failed()
@@ -135,7 +140,8 @@ def resume_sweep(
                     f"{folder}: the data set has changed since the sweep began (fingerprint {dataset.fingerprint[:12]}, "
                     f"was {str(began_with)[:12]}); restore the files, or run the space as a new sweep"
                 )
-            _check_own_code(space, folder, describe_model(space.training.model, dataset), began, data_notice or _nobody)
+            check_own_code(space, dataset)
+            _compare_own_code(space, folder, describe_model(space.training.model, dataset), began, data_notice or _nobody)
             observer.doing(_connecting(address))
             with ray_session(address) as cluster:
                 cluster.require_shared_results(str(folder))
@@ -243,7 +249,7 @@ def _pack_size(space: Space, context: TrialContext, dataset: Dataset, capacity: 
     return PackSize(timed_size(*arguments), even=True)
 
 
-def _check_own_code(
+def _compare_own_code(
     space: Space, folder: SweepFolder, model: Mapping[str, Any], began: Mapping[str, Any], notice: Callable[[str], None]
 ) -> None:
     """Refuse another network; say where code of the user's own has changed since the sweep began."""

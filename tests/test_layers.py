@@ -19,7 +19,7 @@ LAYERS = [
         "sweeper.provenance",
         "sweeper.training",
     },
-    {"sweeper.training.engine", "sweeper.study", "sweeper.journal_reader"},
+    {"sweeper.training.engine", "sweeper.study", "sweeper.journal_reader", "sweeper.trust"},
     {"sweeper.tune"},
     {"sweeper.sweep", "sweeper.report", "sweeper.progress", "sweeper.failures"},
     {"sweeper.look"},

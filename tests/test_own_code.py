@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 from finished_sweep import sweep
 
+import sweeper
+from sweeper.errors import SpaceError
 from sweeper.provenance import provenance
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
-from sweeper.sweep import ModelChangedError, _check_own_code
+from sweeper.sweep import ModelChangedError, _compare_own_code
+from sweeper.trust import CustomCodeError, space_to_run
 
 CODE = """
 import torch
@@ -92,10 +96,59 @@ def test_what_would_run_the_code_refuses_it_on_demand(own, command):
     assert "'my_code:Net' is code of your own, which --no-custom-code refuses to run" in done.stderr
 
 
+@pytest.fixture
+def copied(own, tmp_path):
+    """The sweep as it came from elsewhere, beside a module of the name that it wants, which leaves a trace when it is imported."""
+    shutil.copytree(own, tmp_path / "downloads" / own.name)
+    (tmp_path / "my_code.py").write_text(f"open('imported', 'w').close()\n{CODE}")
+    return tmp_path / "downloads" / own.name
+
+
+def test_a_sweep_from_elsewhere_asks_once_before_it_runs_its_code(copied, tmp_path):
+    for arguments in (["resume", copied], ["reproduce", copied, "softened-0"]):
+        done = program(*arguments, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.endswith(
+            f"{copied}: was not begun here by you, and would import my_code:Net, my_code:softened: code that then runs with your rights. "
+            "If you trust it, allow it once with --custom-code (from Python: custom_code=True)\n"
+        )
+    with pytest.raises(CustomCodeError, match="would import my_code:Net, my_code:softened"):
+        sweeper.open(copied).reproduce("softened-0")
+    with pytest.raises(CustomCodeError, match="would import my_code:Net, my_code:softened"):
+        sweeper.resume(copied, progress=False)
+    assert not (tmp_path / "imported").exists()
+    allowed = program("resume", copied, "--custom-code", cwd=tmp_path)
+    assert allowed.returncode == 0, allowed.stderr
+    again = program("resume", copied, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    (copied / "sweep.yaml").write_text((copied / "sweep.yaml").read_text().replace("my_code:softened", "my_code:other"))
+    changed = program("resume", copied, cwd=tmp_path)
+    assert changed.returncode == 2
+    assert "would import my_code:Net, my_code:other: " in changed.stderr
+
+
+def test_a_sweep_without_code_of_its_own_asks_nothing_wherever_it_comes_from(own, tmp_path):
+    folder = SweepFolder(str(tmp_path / own.name))
+    folder.create()
+    folder.write_space(
+        (own / "sweep.yaml").read_text().replace("my_code:Net", "convnet").replace("my_code:softened", "focal").replace("passes", "gamma")
+    )
+    assert space_to_run(folder, None).own_code == ()
+
+
+def test_a_sweep_that_names_the_standard_library_is_never_run_even_if_allowed(own, tmp_path):
+    folder = SweepFolder(str(tmp_path / own.name))
+    folder.create()
+    folder.write_space((own / "sweep.yaml").read_text().replace("my_code:softened", "subprocess:Popen").replace("my_code:Net", "os:getcwd"))
+    with pytest.raises(SpaceError) as caught:
+        space_to_run(folder, True)
+    assert str(caught.value).count("of Python's standard library, which holds no loss and no model") == 2
+
+
 def test_a_model_that_breaks_a_rule_is_refused_before_anything_is_created(own, tmp_path):
     done = program("run", "own.yaml", "--set", "training.model=my_code:Normed", "--results", tmp_path / "none", cwd=own.parents[1])
     assert (done.returncode, done.stdout) == (2, "")
-    assert "training.model 'my_code:Normed': its layer 'norm' is a BatchNorm2d, which keeps running statistics" in done.stderr
+    assert "training.model=my_code:Normed: 'my_code:Normed': its layer 'norm' is a BatchNorm2d, which keeps running" in done.stderr
     assert not (tmp_path / "none").exists()
 
 
@@ -105,14 +158,14 @@ def test_a_resumed_sweep_is_told_of_changed_code_and_keeps_its_network(own, monk
     folder, told = SweepFolder(str(own)), []
     model = {"name": "my_code:Net", "weights": 162}
     began = provenance([], {}, model, space.own_code)
-    _check_own_code(space, folder, model, began, told.append)
-    _check_own_code(space, folder, model, {}, told.append)  # of a sweep that an older version began
+    _compare_own_code(space, folder, model, began, told.append)
+    _compare_own_code(space, folder, model, {}, told.append)  # of a sweep that an older version began
     assert told == []
     began["own_code"]["my_code:softened"] = "0" * 64
-    _check_own_code(space, folder, model, began, told.append)
+    _compare_own_code(space, folder, model, began, told.append)
     assert told == ["warning: my_code:softened has changed since the sweep began: its trials of before and after may not be comparable"]
     with pytest.raises(ModelChangedError, match=r"training.model my_code:Net has changed since the sweep began \(163 weights, was 162\)"):
-        _check_own_code(space, folder, {**model, "weights": 163}, began, told.append)
+        _compare_own_code(space, folder, {**model, "weights": 163}, began, told.append)
 
 
 LIBRARY = """

@@ -8,7 +8,7 @@ import sys
 import click
 
 from sweeper.cli.names import complete_sweep_or_trial, complete_trial
-from sweeper.cli.options import as_json, explained, no_custom_code, not_empty, results_option, say, sweep_argument, tell
+from sweeper.cli.options import as_json, custom_code, explained, not_empty, results_option, say, sweep_argument, tell
 
 
 @click.command(name="list")
@@ -80,9 +80,9 @@ def show(sweep: str | None, trial: str | None, results: str, json: bool) -> None
 @sweep_argument(complete=complete_sweep_or_trial)
 @click.argument("trial", shell_complete=complete_trial, required=False, metavar="TRIAL")
 @as_json
-@no_custom_code
+@custom_code
 @click.pass_context
-def reproduce(context: click.Context, sweep: str | None, trial: str | None, results: str, json: bool, no_custom_code: bool) -> None:
+def reproduce(context: click.Context, sweep: str | None, trial: str | None, results: str, json: bool, custom_code: bool | None) -> None:
     """Train one trial again, and say whether it learns what it learnt.
 
     TRIAL alone is a trial of the newest sweep.
@@ -105,7 +105,7 @@ def reproduce(context: click.Context, sweep: str | None, trial: str | None, resu
         from sweeper.progress import SpacedLines
         from sweeper.reproduce import reproduce_trial, reproduction_text
 
-        found = reproduce_trial(folder, trial, notice=SpacedLines(say), allow_custom_code=not no_custom_code)
+        found = reproduce_trial(folder, trial, notice=SpacedLines(say), custom_code=custom_code)
         tell(as_json(found) if json else reproduction_text(found))
         raise SystemExit(0 if found.same else 1)
 

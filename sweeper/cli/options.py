@@ -127,6 +127,12 @@ no_custom_code = click.option(
     "--no-custom-code", is_flag=True, help="Refuse a space that names a loss or model of one's own: importing it runs its code."
 )
 
+custom_code = click.option(
+    "--custom-code/--no-custom-code",
+    default=None,
+    help="Import losses and a model of one's own, which runs their code, or refuse to. By default: if the sweep was begun here.",
+)
+
 
 def overrides_of(context: click.Context, settings: Sequence[str]) -> list[str]:
     """What the flags of :func:`space_flags` ask for, as ``key=value``, ``--set`` last; a folder called ``1e5`` stays text."""

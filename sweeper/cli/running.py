@@ -11,6 +11,7 @@ from sweeper.cli.names import complete_space
 from sweeper.cli.options import (
     SpaceCommand,
     address_option,
+    custom_code,
     explained,
     log_to_option,
     loudness,
@@ -148,7 +149,7 @@ def run(
 @address_option
 @log_to_option
 @click.option("--retry-failed", is_flag=True, help="Train the failed trials once more, on top of the budget.")
-@no_custom_code
+@custom_code
 @loudness
 def resume(
     sweep: str | None,
@@ -156,7 +157,7 @@ def resume(
     address: str | None,
     log_to: Sequence[str],
     retry_failed: bool,
-    no_custom_code: bool,
+    custom_code: bool | None,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -182,7 +183,7 @@ def resume(
                 observer=observer,
                 data_notice=notice,
                 retry_failed=retry_failed,
-                allow_custom_code=not no_custom_code,
+                custom_code=custom_code,
             ),
             log_to=log_to,
             quiet=quiet,

@@ -30,7 +30,7 @@ from .parameters import (
     validated,
 )
 from .schema import Algorithm, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
-from .space import DEFAULT_CONSTANTS, Seed, Space, training_constants
+from .space import DEFAULT_CONSTANTS, Remarks, Seed, Space, training_constants
 from .wording import Path, printable, shown
 from .yaml_lines import MAX_BYTES, Document, read_yaml
 
@@ -102,7 +102,7 @@ def _parse(text: str, source: str, overrides: Sequence[str], own_code: OwnCode) 
     space = reader.space()
     if document.problems or space is None:
         raise _refusal(source, document.problems)
-    return space.remarked(left_out)
+    return space.remarked(Remarks(left_out, printable(source), reader.places))
 
 
 def _refusal(source: str, problems: Iterable[Problem]) -> SpaceError:
@@ -122,6 +122,7 @@ class _Reader:
         self.positions: dict[str, list[int]] = {}
         self.unread_conditions: dict[str, Condition] = {}
         self.told: set[Path] = set()
+        self.places: dict[str, Problem] = {}
 
     def space(self) -> Space | None:
         """The space, or ``None`` when the document has problems."""
@@ -194,6 +195,7 @@ class _Reader:
 
     def _own_model(self, path: str) -> None:
         """Look up a model of the user's own, as far as that can be done without images."""
+        self.places[path] = self.document.problem(("training", "model"), "")
         try:
             if self.own_code == "refuse":
                 raise ModelPathError(f"{shown(path)} is code of your own, which --no-custom-code refuses to run")
@@ -255,6 +257,7 @@ class _Reader:
         for path, loss in _named_losses(raw):
             if loss in self.signatures:
                 continue
+            self.places[loss] = self.document.problem(path, "")
             try:
                 if is_import_path(loss) and self.own_code == "refuse":
                     raise LossError(f"{shown(loss)} is code of your own, which --no-custom-code refuses to run")

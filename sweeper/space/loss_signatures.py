@@ -10,10 +10,14 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, TRAINING_PARAMETERS
-from sweeper.own_code import import_own, is_import_path
+from sweeper.own_code import ForeignCodeError, import_own, is_import_path, is_network_class
 from sweeper.records import Value
 
 from .wording import nearest, shown
+
+_LABELS = frozenset({"label", "target", "y", "y_true", "truth"})
+_LOGITS = frozenset({"logit", "input", "output", "pred", "prediction", "score", "y_pred", "x"})
+"""What authors call the two arguments of a loss, without a plural's s."""
 
 Kind: TypeAlias = Literal["float", "int", "text", "bool", "any"]
 
@@ -57,6 +61,12 @@ def check_model(path: str) -> None:
     target, parameters = _imported(path, ModelPathError)
     if not isinstance(target, type) and hasattr(target, "named_parameters"):
         raise ModelPathError(f"{shown(path)} is a module that is built already; name the class, or a function that builds one")
+    if isinstance(target, type) and not is_network_class(target):
+        raise ModelPathError(f"{shown(path)} is a class that does not derive from torch.nn.Module")
+    if not isinstance(target, type) and not any(parameter.name in MODEL_ARGUMENTS for parameter in parameters):
+        raise ModelPathError(
+            f"{shown(path)} is a function that takes none of {', '.join(MODEL_ARGUMENTS)}, so that it builds no model for a data set"
+        )
     for parameter in parameters:
         is_needed = parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         if is_needed and (parameter.kind is parameter.POSITIONAL_ONLY or parameter.name not in MODEL_ARGUMENTS):
@@ -88,6 +98,8 @@ def _imported(path: str, refusal: type[LossError | ModelPathError]) -> tuple[Cal
     """What an import path names, which must be callable, and its parameters."""
     try:
         target = import_own(path)
+    except ForeignCodeError as error:
+        raise refusal(f"{shown(path)} {error}") from None
     except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
         raise refusal(f"cannot import {shown(path)}: {type(error).__name__}: {_first_line(error)}") from error
     if not callable(target):
@@ -101,8 +113,12 @@ def _imported(path: str, refusal: type[LossError | ModelPathError]) -> tuple[Cal
 @lru_cache(maxsize=64)
 def _imported_signature(loss: str) -> LossSignature:
     target, parameters = _imported(loss, LossError)
-    if not isinstance(target, type):
-        parameters = _after_logits_and_labels(loss, parameters)
+    if isinstance(target, type):
+        _check_class(loss, target)
+    elif hasattr(target, "named_parameters"):
+        raise LossError(f"{shown(loss)} is a module that is built already; name the class, so that each trial has one of its own")
+    else:
+        parameters = _after_logits_and_labels(loss, "is a function, and", parameters)
     arguments: dict[str, Argument] = {}
     for parameter in parameters:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD or parameter.kind is inspect.Parameter.VAR_POSITIONAL:
@@ -117,11 +133,32 @@ def _imported_signature(loss: str) -> LossSignature:
     return LossSignature(arguments, takes_any=any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters))
 
 
-def _after_logits_and_labels(loss: str, parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+def _check_class(loss: str, target: type) -> None:
+    """Refuse a class whose objects cannot be called with (logits, labels), before one is built."""
+    name = "forward" if is_network_class(target) else "__call__"
+    method = next((vars(base)[name] for base in target.__mro__ if name in vars(base)), None)
+    if method is None:
+        raise LossError(f"{shown(loss)} is a class whose objects cannot be called with (logits, labels); derive it from torch.nn.Module")
+    try:
+        parameters = list(inspect.signature(method).parameters.values())[0 if isinstance(method, staticmethod) else 1 :]
+    except (TypeError, ValueError):
+        return  # what has no signature to be read is called on a trial instead
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters[:2]):
+        return
+    for parameter in _after_logits_and_labels(loss, f"is a class whose {name}", parameters):
+        if parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise LossError(f"{shown(loss)} is a class whose {name} needs {shown(parameter.name)} besides (logits, labels)")
+
+
+def _after_logits_and_labels(loss: str, what: str, parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if len(parameters) >= 2 and all(parameter.kind in positional for parameter in parameters[:2]):
-        return parameters[2:]
-    raise LossError(f"{shown(loss)} is a function, and must take (logits, labels, ...)")
+    if len(parameters) < 2 or not all(parameter.kind in positional for parameter in parameters[:2]):
+        raise LossError(f"{shown(loss)} {what} must take (logits, labels, ...)")
+    first, second = (parameter.name.lower().rstrip("s") for parameter in parameters[:2])
+    if first in _LABELS and second in _LOGITS:
+        given = ", ".join(parameter.name for parameter in parameters[:2])
+        raise LossError(f"{shown(loss)} {what} takes ({given}): it must take the logits first and then the labels")
+    return parameters[2:]
 
 
 def _argument(parameter: inspect.Parameter) -> Argument:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Annotated, Any, Literal, TypeAlias
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PrivateAttr
 
 from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.errors import Problem, SpaceError
 from sweeper.own_code import is_import_path
 from sweeper.records import TrainingSettings, Value
 
@@ -17,6 +18,7 @@ from .arms import Arm, Definition, define, list_arms
 from .grids import iterate_grid, n_points
 from .loss_signatures import LossSignature
 from .schema import Choices, Compare, Constant, Dataset, FloatRange, IntRange, Parameter, Resources, Search, Section, SweepName, Training
+from .wording import printable
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generators take
 ColumnType: TypeAlias = Literal["string", "int64", "float64", "bool"]
@@ -27,9 +29,14 @@ DEFAULT_CONSTANTS: Mapping[str, Value] = {"batch_size": 128, "momentum": 0.9, "w
 
 @dataclass(frozen=True, slots=True)
 class Remarks:
-    """What was done to a file when it was read; two spaces that differ in nothing else are equal."""
+    """What was done to a file when it was read, and where what stands in it; two spaces that differ in nothing else are equal.
+
+    ``source``: the file. ``places``: of code of the user's own, by import path.
+    """
 
     sentences: tuple[str, ...] = field(default=(), compare=False)
+    source: str = field(default="space", compare=False)
+    places: Mapping[str, Problem] = field(default_factory=dict, compare=False)
 
 
 class Space(Section):
@@ -53,10 +60,19 @@ class Space(Section):
         space._signatures = dict(signatures)
         return space
 
-    def remarked(self, sentences: tuple[str, ...]) -> Space:
+    def remarked(self, remarks: Remarks) -> Space:
         """This space with what there is to say of how its file was read."""
-        self._remarks = Remarks(sentences)
+        self._remarks = remarks
         return self
+
+    def problem(self, place: str, message: str) -> Problem:
+        """``message`` about the code of the user's own at an import path, with the line and the key that name it in the file."""
+        at = self._remarks.places.get(place, Problem(None, place, ""))
+        return Problem(at.line, at.key, at.message + message)
+
+    def refusal(self, problems: Sequence[Problem]) -> SpaceError:
+        """The error for problems that were found once the file had been read."""
+        return SpaceError(self._remarks.source, [Problem(one.line, one.key, printable(one.message)) for one in problems])
 
     @property
     def remarks(self) -> tuple[str, ...]:

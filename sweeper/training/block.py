@@ -62,7 +62,8 @@ class Block:
         self._device = self._weights.device
         self._streams = torch.tensor(streams, device=self._device) if len(set(streams)) > 1 else None
         self._network = backend.network(self._weights, streams)
-        self._criterion = Criterion([member.loss for member in members], reduction, net.n_classes, self._device)
+        losses, seeds = [member.loss for member in members], [member.next_stream for member in members]
+        self._criterion = Criterion(losses, seeds, reduction, net.n_classes, self._device)
 
     def begin(self) -> None:
         """Get ready to train an epoch."""

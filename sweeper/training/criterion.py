@@ -55,15 +55,23 @@ class _Builtin:
 class Criterion:
     """Loss and gradient of each member on its own logits. Members must come sorted by the names of their losses.
 
+    ``streams``: seed and epoch of each member, from which follows what its own loss draws at random.
     ``failures``: by row, the members whose own loss failed; their gradient is zero from then on.
     """
 
     def __init__(
-        self, members: Sequence[MemberLoss], reduction: Literal["batch", "elements"], n_classes: int, device: torch.device
+        self,
+        members: Sequence[MemberLoss],
+        streams: Sequence[tuple[int, int]],
+        reduction: Literal["batch", "elements"],
+        n_classes: int,
+        device: torch.device,
     ) -> None:
         self.failures: dict[int, MemberFailure] = {}
         self._builtins: list[_Builtin] = []
         self._customs = {row: (member.custom, member.batch_size) for row, member in enumerate(members) if member.custom is not None}
+        self._draws = [f"{seed}/{epoch}" for seed, epoch in streams] if self._customs else []
+        self._step = 0
         start = 0
         for name, group in groupby(members, key=lambda member: member.name):
             same = list(group)
@@ -85,7 +93,7 @@ class Criterion:
         for row, (custom, batch_size) in self._customs.items():
             if row not in self.failures:
                 try:
-                    means[row] = custom.mean_over(logits[row], labels[row], batch_size)
+                    means[row] = custom.mean_over(logits[row], labels[row], batch_size, f"{self._draws[row]}/evaluated")
                 except (Exception, SystemExit) as error:  # whatever the user's code raises is this member's failure
                     self.failures[row] = MemberFailure.of(error)
         return means
@@ -95,10 +103,11 @@ class Criterion:
     ) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
         """Mean loss of each member over the batch, and its gradient with respect to the member's logits."""
         means, gradients = self._of_builtins(logits, labels)
+        self._step += 1
         for row, (custom, _) in self._customs.items():
             if row not in self.failures:
                 try:
-                    means[row], gradients[row] = custom.with_gradient(logits[row], labels[row])
+                    means[row], gradients[row] = custom.with_gradient(logits[row], labels[row], f"{self._draws[row]}/{self._step}")
                 except (Exception, SystemExit) as error:  # whatever the user's code raises is this member's failure
                     self.failures[row] = MemberFailure.of(error)
         return means, gradients

@@ -7,6 +7,7 @@ no sum, and its random draws follow from its seed and epoch alone.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from sweeper.training.augment import normalised_levels
 from sweeper.training.backend import Backend
 from sweeper.training.block import Block, Member
 from sweeper.training.criterion import MemberLoss
-from sweeper.training.custom_loss import CustomLoss, MemberFailure
+from sweeper.training.custom_loss import CustomLoss, MemberFailure, generators_kept
 from sweeper.training.data import Dataset
 from sweeper.training.functional import Functional
 from sweeper.training.grouped import Grouped
@@ -80,7 +81,7 @@ class Pack:
             custom, failure = None, None
             if is_import_path(name):
                 try:
-                    custom = CustomLoss(name, config.parameters, self._device)
+                    custom = CustomLoss(name, config.parameters, self._device, config.seed)
                 except (Exception, SystemExit) as error:  # the user's module may raise anything: it is this member's failure
                     failure = MemberFailure.of(error)
             weights = self._net.initial_weights(config.seed).to(self._device)
@@ -97,8 +98,9 @@ class Pack:
         started = time.perf_counter()
         present = list(self._members.values())
         learning_rates = {member.config.trial_id: member.next_learning_rate for member in present}
-        train = self._train([member for member in present if member.failure is None])
-        val = self._evaluate([member for member in present if member.failure is None])
+        with self._own_draws(present):
+            train = self._train([member for member in present if member.failure is None])
+            val = self._evaluate([member for member in present if member.failure is None])
         result: dict[str, EpochMetrics | MemberFailure] = {}
         trained = [member.config.trial_id for member in present if member.failure is None]
         # the one transfer of the epoch, which also waits for the device
@@ -161,10 +163,15 @@ class Pack:
         seeds = [member.config.seed]
         block = self._block([member], [0])
         (logits,) = self._logits([block], seeds, split)
-        value = float(block.evaluate(logits, self._data.labels(seeds, split))[trial_id][0])
+        with self._own_draws([member]):
+            value = float(block.evaluate(logits, self._data.labels(seeds, split))[trial_id][0])
         if member.failure is not None:
             raise TrainingError(f"trial {trial_id}: {member.failure.error}\n{member.failure.traceback}")
         return value
+
+    def _own_draws(self, members: Iterable[Member]) -> contextlib.AbstractContextManager[None]:
+        """A block in which losses of the user's own may draw, each from its own seed; the generators are as before behind it."""
+        return generators_kept(self._device) if any(member.loss.custom for member in members) else contextlib.nullcontext()
 
     def _train(self, members: Sequence[Member]) -> dict[str, Float[Tensor, " 2"]]:
         """Train the next epoch of each member; its loss and accuracy on the way."""

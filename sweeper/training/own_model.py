@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from sweeper.catalogue import MODEL_ARGUMENTS
 from sweeper.errors import ModelError
-from sweeper.own_code import import_own
+from sweeper.own_code import ForeignCodeError, import_own
 from sweeper.training.model import split_rows
 
 N_PROBES = 3
@@ -90,6 +90,8 @@ class OwnModel:
         try:
             target: Any = import_own(self._path)
             accepted = inspect.signature(target).parameters
+        except ForeignCodeError as error:
+            raise self._refusal(str(error)) from None
         except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
             raise self._refusal(f"cannot be imported: {_said(error)}") from error
         return lambda: target(**{key: value for key, value in known.items() if key in accepted})

@@ -65,7 +65,7 @@ def preflight(space: Space, *, results: str, address: str | None = None, log_to:
         found(lambda: _check_resources(space))
     if (dataset := found(lambda: load_data(space, None, glance=True))) is not None:
         found(lambda: not_checked.extend(_unread_data(space)))
-        found(lambda: _check_model(space.training.model, dataset))
+        found(lambda: _check_model(space, dataset))
     if len(problems) > 1:
         lines = "\n".join(f"  {line}" for problem in problems for line in str(problem).splitlines())
         raise PreflightError(f"{len(problems)} problems\n{lines}")
@@ -118,12 +118,16 @@ def _unread_data(space: Space) -> Sequence[str]:
     return (f"the data set: `run` downloads CIFAR-10 into {folder}",)
 
 
-def _check_model(name: str, dataset: Dataset) -> None:
-    """Try the model on images of the data set's size."""
-    if is_import_path(name) or min(dataset.train_images.shape[1:3]) < _ALWAYS_LARGE_ENOUGH:
+def _check_model(space: Space, dataset: Dataset) -> None:
+    """Try the model on images of the data set's size, and what is the user's own with it."""
+    if space.own_code:
+        from sweeper.tune.own_code import check_own_code
+
+        check_own_code(space, dataset)
+    if not is_import_path(space.training.model) and min(dataset.train_images.shape[1:3]) < _ALWAYS_LARGE_ENOUGH:
         from sweeper.training.named_model import build_model
 
-        build_model(name, dataset)
+        build_model(space.training.model, dataset)
 
 
 def _check_resources(space: Space) -> None:

@@ -1,3 +1,4 @@
+import os
 import sys
 
 import optuna
@@ -70,6 +71,56 @@ def test_a_loss_with_keyword_arguments_takes_any_parameter_under_its_condition()
 )
 def test_a_loss_that_cannot_be_had_is_refused_with_the_reason(loss, expected):
     assert message(params(loss=loss)) == [f"parameters.loss: {expected}"]
+
+
+LIBRARY = "of Python's standard library, which holds no loss and no model"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("subprocess:Popen", f"is {LIBRARY}"),
+        ("os:system", f"is {LIBRARY}"),
+        ("builtins:eval", f"is {LIBRARY}"),
+        ("os.path:join", f"is {LIBRARY}"),
+        ("this:s", f"is {LIBRARY}"),
+        ("losses_for_spaces:Popen", f"is subprocess.Popen, {LIBRARY}"),
+        ("losses_for_spaces:join", f"is posixpath.join, {LIBRARY}"),
+        ("losses_for_spaces:run", f"is {os.name}.system, {LIBRARY}"),
+        ("losses_for_spaces:item", f"is operator.item, {LIBRARY}"),
+        ("losses_for_spaces:quoted", f"is shlex.shlex.get_token, {LIBRARY}"),
+        ("losses_for_spaces:append", f"is builtins.list.append, {LIBRARY}"),
+        ("__main__:loss", "is of the program that is running, which trials cannot import: move it into a module of its own"),
+    ],
+)
+def test_what_is_no_code_of_the_users_own_is_refused_as_loss_and_as_model_whatever_name_it_goes_by(path, said):
+    sys.modules.pop("this", None)
+    parameters = dict.fromkeys(("args", "command", "source"), "touch it")
+    with pytest.raises(SpaceError) as caught:
+        space_of({**params(loss={"choices": ["l1", path]}, **parameters), "training": {"epochs": 1, "model": path}})
+    found = {problem.key: (problem.line, problem.message) for problem in caught.value.problems}
+    assert found["training.model"] == (6, f"'{path}' {said}")
+    assert found["parameters.loss.choices[1]"] == (12, f"'{path}' {said}")
+    assert "this" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Uncalled", "is a class whose objects cannot be called with (logits, labels); derive it from torch.nn.Module"),
+        ("OfLogitsAlone", "is a class whose forward must take (logits, labels, ...)"),
+        ("OfThree", "is a class whose forward needs 'negative' besides (logits, labels)"),
+        ("READY_MADE", "is a module that is built already; name the class, so that each trial has one of its own"),
+        ("swapped", "is a function, and takes (labels, logits): it must take the logits first and then the labels"),
+    ],
+)
+def test_what_cannot_be_called_with_logits_and_labels_is_refused_before_it_is_built_or_called(name, said):
+    assert message(params(loss=f"losses_for_spaces:{name}")) == [f"parameters.loss: 'losses_for_spaces:{name}' {said}"]
+
+
+@pytest.mark.parametrize("name", ["OfAnything", "Sound", "with_kind", "bound", "anonymous"])
+def test_whatever_can_be_called_with_logits_and_labels_is_accepted(name):
+    assert space_of(params(loss=f"losses_for_spaces:{name}")).own_code == (f"losses_for_spaces:{name}",)
 
 
 def test_an_argument_without_a_default_must_be_given():

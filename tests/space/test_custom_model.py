@@ -8,7 +8,8 @@ from sweeper.errors import SpaceError
 from sweeper.space import dump_space, parse_space, parse_stored_space
 
 NET = "models_for_spaces:Net"
-GIVEN = "and a model is given only n_classes, num_classes, height, width: give it a default, or name a function that sets it"
+ARGUMENTS = "n_classes, num_classes, height, width"
+GIVEN = f"and a model is given only {ARGUMENTS}: give it a default, or name a function that sets it"
 
 
 def with_model(path):
@@ -39,6 +40,11 @@ def test_a_model_of_the_users_own_is_kept_by_its_path():
         ),
         ("models_for_spaces:deep", f"'models_for_spaces:deep' needs 'depth', {GIVEN}"),
         ("models_for_spaces:positional", f"'models_for_spaces:positional' needs 'n_classes', {GIVEN}"),
+        ("models_for_spaces:NoModule", "'models_for_spaces:NoModule' is a class that does not derive from torch.nn.Module"),
+        (
+            "models_for_spaces:of_nothing",
+            f"'models_for_spaces:of_nothing' is a function that takes none of {ARGUMENTS}, so that it builds no model for a data set",
+        ),
         ("models_for_spaces.Net", "a model of your own is written my_package.my_module:MyNet, got 'models_for_spaces.Net'"),
         ("models:Net()", "a model of your own is written my_package.my_module:MyNet, got 'models:Net()'"),
     ],

@@ -1,6 +1,8 @@
 import math
+import random
 from dataclasses import replace
 
+import losses_of_a_user
 import numpy as np
 import pytest
 import torch
@@ -231,6 +233,9 @@ def test_a_diverging_member_changes_no_bit_of_the_others(dataset, n_members, bac
         (f"{MINE}:detached", {}, "does not depend on the logits"),
         (f"{MINE}:scribbles", {}, "modified by an inplace operation"),
         (f"{MINE}:elsewhere", {}, "does not depend on the logits"),
+        (f"{MINE}:Scaled", {}, "has parameters to train (scale), and only the network is trained"),
+        (f"{MINE}:whole_numbers", {}, "returned torch.int64; it must return floating-point numbers"),
+        ("subprocess:Popen", {"args": "true"}, "is of Python's standard library, which holds no loss and no model"),
     ],
 )
 def test_a_loss_of_the_users_own_that_fails_ends_its_trial_alone(dataset, loss, parameters, error):
@@ -276,6 +281,54 @@ def test_a_loss_of_the_users_own_never_sees_more_images_than_its_batch_size(data
     pack = Pack(dataset, settings(), [config(0, batch_size=33), config(1, loss=f"{MINE}:NeverMoreThan", most=33, batch_size=33)])
     result = pack.train_epoch()
     assert result["arm-1"].val_loss == pytest.approx(result["arm-0"].val_loss, rel=1e-5)
+
+
+DRAWING = [f"{MINE}:noisy", f"{MINE}:RandomWeights"]
+
+
+@pytest.mark.parametrize("loss", DRAWING)
+def test_a_loss_that_draws_at_random_learns_packed_what_it_learns_alone(dataset, loss):
+    configs = [config(number, loss=loss, seed=seed, batch_size=50) for number, seed in enumerate((1, 1, 2))]
+    pack = Pack(dataset, settings(), [*configs[1:], config(7), configs[0]])
+    packed = [pack.train_epoch() for _ in range(2)]
+    for member in configs:
+        torch.manual_seed(99)  # whatever was drawn before
+        alone = Pack(dataset, settings(), [member])
+        for together in packed:
+            by_itself = alone.train_epoch()[member.trial_id]
+            assert replace(by_itself, epoch_seconds=0.0) == replace(together[member.trial_id], epoch_seconds=0.0)
+        assert_equal_states(pack.state(member.trial_id), alone.state(member.trial_id))
+        assert pack.loss(member.trial_id, "test") == alone.loss(member.trial_id, "test")
+
+
+@pytest.mark.parametrize("loss", DRAWING)
+def test_a_loss_that_draws_at_random_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(dataset, loss):
+    member = config(0, loss=loss)
+    through, stopped, resumed = (Pack(dataset, settings(), [member]) for _ in range(3))
+    through.train_epoch()
+    stopped.train_epoch()
+    resumed.restore("arm-0", stopped.state("arm-0"))
+    on, again = through.train_epoch()["arm-0"], resumed.train_epoch()["arm-0"]
+    assert replace(on, epoch_seconds=0.0) == replace(again, epoch_seconds=0.0)
+    assert_equal_states(through.state("arm-0"), resumed.state("arm-0"))
+
+
+def test_a_loss_draws_anew_in_every_epoch_and_step(dataset):
+    pack = Pack(dataset, settings(), [config(0, loss=f"{MINE}:telling", learning_rate=1e-9)])
+    losses_of_a_user.TOLD.clear()
+    pack.train_epoch()
+    pack.train_epoch()
+    assert len(set(losses_of_a_user.TOLD)) == 2 * (4 + 1)  # epochs, steps, batches of the validation split
+
+
+def test_losses_that_draw_leave_the_generators_of_the_program_alone(dataset):
+    torch.manual_seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    pack = Pack(dataset, settings(), [config(number, loss=loss) for number, loss in enumerate(DRAWING)])
+    pack.train_epoch()
+    pack.loss("arm-0", "test")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
 
 
 def test_predictions_carry_the_images_of_their_split_in_file_order(dataset):
