@@ -181,3 +181,26 @@ def test_trials_that_fail_are_tried_again_alone_recorded_and_told_by_cause(tmp_p
     refused = start(["resume", str(sweep), "--no-custom-code"], tmp_path / "log-3", **environment)
     assert finish(refused) == 2
     assert "Traceback" not in refused.output
+
+
+def test_of_eight_trials_in_a_pack_whose_process_dies_only_the_guilty_one_fails_though_no_failure_is_allowed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "attack"))
+    good = "".join(f'      - {{name: good_{number}, loss: "losses_that_fail:good", learning_rate: 0.{number}}}\n' for number in range(1, 8))
+    (tmp_path / "space.yaml").write_text(
+        "name: company\n"
+        "dataset: {name: synthetic, train_images: 400, test_images: 100, validation: 100}\n"
+        "training: {epochs: 2, batch_size: 64, learning_rate: 0.1}\n"
+        "parameters:\n  loss:\n    choices:\n"
+        f'{good}      - {{name: dies, loss: "losses_that_fail:dies"}}\n'
+        "compare: {arms: loss, trials_per_arm: 1, seeds: 0}\n"
+        "search: {pruner: none}\n"
+        "resources: {max_failures: 0, pack: 8}\n"
+    )
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'attack'}"}
+    run = start(["run", str(tmp_path / "space.yaml"), "--results", str(tmp_path / "results")], tmp_path / "log", **environment)
+    assert finish(run) == 1, run.output
+    (sweep,) = (tmp_path / "results").iterdir()
+    check_sweep(sweep)
+    trials, _ = tables(sweep)
+    assert trials.set_index("arm")["state"].to_dict() == {**{f"good_{number}": "complete" for number in range(1, 8)}, "dies": "failed"}
+    assert set(trials["attempts"]) == {1}
