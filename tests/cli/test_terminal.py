@@ -62,7 +62,7 @@ def test_the_panel_stays_in_its_place_and_ctrl_c_leaves_a_clean_terminal(termina
     panel = lines[top[0] : top[0] + 11]
     assert all(len(line) == 80 for line in panel if line.startswith(("╭", "│", "╰")))
     assert re.match(r"│ search, 0:00:\d\d", panel[1])
-    assert re.search(r"\d+ of 6004 trials", panel[2])
+    assert re.search(r"\d+ of 6,004 trials", panel[2])
     assert panel[3].split()[1:-1] == ["arm", "search", "running", "pruned", "diverged", "failed", "confirm", "best"]
     assert re.match(r"│ cross_entropy +\d+/3000 ", panel[4])
     assert re.search(r"best +val_accuracy 0\.\d{4} by (cross_entropy|focal)-\d+ \(learning_rate ", plain)
