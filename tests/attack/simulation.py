@@ -71,7 +71,7 @@ TEST = TestMetrics(0.1, 0.5, 1.0, 0.5, 0.1)
 class Worker:
     """What a Trainable does, with :func:`curve` for training."""
 
-    def __init__(self, folder, members, n_epochs, train, fails, full, test):
+    def __init__(self, folder, members, n_epochs, fails, *, train=curve, full=None, test=TEST):
         self.folder, self.n_epochs, self.train, self.fails, self.full, self.test = folder, n_epochs, train, fails, full, test
         self.histories, self.configs, self.unreported = {}, {}, set()
         for config in members:
@@ -182,7 +182,7 @@ def run_sweep(
                 members = coordinator.start_pack(f"pack-{n_started}", size)
                 if not members:
                     break
-                workers[f"pack-{n_started}"] = Worker(folder, members, space.training.epochs, train, fails, full, test)
+                workers[f"pack-{n_started}"] = Worker(folder, members, space.training.epochs, fails, train=train, full=full, test=test)
                 n_started += 1
             for pack_id, worker in list(workers.items()):
                 if until is not None and until(studies):

@@ -117,7 +117,7 @@ def test_everything_about_one_trial(finished_sweep):
     done = sweep("show", finished_sweep.path, "focal-confirm-1")
     lines = done.stdout.splitlines()
     assert re.fullmatch(rf"focal-confirm-1 of {finished_sweep.id}: complete after 3 epochs in \d+\.\d s on cpu", lines[0])
-    assert lines[1] == "arm focal, phase confirm, seed 5, attempt 1"
+    assert lines[1] == "arm focal, phase confirm, seed 2112390637, attempt 1"
     for name in ("val_accuracy", "train_loss", "learning_rate"):
         assert any(re.match(rf"{name} .*[▁▂▃▄▅▆▇█]{{3}}", line) for line in lines)
     assert "  loss           focal" in lines

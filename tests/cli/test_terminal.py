@@ -80,13 +80,13 @@ def test_the_panel_stays_in_its_place_and_ctrl_c_leaves_a_clean_terminal(termina
 WATCHED = """
 import time
 from events import config, ended, space
-from sweeper.cli.running import _answering_signals
+from sweeper.interruption import interruptible
 from sweeper.progress import watching
 from sweeper.records import TrialState
 from sweeper.store import SweepFolder
 
-with _answering_signals(), watching() as watcher:
-    watcher.started(SweepFolder("results/focal-1"), space(), 2)
+with interruptible(ends_the_process=True), watching() as watcher:
+    watcher.started(SweepFolder("results/focal-1"), space(), 2, {})
     for number in range(600):
         watcher.outcome(ended(config("l1", number), TrialState.COMPLETE, [0.1] * 4))
         time.sleep(0.1)
