@@ -64,7 +64,7 @@ def _cost(sweep: StoredSweep, rows: pd.DataFrame, planned: int | None) -> Cost:
     whole = sweep.space.training.epochs if sweep.space else 0
     possible = len(rows) * whole
     return Cost(
-        planned=planned,
+        planned=None if planned is None else max(planned, len(rows)),  # failed trials that were repeated came on top
         ends=count_ends(rows),
         epochs=int(trained.sum()),
         seconds=math.fsum(rows["train_seconds"].dropna()),

@@ -83,7 +83,7 @@ def test_of_many_arms_the_nearest_rival_is_told_and_the_rest_are_counted(tmp_pat
     )
 
 
-@pytest.mark.parametrize(("lost", "error"), itertools.product(range(8), [None, RuntimeError("gone")]))
+@pytest.mark.parametrize(("lost", "error"), list(itertools.product(range(8), [None, RuntimeError("gone")])))
 def test_a_rival_that_lost_a_seed_never_makes_the_worse_arm_the_winner(tmp_path, lost, error):
     builder = two_arms(tmp_path)
     confirm(builder, "cross_entropy", ENTROPY)
@@ -274,3 +274,13 @@ def test_a_temperature_at_a_bound_is_no_figure_to_take_a_mean_of(tmp_path, bound
         "cross_entropy: the temperature of 1 seed of 8 lies at a bound of its fit (0.01 or 100), so that no mean T is given"
         in summary.warnings
     )
+
+
+def test_trials_that_repeat_failed_ones_are_planned_too(tmp_path):
+    builder = two_arms(tmp_path)
+    builder.trial("focal", 4, [0.1], state=TrialState.FAILED, error="ValueError: no", **GAMMA)
+    builder.trial("focal", 5, [0.3], state=TrialState.PRUNED, **GAMMA)
+    builder.done()
+    summary = summarize(str(tmp_path)).sweeps[0]
+    assert [(arm.search.planned, arm.search.ends.finished) for arm in summary.arms] == [(4, 4), (6, 6)]
+    assert (summary.finished_trials, summary.planned_trials) == (10, 10 + 2 * 8)
