@@ -46,7 +46,8 @@ def sweep(*arguments, cwd=None, timeout=150, **options):
 def run_tiny_sweep(folder):
     space = folder / "tiny.yaml"
     space.write_text(SPACE)
-    done = sweep("run", space, "--results", folder / "results")
+    # in a fresh clone the first sweep of all compiles the kernels too
+    done = sweep("run", space, "--results", folder / "results", timeout=280)
     paths = list((folder / "results").iterdir())
     assert len(paths) == 1, done.stderr
     return FinishedSweep(space, folder / "results", paths[0], done.stdout, done.stderr, done.returncode)
