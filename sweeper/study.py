@@ -28,7 +28,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StudyError
 from sweeper.journal import DriverStorage, SingleWriterJournal
-from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, Planned, TrialConfig, TrialState, Value, study_name
+from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, Planned, TrialConfig, TrialState, Value, study_name, trial_rank
 from sweeper.sampling import MOST_FINISHED, PerTrialSampler, mixed_seed
 from sweeper.space import Arm, Space, dump_space
 from sweeper.space.optuna_parts import build_pruner, build_sampler, draw, grid
@@ -319,10 +319,10 @@ class Studies:
 
     def _best(self, study: optuna.Study) -> FrozenTrial | None:
         """The complete trial with the best value, the first of equals; ``None`` if none is complete."""
-        sign = -1.0 if self._maximize else 1.0
         complete = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
-        ranked = [(sign * t.value, t.number, t) for t in complete if t.value is not None and math.isfinite(t.value)]
-        return min(ranked, key=lambda entry: entry[:2])[2] if ranked else None
+        ranks = [trial_rank(self._space.search.metric, trial.number, TrialState.COMPLETE, trial.value) for trial in complete]
+        ranked = [(rank, trial) for rank, trial in zip(ranks, complete, strict=True) if rank is not None]
+        return max(ranked, key=lambda entry: entry[0])[1] if ranked else None
 
 
 def example_members(space: Space, size: int) -> list[TrialConfig]:
