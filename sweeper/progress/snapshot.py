@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from sweeper.records import Phase, Value
 
+END_SECONDS = 4.0
+"""What a sweep takes after its last epoch: the last trials' test figures, Ray's end and the report. From runs on two cores."""
+
 
 @dataclass(frozen=True, slots=True)
 class Best:
@@ -90,11 +93,11 @@ class Snapshot:
 
     @property
     def eta_seconds(self) -> float | None:
-        """About how long it still takes; ``None`` while nobody knows."""
-        if not self.epochs_per_second:
+        """About how long it still takes, report included; ``None`` while nobody knows, and when every trial has ended."""
+        if not self.epochs_per_second or self.total("ended") >= self.total("planned"):
             return None
         left = sum(max(0.0, part.expected_epochs(self.epochs_per_trial) - part.epochs) for part in self.parts)
-        return left / self.epochs_per_second
+        return left / self.epochs_per_second + END_SECONDS
 
     @property
     def saved(self) -> float | None:

@@ -1,10 +1,13 @@
 """What a sweep's events add up to."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from events import config, ended, epoch, half_way, tally
 
 from sweeper.progress.lines import closing_line, pause_after, progress_line
+from sweeper.progress.snapshot import END_SECONDS
 from sweeper.progress.wording import duration, outcome_text
 from sweeper.records import Phase, TrialState
 
@@ -81,6 +84,22 @@ def test_until_trials_have_ended_what_is_left_is_reckoned_from_what_the_pruner_i
     for number in range(5):
         counts.outcome(ended(config("l1", number), TrialState.PRUNED, [0.1] * 2))
     assert part(counts, "l1").expected_epochs(4) == 12
+
+
+def test_the_time_that_is_left_counts_the_end_of_the_sweep_too():
+    counts = tally(**{"compare.trials_per_arm": 1, "compare.seeds": 0, "parameters.loss": "l1", "compare.arms": "null"})
+    assert counts.snapshot("search").eta_seconds is None  # nobody has measured a pace
+    snapshot = replace(counts.snapshot("search"), epochs_per_second=0.5)
+    assert snapshot.eta_seconds == 4 / 0.5 + END_SECONDS
+    counts.joined(config("all", 0))
+    for number in range(1, 5):
+        counts.epoch(config("all", 0), epoch(number))
+    trained = replace(counts.snapshot("search"), epochs_per_second=0.5)
+    assert trained.eta_seconds == END_SECONDS
+    assert progress_line(trained).endswith("about 0:00:04 left")
+    counts.outcome(ended(config("all", 0), TrialState.COMPLETE, [0.1] * 4))
+    over = replace(counts.snapshot("search"), epochs_per_second=0.5)
+    assert over.eta_seconds is None  # the panel stays on the screen as it was drawn last
 
 
 def test_one_of_anything_is_told_in_the_singular():
