@@ -78,6 +78,9 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+IN_NO_REPOSITORY = "in no git repository"
+
+
 def git_state() -> dict[str, Any]:
     """Commit and dirty flag of the checkout that sweeper runs from; both ``None`` where it runs from an installed wheel."""
     folder = Path(sweeper.__file__).parent
@@ -91,7 +94,8 @@ def repositories(files: Mapping[str, Path]) -> list[dict[str, Any]]:
 
     Of each repository: ``root``; ``commit``, ``None`` before the first; ``dirty``, whether tracked files differ from it; ``holds``, what of
     the user's lies there; ``untracked``, those of them that no commit holds, whatever git ignores. A submodule is a repository of its own.
-    What lies in no repository comes last, with the reason as ``problem``: git's own words, or that git is not installed.
+    What lies in no repository comes last, with that as ``problem``, or the reason why it is not known: git's own words, or that git is not
+    installed.
     """
     found: dict[str, dict[str, Any]] = {}
     outside: list[dict[str, Any]] = []
@@ -100,7 +104,13 @@ def repositories(files: Mapping[str, Path]) -> list[dict[str, Any]]:
         done = _run_git(folder, "rev-parse", "--show-toplevel")
         if isinstance(done, str) or done.returncode:
             problem = done if isinstance(done, str) else (done.stderr.strip().splitlines() or ["git failed"])[0]
-            outside.append({"root": None, "holds": [name], "problem": problem})
+            if problem.startswith("fatal: not a git repository"):
+                problem = IN_NO_REPOSITORY
+            same = next((each for each in outside if each["problem"] == problem), None)
+            if same is None:
+                outside.append({"root": None, "holds": [name], "problem": problem})
+            else:
+                same["holds"].append(name)
             continue
         root = done.stdout.rstrip("\n")
         if root not in found:
@@ -120,7 +130,8 @@ def repository_lines(repositories: Any) -> list[str]:
             continue
         holds, untracked = (", ".join(map(str, each[key])) if isinstance(each.get(key), list) else "" for key in ("holds", "untracked"))
         if each.get("root") is None:
-            lines.append(f"{holds}: not known: {each.get('problem')}")
+            problem = each.get("problem")
+            lines.append(f"{IN_NO_REPOSITORY} ({holds})" if problem == IN_NO_REPOSITORY else f"{holds}: not known: {problem}")
             continue
         commit = str(each["commit"])[:12] if each.get("commit") else "no commit yet"
         changes = ", with changes" if each.get("dirty") else ""

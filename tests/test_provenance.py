@@ -89,12 +89,11 @@ def test_a_submodule_answers_for_itself(repository, tmp_path):
     assert (around["root"], around["commit"]) == (str(outer), git(outer, "rev-parse", "HEAD"))
 
 
-def test_what_lies_in_no_repository_says_so(tmp_path):
+def test_what_lies_in_no_repository_says_so_once(tmp_path):
     (tmp_path / "space.yaml").write_text("")
-    found = one(tmp_path, "space.yaml")
-    assert found["root"] is None
-    assert found["problem"].startswith("fatal: not a git repository")
-    assert repository_lines([found])[0].startswith("space.yaml: not known: fatal: not a git repository")
+    found = repositories({"working folder": tmp_path, "space file": tmp_path / "space.yaml"})
+    assert found == [{"root": None, "holds": ["working folder", "space file"], "problem": "in no git repository"}]
+    assert repository_lines(found) == ["in no git repository (working folder, space file)"]
 
 
 def test_without_git_the_sweep_still_has_a_provenance(repository, monkeypatch):
@@ -102,9 +101,9 @@ def test_without_git_the_sweep_still_has_a_provenance(repository, monkeypatch):
     monkeypatch.chdir(repository)
     found = provenance(["sweep"], {}, {}, [], "space.yaml")
     assert [(each["holds"], each["problem"]) for each in found["repositories"]] == [
-        (["working folder"], "git is not installed"),
-        (["space file space.yaml"], "git is not installed"),
+        (["working folder", "space file space.yaml"], "git is not installed"),
     ]
+    assert repository_lines(found["repositories"]) == ["working folder, space file space.yaml: not known: git is not installed"]
     assert found["git_commit"] is None
 
 

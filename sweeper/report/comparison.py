@@ -14,7 +14,7 @@ from sweeper.space import Space
 from sweeper.space.wording import printable
 
 from . import statistics
-from .measure import TEST_MEASURES, Measure
+from .measure import TEST_MEASURES, Measure, possible_values
 from .reading import StoredSweep
 from .summary import ComparedArm, Comparison, Estimate, Power
 
@@ -109,9 +109,10 @@ def _alone(
 def _against_best(arm: ComparedArm, differences: Seeds, measure: Measure, p: tuple[float, float], n_arms: int) -> ComparedArm:
     """``differences``: of the arm less the best, by seed."""
     advantages = -differences if measure.maximize else differences
+    least, most = possible_values(measure.test_column)
     return replace(
         arm,
-        difference=statistics.estimate(differences),
+        difference=statistics.estimate(differences, least - most, most - least),
         p_best_wins=statistics.probability_of_winning(advantages),
         p_value=p[0],
         p_holm=p[1],
@@ -142,7 +143,7 @@ def _estimates(rows: pd.DataFrame) -> dict[str, Estimate]:
         values = rows.sort_values("seed")[name].to_numpy(dtype=np.float64)
         is_bound = name == "temperature" and np.isin(values, TEMPERATURE_RANGE).any()
         if len(values) and np.isfinite(values).all() and not is_bound:
-            found[name] = statistics.estimate(values)
+            found[name] = statistics.estimate(values, *possible_values(name))
     return found
 
 

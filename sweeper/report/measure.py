@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sweeper.errors import SweeperError
@@ -12,6 +13,8 @@ TEST_MEASURES = tuple(column.name for column in TRIAL_COLUMNS if column.name.sta
 """Columns of the test split, in the order of ``trials/``."""
 
 _LABELS = {"accuracy": "accuracy", "nll": "NLL", "brier": "Brier score", "ece": "ECE", "loss": "loss"}
+
+_POSSIBLE = {"accuracy": (0.0, 1.0), "ece": (0.0, 1.0), "brier": (0.0, 2.0), "nll": (0.0, math.inf)}
 
 
 class ReportError(SweeperError):
@@ -49,6 +52,11 @@ class Measure:
     def rank(self, value: float) -> float:
         """Larger is better."""
         return value if self.maximize else -value
+
+
+def possible_values(column: str) -> tuple[float, float]:
+    """The least and the largest value that a column of the test split can have."""
+    return _POSSIBLE.get(column.removeprefix("test_").removesuffix("_scaled"), (-math.inf, math.inf))
 
 
 def find_measure(name: str) -> Measure:

@@ -72,6 +72,14 @@ def test_an_interval_is_students_t(n):
     assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
 
 
+def test_an_interval_ends_at_the_least_and_the_largest_possible_value():
+    wide = np.array([0.99, 0.5, 0.98])
+    assert ours.estimate(wide).high > 1
+    cut = ours.estimate(wide, 0.0, 1.0)
+    assert (cut.low, cut.high) == (ours.estimate(wide).low, 1.0)
+    assert (cut.mean, cut.sd) == (ours.estimate(wide).mean, ours.estimate(wide).sd)
+
+
 @pytest.mark.parametrize("n", range(2, 9))
 def test_what_is_called_a_95_percent_interval_holds_the_mean_in_95_percent_of_sweeps_however_few_the_seeds(n):
     found = [ours.estimate(values) for values in np.random.default_rng(2).normal(size=(2_000, n))]
