@@ -153,6 +153,7 @@ VAL_METRICS: Mapping[str, tuple[str, str]] = {
 """Metrics of an epoch by name, with unit and meaning; any of them may be ``search.metric``."""
 
 MAXIMIZED_METRICS = frozenset({"val_accuracy"})
+"""Metrics of which more is better; of all others less is better."""
 
 
 def trial_rank(metric: str, number: int, state: str, value: float | None) -> tuple[float, int] | None:
@@ -167,7 +168,6 @@ def trial_rank(metric: str, number: int, state: str, value: float | None) -> tup
 
 TEMPERATURE_RANGE = (1e-2, 1e2)
 """Lowest and highest temperature that is fitted; one of them is stored where the NLL is least beyond it."""
-"""Metrics of which more is better; of all others less is better."""
 
 IDENTITY_COLUMNS = (
     Column("sweep", "string", "", "id of the sweep, the name of its folder"),

@@ -53,6 +53,19 @@ def test_a_winner_is_a_configuration_and_one_search_may_be_reversed_by_another(t
     )
 
 
+def test_no_arm_is_said_to_be_able_to_score_more_than_all_or_less_than_nothing(tmp_path):
+    builder = two_arms(tmp_path)
+    confirm(builder, "cross_entropy", [0.98, 0.10, 0.97])
+    confirm(builder, "focal", [0.10, 0.98, 0.99], **GAMMA)
+    builder.done()
+    found = summarize(str(tmp_path)).sweeps[0]
+    first, second = (arm.measures["test_accuracy"] for arm in found.comparison.arms)
+    assert (first.low, first.high, second.low, second.high) == (0.0, 1.0, 0.0, 1.0)
+    difference = found.comparison.arms[1].difference
+    assert (difference.low, difference.high) == (-1.0, 1.0)
+    assert "[0.0, 100.0]" in found.verdict.sentence
+
+
 def test_where_nothing_is_tuned_the_claim_is_about_these_configurations(tmp_path):
     fixed = "\n".join(line for line in TWO.splitlines() if not line.startswith(("  learning_rate", "  step_size", "  gamma")))
     fixed = fixed.replace("training: {epochs: 4}", "training: {epochs: 4, learning_rate: 0.01, step_size: 5}").replace("arms: 4", "arms: 1")
