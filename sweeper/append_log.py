@@ -68,6 +68,19 @@ class AppendLog:
             raise StoreError(f"{self.path}: cannot write {self._what}: {error.strerror}") from error
         self._dirty = False
 
+    def keep(self, n_bytes: int) -> None:
+        """Cut off everything behind the first bytes.
+
+        Raises:
+            StoreError: if the file cannot be written.
+        """
+        try:
+            os.ftruncate(self._descriptor, n_bytes)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot write {self._what}: {error.strerror}") from error
+        self._size = n_bytes
+        self._dirty = True
+
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -3,6 +3,10 @@
 Optuna's own backend takes a lock and calls fsync for every record, eleven times for one trial of this project, and a crash between two
 records leaves half a decision. The driver is the only writer (``SweepFolder`` holds a lock on the whole sweep), so records can wait in
 memory until :meth:`SingleWriterJournal.commit`. Readers (optuna-dashboard, ``sweep status``) use Optuna's own backend on the same file.
+
+A crash in the middle of an append can leave some of its records alone. The first record of an append says how many belong together (under a
+key that Optuna does not read), and the next process cuts off an append that is not whole: else it could find that a trial has reported an
+epoch, and not what the pruner noted down for it.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.append_log import AppendLog
 from sweeper.errors import StoreError
+
+RECORDS = "records"
+"""Key of the first record of an append: how many there are. Journals of earlier versions have none, and each record stands for itself."""
 
 
 class SingleWriterJournal(BaseJournalBackend):
@@ -38,34 +45,61 @@ class SingleWriterJournal(BaseJournalBackend):
         """Records that the storage has not seen: at first those of the file, then those that it appended itself."""
         if not self._replayed:
             self._replayed = True
-            for number, line in enumerate(self._log.lines(), start=1):
-                yield self._record(number, line)
+            yield from self._whole_appends()
         while self._unread:
             yield self._unread.popleft()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Take records in; they reach the file with the next :meth:`commit`."""
-        self._uncommitted += [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
+        self._uncommitted += map(_line, logs)
         self._unread.extend(json.loads(line) for line in self._uncommitted[len(self._uncommitted) - len(logs) :])
 
     def commit(self) -> None:
         """Write what was appended; visible to readers, safe from a crash and from a power cut when it returns."""
-        lines, self._uncommitted = b"".join(self._uncommitted), []
-        self._log.append(lines)
+        lines, self._uncommitted = self._uncommitted, []
+        if len(lines) > 1:
+            lines[0] = _line({**json.loads(lines[0]), RECORDS: len(lines)})
+        self._log.append(b"".join(lines))
         self._log.commit()
 
     def close(self) -> None:
         """Close the file without what was not committed."""
         self._log.close()
 
+    def _whole_appends(self) -> Iterator[dict[str, Any]]:
+        """The records of the file; an append that a crash tore is cut off."""
+        append: list[dict[str, Any]] = []
+        n_left = n_bytes = n_bytes_whole = 0
+        for number, line in enumerate(self._log.lines(), start=1):
+            record = self._record(number, line)
+            if n_left and RECORDS in record:
+                raise self._damaged(number)
+            n_left = n_left or record.pop(RECORDS, 1)
+            append.append(record)
+            n_left -= 1
+            n_bytes += len(line) + 1
+            if not n_left:
+                yield from append
+                append, n_bytes_whole = [], n_bytes
+        if append:
+            self._log.keep(n_bytes_whole)
+
     def _record(self, number: int, line: bytes) -> dict[str, Any]:
         try:
             record = json.loads(line)
-            if isinstance(record["op_code"], int) and isinstance(record["worker_id"], str):
+            n_records = record.get(RECORDS, 1)
+            if isinstance(record["op_code"], int) and isinstance(record["worker_id"], str) and isinstance(n_records, int) and n_records > 0:
                 return dict(record)
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
-        raise StoreError(f"{self._log.path}: line {number} is no record of Optuna's journal: the file is damaged; restore it from a copy")
+        raise self._damaged(number)
+
+    def _damaged(self, number: int) -> StoreError:
+        return StoreError(f"{self._log.path}: line {number} is no record of Optuna's journal: the file is damaged; restore it from a copy")
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
 class DriverStorage(JournalStorage):

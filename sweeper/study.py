@@ -125,14 +125,13 @@ class Studies:
         entry, trial = self._live[trial_id]
         if epoch in trial._cached_frozen_trial.intermediate_values:
             return False
-        trial.report(_finite_or_nan(value), epoch)
-        return entry.phase is Phase.SEARCH and epoch < self._space.training.epochs and bool(trial.should_prune())
+        return self._report(entry, trial, epoch, value)
 
     def end(self, trial_id: str, end: TrialEnd) -> None:
         """Tell Optuna how a trial ended. A diverged one is PRUNED, with the attribute ``diverged``: samplers ignore failures."""
         entry, trial = self._live.pop(trial_id)
         for epoch in sorted(end.reports.keys() - trial._cached_frozen_trial.intermediate_values.keys()):
-            trial.report(_finite_or_nan(end.reports[epoch]), epoch)
+            self._report(entry, trial, epoch, end.reports[epoch])
         if end.state is TrialState.DIVERGED:
             trial.set_user_attr("diverged", end.diverged_epoch)
         if end.error is not None:
@@ -217,6 +216,11 @@ class Studies:
     def close(self) -> None:
         """Close the journal, without what was not committed."""
         self._journal.close()
+
+    def _report(self, entry: _ArmStudy, trial: optuna.Trial, epoch: int, value: float) -> bool:
+        """Whether the pruner wants the trial to stop. It is asked about every epoch, for some note down what they have seen."""
+        trial.report(_finite_or_nan(value), epoch)
+        return entry.phase is Phase.SEARCH and epoch < self._space.training.epochs and bool(trial.should_prune())
 
     @property
     def _entries(self) -> list[_ArmStudy]:

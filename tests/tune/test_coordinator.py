@@ -194,6 +194,14 @@ def test_of_a_pack_whose_process_dies_only_the_guilty_fail(tmp_path, max_failure
     assert set(trials[trials["state"] == "complete"]["attempts"]) == {1}
 
 
+def test_nobody_joins_a_trial_that_is_tried_alone(tmp_path):
+    folder = new_sweep(tmp_path / "sweep", space := space_with())
+    run_sweep(folder, space, size=3, dies=dies_of(1))  # in the first pack: l1-0, cross_entropy-0 and l1-1
+    packs = tables(tmp_path / "sweep")[0].set_index("trial")["pack"]
+    assert [sum(packs == packs[trial]) for trial in ("l1-0", "cross_entropy-0", "l1-1")] == [1, 1, 1]
+    assert packs["cross_entropy-1"] == packs["l1-2"] == packs["cross_entropy-2"]
+
+
 @pytest.mark.parametrize("max_failures", [0, 2])
 def test_who_is_tried_alone_is_tried_alone_after_a_resume_too(tmp_path, max_failures):
     space = space_with(max_failures=max_failures)
