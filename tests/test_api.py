@@ -143,10 +143,17 @@ before = surroundings()
 assert told(lambda: run(cpus_per_trial=2)).startswith("no node can run a trial that wants 2 CPU and 0 GPU: the cluster has 1 CPU and 0 GPU")
 assert "this process is connected to the Ray at" in told(lambda: run(address="127.0.0.1:1"))
 assert "this process is connected to the Ray at" in told(lambda: run(address="local"))
+def groups():
+    return [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 def interrupt():
-    while not list(Path("interrupted").glob("*/tune/rows.jsonl")):
-        time.sleep(0.1)
+    wait_for(lambda: len(groups()) == 2)  # the sweep has just asked for its first one, and Tune may not know it yet
     os.kill(os.getpid(), signal.SIGINT)
+of_the_user = ray.util.placement_group([{"memory": 1}], name="sweeper-of-the-user")
 threading.Thread(target=interrupt).start()
 try:
     run(epochs=500, results="interrupted")
@@ -154,16 +161,16 @@ try:
 except KeyboardInterrupt:
     pass
 assert ray.get(users.x.remote()) == "alive"
+assert [group["name"] for group in groups()] == ["sweeper-of-the-user"]
+ray.util.remove_placement_group(of_the_user)
+wait_for(lambda: ray.available_resources().get("CPU") == 1)  # what the sweep had is given back
 sweep = run(address="auto")
 assert sweep.reproduce("l1-0").verdict == "equal"
 (interrupted,) = Path("interrupted").iterdir()
 assert sweeper.open(interrupted).status().state == "interrupted", sweeper.open(interrupted).status()
 after = surroundings()
 assert before == after, [(one, other) for one, other in zip(before, after) if one != other]
-deadline = time.monotonic() + 30
-while ray.available_resources().get("CPU") != 1:  # what the sweeps had is given back
-    assert time.monotonic() < deadline
-    time.sleep(0.2)
+wait_for(lambda: ray.available_resources().get("CPU") == 1)
 print(len(sweep.trials), ray.get(users.x.remote()))
 """
 

@@ -18,6 +18,7 @@ from sweeper.tune.escape import Escape
 from sweeper.tune.pack_size import PackSize
 from sweeper.tune.scheduler import PackScheduler
 from sweeper.tune.searcher import PackSearcher
+from sweeper.tune.session import PackResources
 from sweeper.tune.trainable import PackTrainable, TrialContext
 
 _DAYS = 86400
@@ -63,7 +64,7 @@ def run_packs(
     os.environ.update(_ENVIRONMENT)
     runnable = tune.with_resources(
         tune.with_parameters(trainable, context=context, dataset=dataset),
-        {"cpu": plan.capacity.cpus, "gpu": plan.capacity.gpus},
+        PackResources([{"CPU": plan.capacity.cpus, "GPU": plan.capacity.gpus}]),
     )
     while not coordinator.finished:
         tuner = tune.Tuner(

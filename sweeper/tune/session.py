@@ -8,17 +8,19 @@ import os
 import re
 import secrets
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import ray
-from ray import _raylet
+from ray import _raylet, tune
 from ray._private import node, ray_constants, ray_logging, services
 from ray.job_config import JobConfig
+from ray.util.placement_group import PlacementGroup, get_placement_group, placement_group, placement_group_table, remove_placement_group
 
 from sweeper.caretaker import at_a_sudden_end, end_processes
 from sweeper.errors import ClusterError
-from sweeper.interruption import Interrupted, handlers_kept
+from sweeper.interruption import Aborted, Interrupted, handlers_kept
 from sweeper.own_code import import_folders
 from sweeper.provenance import available_cores
 from sweeper.surroundings import left_as_they_were
@@ -62,7 +64,9 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
         stack.enter_context(left_as_they_were())
         stack.enter_context(_hooks_left_as_they_were())
         if ray.is_initialized():
-            yield _the_one_that_is_there(address)
+            cluster = _the_one_that_is_there(address)
+            stack.enter_context(_groups_given_back())
+            yield cluster
             return
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -70,6 +74,36 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
         address = address or os.environ.get("RAY_ADDRESS")
         with _joined(address) if address else _our_own() as cluster:
             yield cluster
+
+
+class PackResources(tune.PlacementGroupFactory):
+    """What one pack occupies. Its placement groups have names by which this process finds its own again."""
+
+    def to_placement_group(self) -> PlacementGroup:
+        group: PlacementGroup = placement_group(self.bundles, self.strategy, name=f"{_group_prefix()}{uuid.uuid4().hex}")
+        return group
+
+
+def _group_prefix() -> str:
+    return f"sweeper-{ray.get_runtime_context().get_job_id()}-"
+
+
+@contextlib.contextmanager
+def _groups_given_back() -> Iterator[None]:
+    """Remove the placement groups that are left if the block ends with an exception, and end what runs in them.
+
+    Tune removes them itself, but not always where an interruption passes through it; Ray does with the last driver that may use them. In a
+    Ray that lives on, their CPUs and GPUs would stay taken.
+    """
+    try:
+        yield
+    except Aborted:  # its cluster may be gone, and would not answer
+        raise
+    except BaseException:
+        for group in placement_group_table().values():
+            if group["name"].startswith(_group_prefix()) and group["state"] != "REMOVED":
+                remove_placement_group(get_placement_group(group["name"]))
+        raise
 
 
 @contextlib.contextmanager
