@@ -48,7 +48,10 @@ class AppendLog:
             while written < len(lines):
                 written += os.write(self._descriptor, lines[written:])
         except OSError as error:
-            self._cut_back()
+            try:  # no later line may be glued to half an append; where this fails too, the next process mends the line
+                self.keep(self._size)
+            except StoreError:
+                self.close()
             raise StoreError(f"{self.path}: cannot write {self._what}: {error.strerror}") from error
         self._size += len(lines)
         self._dirty = True
@@ -85,13 +88,6 @@ class AppendLog:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def _cut_back(self) -> None:
-        """Undo half an append, so that no later line is glued to it. Where this fails too, the next process mends the line."""
-        try:
-            os.ftruncate(self._descriptor, self._size)
-        except OSError:
-            self.close()
 
 
 def mend_torn_line(path: Path) -> int:

@@ -87,8 +87,9 @@ class SingleWriterJournal(BaseJournalBackend):
     def _record(self, number: int, line: bytes) -> dict[str, Any]:
         try:
             record = json.loads(line)
+            of_optuna = isinstance(record["op_code"], int) and isinstance(record["worker_id"], str)
             n_records = record.get(RECORDS, 1)
-            if isinstance(record["op_code"], int) and isinstance(record["worker_id"], str) and isinstance(n_records, int) and n_records > 0:
+            if of_optuna and isinstance(n_records, int) and n_records > 0:
                 return dict(record)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
