@@ -58,6 +58,13 @@ def test_the_confirm_phase_begins_when_every_search_has_ended():
     assert counts.snapshot("").phase is Phase.CONFIRM
 
 
+def test_a_sweep_that_confirms_nothing_stays_in_the_search():
+    counts = tally(**{"compare.trials_per_arm": 1, "compare.seeds": 0})
+    for arm in ("l1", "cross_entropy", "focal"):
+        counts.outcome(ended(config(arm, 0), TrialState.COMPLETE, [0.5]))
+    assert " search 3/3, " in progress_line(counts.snapshot(""))
+
+
 def test_pruning_saves_the_epochs_that_ended_search_trials_did_not_train():
     counts = tally()
     assert counts.snapshot("").saved is None
