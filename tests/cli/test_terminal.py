@@ -78,6 +78,7 @@ def test_the_panel_stays_in_its_place_and_ctrl_c_leaves_a_clean_terminal(termina
 
 
 WATCHED = """
+import sys
 import time
 from events import config, ended, space
 from sweeper.interruption import interruptible
@@ -87,9 +88,12 @@ from sweeper.store import SweepFolder
 
 with interruptible(ends_the_process=True), watching() as watcher:
     watcher.started(SweepFolder("results/focal-1"), space(), 2, {})
-    for number in range(600):
-        watcher.outcome(ended(config("l1", number), TrialState.COMPLETE, [0.1] * 4))
-        time.sleep(0.1)
+    try:
+        for number in range(600):
+            watcher.outcome(ended(config("l1", number), TrialState.COMPLETE, [0.1] * 4))
+            time.sleep(0.1)
+    finally:
+        time.sleep(float(sys.argv[1]))
 """
 
 
@@ -97,7 +101,11 @@ with interruptible(ends_the_process=True), watching() as watcher:
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_leaves_one_whole_panel_in_a_terminal_of_any_width(terminal, tmp_path, presses):
     (tmp_path / "watched.py").write_text(WATCHED)
-    terminal.type(f"env -u COLUMNS NO_COLOR=1 PYTHONPATH={Path(__file__).parents[1] / 'progress'} {sys.executable} watched.py")
+    # The second press comes while things are put in order: one that comes later is echoed behind the panel, and the kernel throws away
+    # what the process has just written and the terminal has not read yet
+    seconds = 3 * (presses - 1)
+    environment = f"env -u COLUMNS NO_COLOR=1 PYTHONPATH={Path(__file__).parents[1] / 'progress'}"
+    terminal.type(f"{environment} {sys.executable} watched.py {seconds}")
     terminal.wait_for(r"pruner ")
     for _ in range(presses):
         terminal.type("C-c", key="")
