@@ -99,8 +99,10 @@ def test_a_dry_run_that_is_interrupted_leaves_no_process(number, tmp_path):
     _, said = run.communicate(timeout=60)
     assert run.returncode == 130
     assert b"Traceback" not in said
-    time.sleep(0.5)
-    assert not _probes(tmp_path)
+    deadline = time.monotonic() + 5  # left alone, they would train for ten seconds
+    while (left := _probes(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
 
 
 def _probes(mark):

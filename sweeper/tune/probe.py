@@ -38,18 +38,10 @@ def probe(
     """
     arguments = pickle.dumps((dataset, settings, packs, device, threads))
     started = time.time()
-    # each in a session of its own: Ctrl-C is ours to answer
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "sweeper.tune.probe"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        for _ in range(n_processes)
-    ]
+    processes: list[subprocess.Popen[bytes]] = []
     try:
+        for _ in range(n_processes):
+            processes.append(_start())
         for process in processes:
             if process.stdin is not None:
                 process.stdin.write(arguments)
@@ -61,6 +53,12 @@ def probe(
             process.wait()
     mean = [sum(column) / n_processes for column in zip(*answers, strict=True)]
     return Probe(start=mean[0] - started, test=mean[1], epochs=mean[2:])
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """In a session of its own: Ctrl-C is ours to answer. One that is lost to an interruption in here ends when it reads nothing."""
+    command = [sys.executable, "-m", "sweeper.tune.probe"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
 def _answer(process: subprocess.Popen[bytes]) -> list[float]:
