@@ -84,7 +84,7 @@ class Snapshot:
 
     @property
     def phase(self) -> Phase:
-        """The phase in which trials are still to be ended: the search, until all arms are searched; it alone where none is confirmed."""
+        """The phase in which trials are still to be ended: the search, until all arms are searched, or where nothing is confirmed."""
         searching = any(part.ended < part.planned for part in self.phase_parts(Phase.SEARCH))
         return Phase.SEARCH if searching or not self.total("planned", Phase.CONFIRM) else Phase.CONFIRM
 

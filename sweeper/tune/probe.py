@@ -56,7 +56,10 @@ def probe(
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """In a session of its own: Ctrl-C is ours to answer. One that is lost to an interruption in here ends when it reads nothing."""
+    """A process in a session of its own: Ctrl-C is ours to answer.
+
+    Where an interruption keeps its handle from the caller, it ends by itself, for its input is empty.
+    """
     command = [sys.executable, "-m", "sweeper.tune.probe"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 

@@ -25,8 +25,8 @@ class ClusterLostError(ClusterError):
 def ray_processes_watched() -> Iterator[None]:
     """Abort the sweep when a core process of Ray that this process started ends within the block, even while Ray is still starting.
 
-    Looks where Linux lists processes; elsewhere Ray's own limits of time apply. So they do in a program that uses this package as a library
-    if the server dies just before Ray calls it for the first time: its compiled code hears of nothing for 40 s. A command ends meanwhile.
+    Looks where Linux lists processes; elsewhere Ray's own limits of time apply. They also apply in a program that uses this package as a
+    library if the server dies just before Ray first calls it: compiled code then waits for 40 to 60 s and answers no signal.
     """
     done = threading.Event()
     if _PROCESSES.is_dir():

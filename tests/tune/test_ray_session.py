@@ -90,7 +90,7 @@ except (Aborted, ClusterError) as error:
 """
 
 
-# 0.08: Ray's compiled part is about to call the server, which it does for 40 s, deaf to signals
+# 0.08: Ray's compiled code is about to call the server; it waits for 40 to 60 s and answers no signal
 @pytest.mark.parametrize("after", [0.0, 0.08, 0.3])
 def test_a_ray_that_loses_its_server_while_it_starts_is_given_up_within_seconds(after):
     mark = f"MARK_OF_A_TEST=lost-{after}"
