@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import secrets
 import time
 import uuid
@@ -14,18 +13,18 @@ from typing import Any
 
 import ray
 from ray import _raylet, tune
-from ray._private import node, ray_constants, ray_logging, services
+from ray._private import node, ray_constants, services
 from ray.job_config import JobConfig
 from ray.util.placement_group import PlacementGroup, get_placement_group, placement_group, placement_group_table, remove_placement_group
 
 from sweeper.caretaker import at_a_sudden_end, end_processes
 from sweeper.errors import ClusterError
-from sweeper.interruption import Aborted, Interrupted, handlers_kept
+from sweeper.interruption import Aborted, handlers_kept
 from sweeper.own_code import import_folders
 from sweeper.provenance import available_cores
 from sweeper.surroundings import left_as_they_were
 from sweeper.tune.cluster import Cluster, joined_cluster
-from sweeper.tune.watch import ray_processes_watched
+from sweeper.tune.watch import is_our_ray_whole, ray_processes_watched
 
 _MARK = "SWEEPER_RAY_SESSION"
 """Environment variable by which the processes of our own Ray are known: they inherit it."""
@@ -155,19 +154,20 @@ def _our_own() -> Iterator[Cluster]:
     os.environ[_MARK] = secrets.token_hex(16)
     folders = _session_folders()
     at_a_sudden_end(end=_mark(), end_writers=folders)
-    try:
-        with _on_loopback(), _waiting_in_steps(), _says_nothing(), ray_processes_watched():
-            _connect("start Ray on this machine", address="local", num_cpus=available_cores(), include_dashboard=False)
-            folders = _session_folder()
-            at_a_sudden_end(end_writers=folders)
-            yield Cluster(joined=False)
-    except BaseException as error:
-        if not isinstance(error, Interrupted):  # a raylet that lives says much when it loses its agents
-            _end_agents(folders)  # before the shutdown, which waits long for a raylet that is dead
-        raise
-    finally:
-        _shut_down()
-        _end_agents(folders)  # where Ray was killed while it was being shut down
+    with _says_nothing():
+        try:
+            with _on_loopback(), _waiting_in_steps(), ray_processes_watched():
+                _connect("start Ray on this machine", address="local", num_cpus=available_cores(), include_dashboard=False)
+                folders = _session_folder()
+                at_a_sudden_end(end_writers=folders)
+                yield Cluster(joined=False)
+        except BaseException:
+            if not is_our_ray_whole():  # the shutdown waits long for a raylet that is dead, and ends one that lives in good order
+                _end_agents(folders)
+            raise
+        finally:
+            _shut_down()
+            _end_agents(folders)  # where Ray was killed while it was being shut down
 
 
 def _shut_down() -> None:
@@ -185,15 +185,12 @@ def _read_settings() -> None:
 @contextlib.contextmanager
 def _says_nothing() -> Iterator[None]:
     """What Ray says of its own processes comes to our standard output, even with log_to_driver off; what matters of it we say ourselves."""
-    logs: list[Any] = [ray_logging.stdout_deduplicator, ray_logging.stderr_deduplicator]
-    before = [each.skip_re for each in logs]
-    for each in logs:
-        each.skip_re = each.skip_re or re.compile(".")
+    worker: Any = ray._private.worker
+    say, worker.print_to_stdstream = worker.print_to_stdstream, lambda *_, **__: None
     try:
         yield
     finally:
-        for each, skipped in zip(logs, before, strict=True):
-            each.skip_re = skipped
+        worker.print_to_stdstream = say
 
 
 @contextlib.contextmanager

@@ -37,6 +37,12 @@ def ray_processes_watched() -> Iterator[None]:
         done.set()
 
 
+def is_our_ray_whole() -> bool:
+    """Whether each core process of the Ray that this process started lives."""
+    living, _ = _core_children()
+    return {name for _, name in living} == _CORE
+
+
 def _watch(done: threading.Event) -> None:
     seen: set[tuple[int, str]] = set()
     while not done.wait(SECONDS_BETWEEN_LOOKS):

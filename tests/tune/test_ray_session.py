@@ -112,6 +112,44 @@ def test_a_ray_that_loses_its_server_while_it_starts_is_given_up_within_seconds(
         time.sleep(0.1)
 
 
+FAILING = """
+import os, signal, sys, time
+import ray
+from sweeper.caretaker import living_processes
+from sweeper.tune import session
+from sweeper.tune.session import ray_session
+MARK = f"MARK_OF_A_TEST={os.environ['MARK_OF_A_TEST']}"
+connected, end_agents = [], session._end_agents
+def noted(folders):
+    connected.append(ray.is_initialized())
+    end_agents(folders)
+session._end_agents = noted
+try:
+    with ray_session(None):
+        gcs = ray._private.worker.global_worker.gcs_client
+        ray._private.utils.publish_error_to_driver("raylet_died", "Raylet is terminated", gcs_client=gcs)
+        time.sleep(1)
+        if sys.argv[1] != "whole":
+            (pid,) = [pid for pid, command in living_processes(MARK) if command.split(b"\\0")[0].endswith(sys.argv[1].encode())]
+            os.kill(pid, signal.SIGKILL)
+        raise SystemError("Ray's compiled part made this of an interruption")
+except SystemError:
+    print(connected)
+"""
+
+
+# the agents of a raylet that is killed say "Raylet is terminated"; they are ended first only where the raylet is dead, and cannot do it
+@pytest.mark.parametrize(("lost", "connected"), [("whole", [False]), ("raylet", [True, False]), ("gcs_server", [True, False])])
+def test_a_ray_that_is_whole_is_shut_down_in_good_order_after_an_error_and_says_nothing(lost, connected):
+    mark = f"MARK_OF_A_TEST=failing-{lost}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | dict([mark.split("=")])
+    environment |= {"RAY_DEDUP_LOGS": "0"}
+    command = [sys.executable, "-c", FAILING, lost]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.stdout, done.returncode) == (f"{connected}\n", 0), done.stderr
+    assert list(living_processes(mark)) == []
+
+
 TERMINATED = """
 import os, signal, sys, threading, time
 import ray
