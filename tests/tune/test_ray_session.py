@@ -132,6 +132,8 @@ try:
         if sys.argv[1] != "whole":
             (pid,) = [pid for pid, command in living_processes(MARK) if command.split(b"\\0")[0].endswith(sys.argv[1].encode())]
             os.kill(pid, signal.SIGKILL)
+            while session.is_our_ray_whole():
+                time.sleep(0.01)
         raise SystemError("Ray's compiled part made this of an interruption")
 except SystemError:
     print(connected)
