@@ -132,7 +132,7 @@ def told(call):
 """
 
 USERS_RAY = """
-ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+ray.init("local", num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
 @ray.remote(num_cpus=0)
 class Users:
     def x(self):
