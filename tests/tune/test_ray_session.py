@@ -124,12 +124,20 @@ def noted(folders):
     connected.append(ray.is_initialized())
     end_agents(folders)
 session._end_agents = noted
+def say():  # as an agent does
+    gcs = ray._private.worker.global_worker.gcs_client
+    ray._private.utils.publish_error_to_driver("raylet_died", "Raylet is terminated", gcs_client=gcs)
+    time.sleep(1)
+shutdown = ray.shutdown
+def said_first():
+    say()
+    shutdown()
 try:
     with ray_session(None):
-        gcs = ray._private.worker.global_worker.gcs_client
-        ray._private.utils.publish_error_to_driver("raylet_died", "Raylet is terminated", gcs_client=gcs)
-        time.sleep(1)
-        if sys.argv[1] != "whole":
+        say()
+        if sys.argv[1] == "whole":
+            ray.shutdown = said_first
+        else:
             (pid,) = [pid for pid, command in living_processes(MARK) if command.split(b"\\0")[0].endswith(sys.argv[1].encode())]
             os.kill(pid, signal.SIGKILL)
             while session.is_our_ray_whole():
