@@ -58,7 +58,7 @@ def probe(
 def _start() -> subprocess.Popen[bytes]:
     """A process in a session of its own: Ctrl-C is ours to answer.
 
-    Where an interruption keeps its handle from the caller, it ends by itself, for its input is empty.
+    If an interruption comes before the caller has its handle, the process ends by itself: its input is closed.
     """
     command = [sys.executable, "-m", "sweeper.tune.probe"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)

@@ -24,7 +24,7 @@ from sweeper.own_code import import_folders
 from sweeper.provenance import available_cores
 from sweeper.surroundings import left_as_they_were
 from sweeper.tune.cluster import Cluster, joined_cluster
-from sweeper.tune.watch import is_our_ray_whole, ray_processes_watched
+from sweeper.tune.watch import core_processes_alive, ray_processes_watched
 
 _MARK = "SWEEPER_RAY_SESSION"
 """Environment variable by which the processes of our own Ray are known: they inherit it."""
@@ -162,7 +162,7 @@ def _our_own() -> Iterator[Cluster]:
                 at_a_sudden_end(end_writers=folders)
                 yield Cluster(joined=False)
         except BaseException:
-            if not is_our_ray_whole():  # the shutdown waits long for a raylet that is dead, and ends one that lives in good order
+            if not core_processes_alive():  # the shutdown waits long for a dead raylet; a living one must end its own agents
                 _end_agents(folders)
             raise
         finally:
@@ -186,11 +186,11 @@ def _read_settings() -> None:
 def _says_nothing() -> Iterator[None]:
     """What Ray says of its own processes comes to our standard output, even with log_to_driver off; what matters of it we say ourselves."""
     worker: Any = ray._private.worker
-    say, worker.print_to_stdstream = worker.print_to_stdstream, lambda *_, **__: None
+    original, worker.print_to_stdstream = worker.print_to_stdstream, lambda *_, **__: None
     try:
         yield
     finally:
-        worker.print_to_stdstream = say
+        worker.print_to_stdstream = original
 
 
 @contextlib.contextmanager
@@ -268,7 +268,7 @@ def _session_folder() -> str:
 
 
 def _end_agents(folders: str) -> None:
-    """End the agents of our own Ray, which outlive a raylet that was killed by minutes."""
+    """Kill the agents of our own Ray, which outlive a killed raylet by minutes. A running raylet dies too: its command line names them."""
     end_processes(_mark(), folders, _AGENTS)
 
 

@@ -37,8 +37,8 @@ def ray_processes_watched() -> Iterator[None]:
         done.set()
 
 
-def is_our_ray_whole() -> bool:
-    """Whether each core process of the Ray that this process started lives."""
+def core_processes_alive() -> bool:
+    """Whether the GCS server and the raylet that this process started are both alive; False where there is no ``/proc``."""
     living, _ = _core_children()
     return {name for _, name in living} == _CORE
 

@@ -278,16 +278,14 @@ def test_decisions_do_not_wait_for_storage_that_is_away(wire, tmp_path, how):
         recorder.flush()
         away()
         config = TrialConfig("l1", Phase.SEARCH, 0, 1, {})
-        seconds = []
         for epoch in range(1, 31):
             started = time.monotonic()
             recorder.epoch(config, EpochMetrics(epoch, 1.0, 1.0, 0.5, 0.5, 1.0, 0.5, 0.1, 0.1, 0.2))
             recorder.commit()
             folder.delete_checkpoint("l1-0")
             recorder.flush_when_due()
-            seconds.append(time.monotonic() - started)
+            assert time.monotonic() - started < 0.5
             time.sleep(0.05)
-        assert sorted(seconds)[-3] < 0.5  # a busy machine may stop this process once or twice
         assert SweepFolder(str(folder)).row_log.read_bytes().count(b'"epoch"}') == 0
         back()
         recorder.flush()

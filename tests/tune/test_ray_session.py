@@ -135,12 +135,12 @@ def said_first():
 try:
     with ray_session(None):
         say()
-        if sys.argv[1] == "whole":
+        if sys.argv[1] == "nothing":
             ray.shutdown = said_first
         else:
             (pid,) = [pid for pid, command in living_processes(MARK) if command.split(b"\\0")[0].endswith(sys.argv[1].encode())]
             os.kill(pid, signal.SIGKILL)
-            while session.is_our_ray_whole():
+            while session.core_processes_alive():
                 time.sleep(0.01)
         raise SystemError("Ray's compiled part made this of an interruption")
 except SystemError:
@@ -148,9 +148,9 @@ except SystemError:
 """
 
 
-# the agents of a raylet that is killed say "Raylet is terminated"; they are ended first only where the raylet is dead, and cannot do it
-@pytest.mark.parametrize(("lost", "connected"), [("whole", [False]), ("raylet", [True, False]), ("gcs_server", [True, False])])
-def test_a_ray_that_is_whole_is_shut_down_in_good_order_after_an_error_and_says_nothing(lost, connected):
+# A raylet that is alive ends its agents itself; agents whose raylet is killed report "Raylet is terminated" to the driver
+@pytest.mark.parametrize(("lost", "connected"), [("nothing", [False]), ("raylet", [True, False]), ("gcs_server", [True, False])])
+def test_after_an_error_agents_are_killed_before_the_shutdown_only_if_ray_has_died_and_nothing_of_ray_is_printed(lost, connected):
     mark = f"MARK_OF_A_TEST=failing-{lost}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | dict([mark.split("=")])
     environment |= {"RAY_DEDUP_LOGS": "0"}
