@@ -36,7 +36,7 @@ import pandas as pd
 from benchmarks.ceiling import matrix_product_rate, operations
 from benchmarks.epoch import DEFAULT_DATA
 from benchmarks.processes import timed
-from sweeper.provenance import available_cores, processor
+from sweeper.store.provenance import available_cores, processor
 
 NAMES = ("notebook", "stock_tune", "optuna", "ours")
 VALIDATION_SHARE = 0.1

@@ -36,11 +36,11 @@ from scipy import stats
 from torch import Tensor
 
 from benchmarks.epoch import DEFAULT_DATA, NotebookNet
-from sweeper.provenance import processor
+from sweeper.data import Dataset, load_dataset
 from sweeper.records import Phase, TrialConfig
 from sweeper.space import load_space
-from sweeper.study import example_members
-from sweeper.training.data import Dataset, load_dataset
+from sweeper.store.provenance import processor
+from sweeper.studies.studies import example_members
 from sweeper.training.engine import Pack
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "search_spaces" / "notebook.yaml"

@@ -21,19 +21,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import sweeper.tune.session  # noqa: F401  (sets what Ray reads when it is imported)
+import sweeper.cluster.session  # noqa: F401  (sets what Ray reads when it is imported)
 
 import ray  # isort: skip
 
 from benchmarks.scaling import Stub, StubTrainable
-from sweeper.provenance import available_cores, processor
+from sweeper.cluster.capacity import Capacity
+from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.recorder import Recorder
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
-from sweeper.study import Studies
-from sweeper.tune.capacity import Capacity
-from sweeper.tune.coordinator import Coordinator
+from sweeper.store.provenance import available_cores, processor
+from sweeper.studies.studies import Studies
 from sweeper.tune.pack_size import PackSize
-from sweeper.tune.recorder import Recorder
 from sweeper.tune.run import PackPlan, run_packs
 
 EPOCHS = 3

@@ -28,8 +28,8 @@ import torchvision.transforms as T
 from PIL import Image
 from torch import nn
 
+from sweeper.data import Dataset, load_dataset, split
 from sweeper.records import Phase, TrainingSettings, TrialConfig
-from sweeper.training.data import Dataset, load_dataset, split
 from sweeper.training.engine import Pack
 
 DEFAULT_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "cifar10"

@@ -16,9 +16,9 @@ import optuna
 import torch
 
 from benchmarks.epoch import LOSSES, SETTINGS, notebook_epoch
-from sweeper.provenance import available_cores
+from sweeper.data import Dataset, load_dataset
 from sweeper.records import Phase, TrainingSettings, TrialConfig
-from sweeper.training.data import Dataset, load_dataset
+from sweeper.store.provenance import available_cores
 from sweeper.training.engine import Pack
 
 LEARNING_RATES = (1e-3, 1e-1)

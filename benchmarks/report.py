@@ -27,10 +27,10 @@ import numpy as np
 import pyarrow as pa
 
 from sweeper.metrics import log_softmax
-from sweeper.provenance import available_cores
 from sweeper.records import EPOCH_COLUMNS, VAL_METRICS, Phase, Predictions, TrialConfig
 from sweeper.space import Space, dump_space, parse_space
 from sweeper.store import SweepFolder
+from sweeper.store.provenance import available_cores
 from sweeper.store.tables import parquet_bytes
 
 SPACE = """

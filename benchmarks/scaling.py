@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import sweeper.tune.session  # noqa: F401  (sets what Ray reads when it is imported)
+import sweeper.cluster.session  # noqa: F401  (sets what Ray reads when it is imported)
 
 import ray  # isort: skip
 from ray import tune  # isort: skip
 
+from sweeper.cluster.capacity import Capacity
+from sweeper.driver.messages import REPORT_KEY, PackReport, members_from_json
 from sweeper.records import EpochMetrics
-from sweeper.tune.capacity import Capacity
-from sweeper.tune.messages import REPORT_KEY, PackReport, members_from_json
 
 SPACE = """
 name: scaling
@@ -102,13 +102,13 @@ class StubTrainable(tune.Trainable):
 
 def measure(*, gpus: int, trials: int, epochs: int, epoch_seconds: float, sampler: str, capacity: Capacity | None = None) -> dict[str, Any]:
     """Idle share, event rate and costs of one simulated sweep; ``capacity``: by default, one GPU for each pack in the session as it is."""
+    from sweeper.driver.coordinator import Coordinator
+    from sweeper.driver.recorder import Recorder
     from sweeper.records import TrialState
     from sweeper.space import parse_space
     from sweeper.store import SweepFolder
-    from sweeper.study import Studies
-    from sweeper.tune.coordinator import Coordinator
+    from sweeper.studies.studies import Studies
     from sweeper.tune.pack_size import PackSize
-    from sweeper.tune.recorder import Recorder
     from sweeper.tune.run import PackPlan, run_packs
 
     text = SPACE.format(epochs=epochs, trials_per_arm=trials // N_ARMS, sampler=sampler)

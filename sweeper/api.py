@@ -11,23 +11,25 @@ import optuna
 import pandas as pd
 
 from sweeper.catalogue import SHORTHANDS
+from sweeper.cluster.session import is_connected
 from sweeper.errors import SweeperError
-from sweeper.interruption import Interrupted
-from sweeper.journal_reader import open_study
-from sweeper.look import Status, TrialView, find_sweep, sweep_status, view_trial
-from sweeper.progress import watching
+from sweeper.preflight import preflight
+from sweeper.process.interruption import Interrupted
+from sweeper.process.state import process_state_restored
 from sweeper.records import Phase, TrialState, study_name
 from sweeper.report import report
 from sweeper.reproduce import Reproduction, reproduce_trial
 from sweeper.space import Space, check_warnings, dump_space, load_space, parse_space, parse_stored_space
 from sweeper.space.from_python import parse_mapping, python_override
-from sweeper.space.wording import nearest, shown
-from sweeper.store import SweepFolder, rows_so_far
-from sweeper.surroundings import left_as_they_were
+from sweeper.store import SweepFolder, current_rows
+from sweeper.studies.journal_reader import open_study
 from sweeper.sweep import resume_sweep, start_sweep
+from sweeper.text import nearest, shown
 from sweeper.tune.loggers import Loggers, Observers
-from sweeper.tune.preflight import preflight
-from sweeper.tune.session import is_connected
+from sweeper.view.find import find_sweep
+from sweeper.view.status import Status, sweep_status
+from sweeper.view.trial import TrialView, view_trial
+from sweeper.view.watch import watching
 
 
 class ArgumentError(SweeperError):
@@ -66,12 +68,12 @@ class Sweep:
     @property
     def trials(self) -> pd.DataFrame:
         """One row per trial that has ended; its columns are :data:`sweeper.records.TRIAL_COLUMNS` and ``param_<name>``."""
-        return rows_so_far(self._folder).trials.reset_index(drop=True)
+        return current_rows(self._folder).trials.reset_index(drop=True)
 
     @property
     def epochs(self) -> pd.DataFrame:
         """One row per trial and epoch: :data:`sweeper.records.EPOCH_COLUMNS`."""
-        return rows_so_far(self._folder).epochs.reset_index(drop=True)
+        return current_rows(self._folder).epochs.reset_index(drop=True)
 
     @property
     def n_failed(self) -> int:
@@ -100,7 +102,7 @@ class Sweep:
 
     def reproduce(self, trial: str, *, custom_code: bool | None = None) -> Reproduction:
         """Train one trial again and compare the curves; see :func:`sweeper.reproduce.reproduce_trial`."""
-        with left_as_they_were():
+        with process_state_restored():
             return reproduce_trial(self._folder, trial, custom_code=custom_code)
 
     def study(self, arm: str, phase: str = "search") -> optuna.Study:
@@ -154,7 +156,7 @@ def run(
             _say(f"warning: {warning}")
     preflight(checked, results=results, address=address or ("auto" if is_connected() else None), log_to=log_to)
     command = ["python", *(sys.argv if sys.argv[0] else ["-c"])]
-    with left_as_they_were(), watching(quiet=not progress) as watcher:
+    with process_state_restored(), watching(quiet=not progress) as watcher:
         observer = Observers([watcher, Loggers(log_to, _say, quiet=not progress)]) if log_to else watcher
         try:
             result = start_sweep(
@@ -182,13 +184,13 @@ def resume(
     """Go on with an interrupted sweep, named as for :func:`open`; returns it when it has ended.
 
     ``custom_code``: whether its own losses and model may be imported; by default if it was begun here, see
-    :func:`sweeper.trust.space_to_run`.
+    :func:`sweeper.store.trust.space_to_run`.
 
     Raises:
         SweeperError, KeyboardInterrupt: as :func:`run`.
     """
     folder = open(sweep, results=results)._folder
-    with left_as_they_were(), watching(quiet=not progress) as watcher:
+    with process_state_restored(), watching(quiet=not progress) as watcher:
         try:
             result = resume_sweep(folder, address=address, observer=watcher, data_notice=watcher.notice, custom_code=custom_code)
         except Interrupted:

@@ -12,19 +12,19 @@ from itertools import zip_longest
 import numpy as np
 import torch
 
-from sweeper.look.text import aligned
-from sweeper.progress.wording import duration
-from sweeper.provenance import available_cores, processor
+from sweeper.data import Dataset
+from sweeper.data.dataset import make_dataset
+from sweeper.preflight import load_data
 from sweeper.records import TrainingSettings
 from sweeper.space import Space
-from sweeper.space.expected_epochs import expected_epochs
-from sweeper.space.wording import plural
-from sweeper.study import example_members
-from sweeper.training.data import Dataset
-from sweeper.training.data.dataset import make_dataset
+from sweeper.store.provenance import available_cores, processor
+from sweeper.studies.expected_epochs import expected_epochs
+from sweeper.studies.studies import example_members
+from sweeper.text import plural
 from sweeper.tune.pack_size import PackSize, timed_size
-from sweeper.tune.preflight import load_data
 from sweeper.tune.probe import probe
+from sweeper.view.text import aligned
+from sweeper.view.wording import duration
 
 TIMED_IMAGES = 4096
 """Training images of the epoch that is timed; the time grows with the images in proportion."""

@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 import torch
 
+from sweeper.custom_code import source_digests
 from sweeper.errors import SpaceError, SweeperError
-from sweeper.look import TrialView, view_trial
-from sweeper.look.text import aligned
-from sweeper.own_code import source_digests
-from sweeper.provenance import package_versions
+from sweeper.preflight import load_data
 from sweeper.records import EpochMetrics
-from sweeper.space.wording import plural
 from sweeper.store import SweepFolder
+from sweeper.store.provenance import package_versions
+from sweeper.store.trust import space_to_run
+from sweeper.text import plural
 from sweeper.training.engine import MemberFailure, Pack
-from sweeper.trust import space_to_run
-from sweeper.tune.preflight import load_data
+from sweeper.view.text import aligned
+from sweeper.view.trial import TrialView, view_trial
 
 COMPARED = tuple(field.name for field in fields(EpochMetrics) if field.name not in {"epoch", "epoch_seconds"})
 """Figures of an epoch that training alone decides."""
@@ -61,7 +61,7 @@ def reproduce_trial(
 ) -> Reproduction:
     """Train a trial as many epochs as it was trained, in this process, and compare. Writes nothing.
 
-    ``notice`` is told in words what is going on. ``custom_code``: see :func:`sweeper.trust.space_to_run`.
+    ``notice`` is told in words what is going on. ``custom_code``: see :func:`sweeper.store.trust.space_to_run`.
 
     Raises:
         LookError: if there is no such trial.
@@ -100,10 +100,10 @@ def reproduce_trial(
         curve.append(result)
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     exact = view.device == "cpu" and device == "cpu"
-    return _compare(view, curve, name, exact=exact, own_code=space.own_code)
+    return _compare(view, curve, name, exact=exact, custom_code=space.custom_code)
 
 
-def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: bool, own_code: Sequence[str] = ()) -> Reproduction:
+def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: bool, custom_code: Sequence[str] = ()) -> Reproduction:
     first = next((epoch.epoch for epoch, again in zip(view.curve, curve, strict=True) if not _equal(epoch, again)), None)
     close = all(_close(epoch, again) for epoch, again in zip(view.curve, curve, strict=True))
     largest = {
@@ -121,7 +121,7 @@ def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: 
         device=device,
         first_epoch=first,
         largest={name: difference for name, difference in largest.items() if difference != 0},
-        changed=_changes(view, device, own_code),
+        changed=_changes(view, device, custom_code),
     )
 
 
@@ -146,12 +146,12 @@ def _close(epoch: EpochMetrics, again: EpochMetrics) -> bool:
     return True
 
 
-def _changes(view: TrialView, device: str, own_code: Sequence[str]) -> dict[str, tuple[str, str]]:
+def _changes(view: TrialView, device: str, custom_code: Sequence[str]) -> dict[str, tuple[str, str]]:
     """What is not as it was when the sweep began: packages, Python, sweeper, the commit, the processor, the device, the user's own code."""
     import platform
 
     from sweeper import __version__
-    from sweeper.provenance import git_state, processor
+    from sweeper.store.provenance import git_state, processor
 
     provenance = view.provenance
     packages = provenance.get("packages")
@@ -169,8 +169,8 @@ def _changes(view: TrialView, device: str, own_code: Sequence[str]) -> dict[str,
     now |= package_versions()
     recorded = provenance.get("own_code")
     if isinstance(recorded, dict):
-        then |= {path: str(recorded[path])[:12] for path in own_code if path in recorded}
-        now |= {path: digest[:12] for path, digest in source_digests(own_code).items()}
+        then |= {path: str(recorded[path])[:12] for path in custom_code if path in recorded}
+        now |= {path: digest[:12] for path, digest in source_digests(custom_code).items()}
     known = [name for name in then if then[name] is not None and now.get(name) is not None]
     changes = {name: (str(then[name]), str(now[name])) for name in known if then[name] != now[name]}
     if provenance.get("git_dirty") or state["git_dirty"]:

@@ -13,28 +13,28 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper import caretaker
+from sweeper.cluster.capacity import Capacity
+from sweeper.cluster.cluster import Cluster
+from sweeper.cluster.session import ray_session
+from sweeper.custom_code import source_digests
+from sweeper.data import Dataset
+from sweeper.driver.coordinator import Coordinator, Observer, SafeObserver
+from sweeper.driver.recorder import Recorder
 from sweeper.errors import FolderExistsError, StoreError, SweeperError
-from sweeper.interruption import Aborted, Interrupted, farewell, interruptible, say_at_the_end, settle
-from sweeper.own_code import source_digests
-from sweeper.provenance import provenance
+from sweeper.preflight import load_data
+from sweeper.process import reaper
+from sweeper.process.interruption import Aborted, Interrupted, clear_interruption, exit_message, interruptible, set_exit_message
 from sweeper.records import TrialState
 from sweeper.space import Space, dump_space
-from sweeper.space.wording import plural
 from sweeper.store import Folder, SweepFolder
-from sweeper.study import Studies, TrialEnd, example_members
-from sweeper.training.data import Dataset
-from sweeper.training.named_model import describe_model
-from sweeper.trust import space_to_run, trust
-from sweeper.tune.capacity import Capacity
-from sweeper.tune.cluster import Cluster
-from sweeper.tune.coordinator import Coordinator, Observer, Undisturbed
-from sweeper.tune.own_code import check_own_code
+from sweeper.store.provenance import provenance
+from sweeper.store.trust import space_to_run, trust
+from sweeper.studies.studies import Studies, TrialEnd, example_members
+from sweeper.text import plural
+from sweeper.training.build_model import describe_model
+from sweeper.training.custom_code_check import check_custom_code
 from sweeper.tune.pack_size import PackSize, timed_size, timed_size_on_a_node
-from sweeper.tune.preflight import load_data
-from sweeper.tune.recorder import Recorder
 from sweeper.tune.run import PackPlan, run_packs, threads_for
-from sweeper.tune.session import ray_session
 from sweeper.tune.trainable import TrialContext
 
 __all__ = ["Interrupted", "SweepResult", "SweepStoppedError", "resume_sweep", "start_sweep"]
@@ -95,11 +95,11 @@ def start_sweep(
             cluster.require_shared_results(results)
             folder = _new_folder(space.name, results)
             with folder.lock(data_notice):
-                folder.write_provenance(provenance(command, _describe(dataset), model, space.own_code, space_file))
+                folder.write_provenance(provenance(command, _describe(dataset), model, space.custom_code, space_file))
                 folder.write_space(dump_space(space))
-                if space.own_code:
+                if space.custom_code:
                     trust(folder)
-                _promise(folder)
+                _set_exit_message(folder)
                 with _opened(space, folder) as (recorder, studies):
                     return _execute(space, folder, dataset, recorder, studies, observer, cluster, data_notice)
 
@@ -116,14 +116,14 @@ def resume_sweep(
     """Go on with an interrupted sweep: finished trials stay as they are, the others start from their last checkpoint.
 
     ``retry_failed``: train the failed trials once more, with the same parameters and seeds, on top of the budget. ``custom_code``: see
-    :func:`sweeper.trust.space_to_run`.
+    :func:`sweeper.store.trust.space_to_run`.
 
     Raises:
         SweeperError: as :func:`start_sweep`; also if the space or the data set is not the one that the sweep began with.
         Interrupted: as :func:`start_sweep`.
     """
     with _interruptible(""), folder.lock(data_notice):
-        _promise(folder)
+        _set_exit_message(folder)
         folder.check_version()
         space = space_to_run(folder, custom_code)
         with _opened(space, folder) as (recorder, studies):
@@ -140,8 +140,8 @@ def resume_sweep(
                     f"{folder}: the data set has changed since the sweep began (fingerprint {dataset.fingerprint[:12]}, "
                     f"was {str(began_with)[:12]}); restore the files, or run the space as a new sweep"
                 )
-            check_own_code(space, dataset)
-            _compare_own_code(space, folder, describe_model(space.training.model, dataset), began, data_notice or _nobody)
+            check_custom_code(space, dataset)
+            _compare_custom_code(space, folder, describe_model(space.training.model, dataset), began, data_notice or _nobody)
             observer.doing(_connecting(address))
             with ray_session(address) as cluster:
                 cluster.require_shared_results(str(folder))
@@ -153,18 +153,18 @@ def _interruptible(words: str) -> Iterator[None]:
     """Ends a block at a signal, and turns what another thread found wrong into the error that it is."""
     try:
         with interruptible():
-            say_at_the_end(words)
+            set_exit_message(words)
             yield
     except Aborted as aborted:
-        settle()
-        raise SweepStoppedError(f"{aborted.error}\n{farewell()}", told=True) from aborted.error
+        clear_interruption()
+        raise SweepStoppedError(f"{aborted.error}\n{exit_message()}", told=True) from aborted.error
     finally:
-        caretaker.dismiss()
+        reaper.stop()
 
 
-def _promise(folder: SweepFolder) -> None:
+def _set_exit_message(folder: SweepFolder) -> None:
     """From here on, whatever ends the process, this is what the user is told."""
-    say_at_the_end(f"everything is saved; go on with: sweep resume {shlex.quote(str(folder))}")
+    set_exit_message(f"everything is saved; go on with: sweep resume {shlex.quote(str(folder))}")
 
 
 @contextlib.contextmanager
@@ -218,7 +218,7 @@ def _execute(
         metric=space.search.metric,
         n_epochs=settings.epochs,
         max_failures=space.resources.max_failures,
-        observer=Undisturbed(observer),
+        observer=SafeObserver(observer),
         refill=bool(capacity.gpus),  # the CPU trains each stream of batches on its own
     )
     if wanted.pack == "auto":
@@ -233,7 +233,7 @@ def _execute(
         _close(folder, recorder)
         coordinator.observer.ended()
     except SweeperError as error:
-        raise SweepStoppedError(f"{error}\n{farewell()}") from error
+        raise SweepStoppedError(f"{error}\n{exit_message()}") from error
     return SweepResult(folder, studies.n_failed)
 
 
@@ -249,7 +249,7 @@ def _pack_size(space: Space, context: TrialContext, dataset: Dataset, capacity: 
     return PackSize(timed_size(*arguments), even=True)
 
 
-def _compare_own_code(
+def _compare_custom_code(
     space: Space, folder: SweepFolder, model: Mapping[str, Any], began: Mapping[str, Any], notice: Callable[[str], None]
 ) -> None:
     """Refuse another network; say where code of the user's own has changed since the sweep began."""
@@ -260,8 +260,8 @@ def _compare_own_code(
             f"{folder}: training.model {space.training.model} has changed since the sweep began ({model['weights']} weights, was {was}); "
             "restore it, or run the space as a new sweep"
         )
-    digests, recorded = source_digests(space.own_code), began.get("own_code")
-    for path in space.own_code:
+    digests, recorded = source_digests(space.custom_code), began.get("own_code")
+    for path in space.custom_code:
         if isinstance(recorded, dict) and path in recorded and recorded[path] != digests.get(path):
             notice(f"warning: {path} has changed since the sweep began: its trials of before and after may not be comparable")
 

@@ -3,7 +3,7 @@ import pickle
 import signal
 
 import pytest
-from attack.kill_harness import reference_sweep
+from faults.kill_harness import reference_sweep
 from filelock import FileLock
 from finished_sweep import run_tiny_sweep
 from xdist.scheduler import LoadScopeScheduling
@@ -16,22 +16,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ONE_BY_ONE = (
     "tests/cli/test_run_output.py",
     "tests/cli/test_terminal.py",
-    "tests/attack/test_real_sweep.py",
+    "tests/faults/test_real_sweep.py",
     "tests/cluster/",
     "tests/tune/test_pack_size.py",
-    "tests/tune/test_ray_session.py",
+    "tests/cluster/test_ray_session.py",
 )
 """Where tests start Ray, which uses every core, and tell it to end within seconds. The first makes ``finished_sweep`` for all."""
 
 LAST = (
     "tests/cli/",
-    "tests/look/",
+    "tests/view/",
     "tests/test_api.py",
     "tests/test_cli.py",
-    "tests/test_combinations.py",
+    "tests/studies/test_combinations.py",
     "tests/test_reproduce.py",
     "tests/store/test_object_storage.py",
-    "tests/test_own_code.py",
+    "tests/test_custom_code.py",
     "tests/tune/test_run.py",
 )
 """Where tests look at ``finished_sweep``, or start Ray and do not mind another one beside it: when little else is left to do."""

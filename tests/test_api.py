@@ -12,7 +12,7 @@ import pytest
 import sweeper
 from sweeper.api import ArgumentError
 from sweeper.errors import SpaceError, StoreError
-from sweeper.look import LookError
+from sweeper.view.find import LookError
 
 
 def test_importing_sweeper_loads_nothing_heavy():

@@ -8,39 +8,23 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
-    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.caretaker", "sweeper.waiting"},
-    {"sweeper.append_log", "sweeper.interruption", "sweeper.own_code", "sweeper.surroundings"},
-    {
-        "sweeper.space",
-        "sweeper.store",
-        "sweeper.metrics",
-        "sweeper.journal",
-        "sweeper.sampling",
-        "sweeper.provenance",
-        "sweeper.training",
-    },
-    {"sweeper.training.engine", "sweeper.study", "sweeper.journal_reader", "sweeper.trust"},
-    {"sweeper.tune"},
-    {"sweeper.sweep", "sweeper.report", "sweeper.progress", "sweeper.failures"},
-    {"sweeper.look"},
-    {"sweeper.plan", "sweeper.reproduce", "sweeper.dashboard"},
+    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.text", "sweeper.custom_code"},
+    {"sweeper.metrics", "sweeper.space", "sweeper.data", "sweeper.process"},
+    {"sweeper.store"},
+    {"sweeper.training", "sweeper.studies"},
+    {"sweeper.cluster", "sweeper.driver"},
+    {"sweeper.tune", "sweeper.report"},
+    {"sweeper.view", "sweeper.preflight"},
+    {"sweeper.sweep", "sweeper.plan", "sweeper.reproduce"},
     {"sweeper.api"},
     {"sweeper.cli"},
     {"sweeper.__main__"},
 ]
 
 FOREIGN = {
-    "torch": {"sweeper.training", "sweeper.tune", "sweeper.provenance", "sweeper.plan", "sweeper.reproduce"},
-    "ray": {"sweeper.tune"},
-    "optuna": {
-        "sweeper.space",
-        "sweeper.study",
-        "sweeper.sampling",
-        "sweeper.journal",
-        "sweeper.journal_reader",
-        "sweeper.plan",
-        "sweeper.api",
-    },
+    "torch": {"sweeper.training", "sweeper.tune", "sweeper.store.provenance", "sweeper.preflight", "sweeper.plan", "sweeper.reproduce"},
+    "ray": {"sweeper.cluster", "sweeper.tune"},
+    "optuna": {"sweeper.studies", "sweeper.space.algorithms", "sweeper.api", "sweeper.plan"},
     "click": {"sweeper.cli"},
 }
 """Packages that only some rooms may use."""

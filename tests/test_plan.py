@@ -12,7 +12,7 @@ import pytest
 from sweeper.errors import TrainingError
 from sweeper.plan import STEP_SECONDS, ArmPlan, _Work
 from sweeper.space import load_space
-from sweeper.space.expected_epochs import MOST_TRIALS, expected_epochs
+from sweeper.studies.expected_epochs import MOST_TRIALS, expected_epochs
 from sweeper.tune.pack_size import PackSize
 from sweeper.tune.probe import probe
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sweeper.look import view_trial
 from sweeper.reproduce import ReproduceError, _compare, reproduce_trial, reproduction_text
 from sweeper.store import SweepFolder
+from sweeper.view.trial import view_trial
 
 
 @pytest.fixture

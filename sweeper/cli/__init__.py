@@ -1,4 +1,7 @@
-"""The command line. Heavy imports stand inside the commands, so that ``sweep --help`` is instant."""
+"""The command line: one module per command. Heavy imports stand inside the commands, so that ``sweep --help`` is instant.
+
+In: click, flags, exit codes. Out of here: what a Python program might want as well.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ def list_(folder: str | None, results: str, json: bool) -> None:
     sweep list results/ --json
     """
     with explained():
-        from sweeper.look import as_json, list_sweeps, list_text
+        from sweeper.view.as_json import as_json
+        from sweeper.view.sweeps import list_sweeps
+        from sweeper.view.text import list_text
 
         sweeps = list_sweeps(folder or results)
         tell(as_json(sweeps) if json else list_text(sweeps, _width()))
@@ -43,7 +45,10 @@ def status(sweep: str | None, results: str, json: bool) -> None:
     watch sweep status results/focal-20260101-120000
     """
     with explained():
-        from sweeper.look import as_json, find_sweep, status_text, sweep_status
+        from sweeper.view.as_json import as_json
+        from sweeper.view.find import find_sweep
+        from sweeper.view.status import sweep_status
+        from sweeper.view.text import status_text
 
         found = sweep_status(find_sweep(sweep, results))
         tell(as_json(found) if json else status_text(found))
@@ -65,7 +70,11 @@ def show(sweep: str | None, trial: str | None, results: str, json: bool) -> None
     sweep show results/focal-20260101-120000 focal-12 --json
     """
     with explained():
-        from sweeper.look import as_json, find_sweep, find_sweep_or_trial, sweep_text, trial_text, view_sweep, view_trial
+        from sweeper.view.as_json import as_json
+        from sweeper.view.find import find_sweep, find_sweep_or_trial
+        from sweeper.view.sweeps import view_sweep
+        from sweeper.view.text import sweep_text, trial_text
+        from sweeper.view.trial import view_trial
 
         folder, trial = find_sweep_or_trial(sweep, results) if trial is None else (find_sweep(sweep, results), trial)
         if trial is None:
@@ -97,13 +106,14 @@ def reproduce(context: click.Context, sweep: str | None, trial: str | None, resu
     if sweep is None:
         raise click.UsageError("Missing argument 'TRIAL': which trial to train again; sweep show names the best ones.", context)
     with explained():
-        from sweeper.look import as_json, find_sweep, find_sweep_or_trial
+        from sweeper.view.as_json import as_json
+        from sweeper.view.find import find_sweep, find_sweep_or_trial
 
         folder, trial = find_sweep_or_trial(sweep, results) if trial is None else (find_sweep(sweep, results), trial)
         if trial is None:
             raise click.UsageError(f"Missing argument 'TRIAL': which trial of {folder}; sweep show {folder} names the best ones.", context)
-        from sweeper.progress import SpacedLines
         from sweeper.reproduce import reproduce_trial, reproduction_text
+        from sweeper.view.lines import SpacedLines
 
         found = reproduce_trial(folder, trial, notice=SpacedLines(say), custom_code=custom_code)
         tell(as_json(found) if json else reproduction_text(found))

@@ -21,8 +21,8 @@ def dashboard(sweep: str | None, results: str, port: int) -> None:
     sweep dashboard focal-20260101-120000
     """
     with explained():
-        from sweeper.dashboard import serve_dashboard
-        from sweeper.look import find_sweep
+        from sweeper.cli.serve_dashboard import serve_dashboard
+        from sweeper.view.find import find_sweep
 
         folder = find_sweep(sweep, results)
         serve_dashboard(folder, port, ready=lambda: say(f"{folder.id} at http://127.0.0.1:{port}/dashboard/ (Ctrl-C ends it)"))

@@ -39,8 +39,8 @@ def report(
     """
     gc.disable()  # this process lives for seconds, and a tenth of them is looking for garbage among the modules that it loads
     with explained():
-        from sweeper.look import find_named
         from sweeper.report import report as make_report
+        from sweeper.view.find import find_named
 
         found = find_named(folder, results) if sweep is None else find_named(sweep, folder or results)
         uri = str(found[0]) if len(found) == 1 else str(found[0]).rpartition("/")[0]

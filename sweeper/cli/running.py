@@ -23,8 +23,8 @@ from sweeper.cli.options import (
     sweep_argument,
     tell,
 )
-from sweeper.interruption import interruptible
-from sweeper.waiting import telling
+from sweeper.process.interruption import interruptible
+from sweeper.view.waiting import telling
 
 _LOADING = "loading PyTorch and Ray"
 
@@ -56,9 +56,9 @@ def check(
     sweep check search_spaces/focal.yaml --gpus-per-trial 0.5 --results /data/results --log-to mlflow
     """
     with explained():
+        from sweeper.preflight import preflight
         from sweeper.space import check_warnings, load_space
-        from sweeper.space.wording import plural
-        from sweeper.tune.preflight import preflight
+        from sweeper.text import plural
 
         checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
         for warning in check_warnings(checked):
@@ -107,8 +107,8 @@ def run(
     """
     with explained(), interruptible(ends_the_process=True):
         with telling("reading the space file", None if quiet else say):
+            from sweeper.preflight import preflight
             from sweeper.space import check_warnings, load_space
-            from sweeper.tune.preflight import preflight
 
             checked = load_space(space, overrides_of(context, settings), allow_custom_code=not no_custom_code)
         for warning in () if quiet else check_warnings(checked):
@@ -118,14 +118,14 @@ def run(
         if dry_run:
             with telling(_LOADING, None if quiet else say):
                 from sweeper.plan import make_plan, plan_text
-            from sweeper.progress import SpacedLines
+            from sweeper.view.lines import SpacedLines
 
             tell(plan_text(make_plan(checked, notice=SpacedLines(say))))
             for unknown in not_checked:
                 say(f"not checked: {unknown}")
             return
         with telling(_LOADING, None if quiet else say):
-            from sweeper.provenance import command_line
+            from sweeper.store.provenance import command_line
             from sweeper.sweep import start_sweep
 
         _finish(
@@ -169,7 +169,7 @@ def resume(
     sweep resume results/focal-20260101-120000 --retry-failed
     """
     with explained(), interruptible(ends_the_process=True):
-        from sweeper.look import find_sweep
+        from sweeper.view.find import find_sweep
 
         folder = find_sweep(sweep, results)
         _check(log_to, str(folder))
@@ -202,9 +202,9 @@ def _check(log_to: Sequence[str], results: str) -> None:
 def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Sequence[str], quiet: bool, verbose: bool) -> NoReturn:
     """Run a sweep to its end, print its report unless ``quiet``, and leave with the exit code that says how it went."""
     with telling(_LOADING, None if quiet else say):
-        from sweeper.progress import watching
         from sweeper.report import report as make_report
         from sweeper.tune.loggers import Loggers, Observers
+        from sweeper.view.watch import watching
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         observer = Observers([watcher, Loggers(log_to, say, quiet=quiet)]) if log_to else watcher
@@ -214,7 +214,7 @@ def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Seque
     if not quiet:
         tell(make_report(str(result.folder)).rstrip("\n"))
     if result.n_failed:
-        from sweeper.failures import failures_by_cause
+        from sweeper.report.failures import failures_by_cause
 
         failures = failures_by_cause(result.folder.read_trials().frame)
         say(failures if quiet else f"\n{failures}")

@@ -1,4 +1,7 @@
-"""From a stored sweep to tables, statistics, plots and pages. Knows no torch and no Ray."""
+"""From a stored sweep to its comparison: statistics, verdict, tables, pictures, page. Knows no torch and no Ray.
+
+In: what is said of finished trials. Out of here: how far a sweep is, and what it still does.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +23,23 @@ def report(uri: str, *, format: str = "table", by: str = "arm", metric: str | No
         StoreError: if there is no sweep.
         ReportError: for an unknown format, grouping, metric or sweep, with the valid names.
     """
-    from sweeper.space.wording import nearest, shown
-
-    from .measure import ReportError
-    from .summarize import read_and_summarize, summarize
+    from sweeper.report.measure import ReportError
+    from sweeper.report.summarize import read_and_summarize, summarize
+    from sweeper.text import nearest, shown
 
     if format not in FORMATS:
         raise ReportError(f"--format: unknown format {shown(format)}; {nearest(format, FORMATS)}")
     if format == "html":
-        from .html import as_html
+        from sweeper.report.html import as_html
 
         return as_html(read_and_summarize(uri, by, metric, sweep))
     found = summarize(uri, by=by, metric=metric, sweep=sweep)
     if format in ("csv", "json"):
-        from .exports import as_csv, as_json
+        from sweeper.report.exports import as_csv, as_json
 
         return as_json(found) if format == "json" else as_csv(found)
-    from .layout import lay_out
-    from .tables import as_latex, as_markdown, as_table
+    from sweeper.report.layout import lay_out
+    from sweeper.report.tables import as_latex, as_markdown, as_table
 
     draw: Callable[..., str] = {"table": as_table, "markdown": as_markdown, "latex": as_latex}[format]
     return draw(lay_out(found))
@@ -50,6 +52,6 @@ def write_plots(uri: str, directory: str | Path, *, sweep: str | None = None) ->
         StoreError: if there is no sweep, or a file cannot be written.
         ReportError: for an unknown sweep.
     """
-    from .plots import write_plots as write
+    from sweeper.report.plots import write_plots as write
 
     return write(uri, directory, sweep=sweep)

@@ -11,14 +11,13 @@ import pandas as pd
 
 from sweeper import metrics
 from sweeper.records import Phase, TrialState
+from sweeper.report.measure import Measure
+from sweeper.report.reading import StoredSweep
+from sweeper.report.search import final_values
+from sweeper.report.summary import Summary
 from sweeper.space import FloatRange, IntRange
-from sweeper.space.wording import printable
-from sweeper.store import epochs_so_far
-
-from .measure import Measure
-from .reading import StoredSweep
-from .search import final_values
-from .summary import Summary
+from sweeper.store import current_epochs
+from sweeper.text import printable
 
 THIN_CURVES = 60
 """Most curves of unchosen search trials that are drawn per arm, spread evenly over their numbers: more only make ink."""
@@ -51,7 +50,7 @@ def epoch_curves(sweep: StoredSweep, summary: Summary) -> pd.DataFrame:
         rest = sweep.rows(Phase.SEARCH, arm)["trial"]
         rest = rest[~rest.isin(chosen)]
         roles |= dict.fromkeys(rest.iloc[np.unique(np.linspace(0, len(rest) - 1, min(len(rest), THIN_CURVES)).astype(int))], "thin")
-    epochs = epochs_so_far(sweep.folder).frame
+    epochs = current_epochs(sweep.folder).frame
     epochs = epochs[epochs["trial"].isin(list(roles))]
     trials = epochs["trial"].map(printable)
     kept = epochs.assign(arm=epochs["arm"].map(printable), trial=trials, role=trials.map(roles))

@@ -9,14 +9,12 @@ import numpy as np
 import pandas as pd
 
 from sweeper.records import TrialState
-from sweeper.space.wording import plural
-
-from . import numbers
-from .chart_data import TunedParameter, best_so_far, confirm_bands, parameter_points, tuned_parameters
-from .document import Cell, Grid
-from .measure import Measure
-from .reading import StoredSweep
-from .vega import (
+from sweeper.report import numbers
+from sweeper.report.chart_data import TunedParameter, best_so_far, confirm_bands, parameter_points, tuned_parameters
+from sweeper.report.document import Cell, Grid
+from sweeper.report.measure import Measure
+from sweeper.report.reading import StoredSweep
+from sweeper.report.vega import (
     Chart,
     Spec,
     colour_by_arm,
@@ -29,6 +27,7 @@ from .vega import (
     percent_cell,
     values_of,
 )
+from sweeper.text import plural
 
 MOST_POINTS = 600
 """Most points of one scatter chart: the best of each arm, and others spread evenly over their numbers."""

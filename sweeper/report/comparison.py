@@ -10,16 +10,15 @@ import numpy as np
 import pandas as pd
 
 from sweeper.records import TEMPERATURE_RANGE, Phase, TrialState
+from sweeper.report import statistics
+from sweeper.report.measure import TEST_MEASURES, Measure, possible_values
+from sweeper.report.reading import StoredSweep
+from sweeper.report.summary import ComparedArm, Comparison, Estimate, Power
 from sweeper.space import Space
-from sweeper.space.wording import printable
-
-from . import statistics
-from .measure import TEST_MEASURES, Measure, possible_values
-from .reading import StoredSweep
-from .summary import ComparedArm, Comparison, Estimate, Power
+from sweeper.text import printable
 
 if TYPE_CHECKING:
-    from .statistics import Seeds
+    from sweeper.report.statistics import Seeds
 
 MEASURES = (*TEST_MEASURES, "temperature")
 STATED_DIFFERENCES = (0.005, 0.01, 0.02)

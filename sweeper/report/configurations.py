@@ -8,8 +8,7 @@ from typing import Any
 import yaml
 
 from sweeper.records import Value
-
-from .summary import Summary
+from sweeper.report.summary import Summary
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*[A-Za-z0-9_]")
 _YAML_WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})

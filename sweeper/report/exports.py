@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from .comparison import MEASURES
-from .summary import ArmSummary, ComparedArm, Cost, Group, Report, Summary
+from sweeper.report.comparison import MEASURES
+from sweeper.report.summary import ArmSummary, ComparedArm, Cost, Group, Report, Summary
 
 
 def as_json(report: Report) -> str:

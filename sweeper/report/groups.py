@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from sweeper.records import Phase
-from sweeper.space.wording import nearest, shown
-
-from .measure import Measure, ReportError
-from .reading import StoredSweep
-from .search import best_trial, count_ends, final_values
-from .summary import Group
+from sweeper.report.measure import Measure, ReportError
+from sweeper.report.reading import StoredSweep
+from sweeper.report.search import best_trial, count_ends, final_values
+from sweeper.report.summary import Group
+from sweeper.text import nearest, shown
 
 MOST_VALUES = 6
 """A number with more distinct values than this is grouped by quartiles."""

@@ -19,18 +19,17 @@ import jinja2
 from markupsafe import Markup
 
 from sweeper import __version__
-
-from .chart_data import TestLogits, colour_of, epoch_curves, test_logits
-from .charts import budget_chart, curve_charts, importance_chart, parameter_charts
-from .document import Block, Code, Grid, Heading, Sentence
-from .importance import parameter_importance
-from .layout import lay_out_sweep, list_sweeps
-from .logit_charts import logit_charts
-from .measure import find_measure
-from .reading import StoredSweep
-from .summarize import class_names
-from .summary import Summary
-from .vega import Chart
+from sweeper.report.chart_data import TestLogits, colour_of, epoch_curves, test_logits
+from sweeper.report.charts import budget_chart, curve_charts, importance_chart, parameter_charts
+from sweeper.report.document import Block, Code, Grid, Heading, Sentence
+from sweeper.report.importance import parameter_importance
+from sweeper.report.layout import lay_out_sweep, list_sweeps
+from sweeper.report.logit_charts import logit_charts
+from sweeper.report.measure import find_measure
+from sweeper.report.reading import StoredSweep
+from sweeper.report.summarize import class_names
+from sweeper.report.summary import Summary
+from sweeper.report.vega import Chart
 
 _ASSETS = resources.files("sweeper.report") / "assets"
 _LIBRARIES = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")

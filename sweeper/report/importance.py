@@ -14,11 +14,10 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 from scipy.special import ndtr
 
+from sweeper.report.chart_data import complete_configurations, tuned_parameters
+from sweeper.report.measure import Measure
+from sweeper.report.reading import StoredSweep
 from sweeper.space import FloatRange, IntRange
-
-from .chart_data import complete_configurations, tuned_parameters
-from .measure import Measure
-from .reading import StoredSweep
 
 FEWEST_TRIALS = 10
 """With fewer complete trials the best tenth is less than one trial, and importance says nothing."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sweeper.space.wording import plural
-
-from . import numbers
-from .configurations import configurations
-from .document import Block, Cell, Code, Document, Grid, Heading, Sentence
-from .measure import Measure, find_measure
-from .statistics import sd_interval
-from .summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
+from sweeper.report import numbers
+from sweeper.report.configurations import configurations
+from sweeper.report.document import Block, Cell, Code, Document, Grid, Heading, Sentence
+from sweeper.report.measure import Measure, find_measure
+from sweeper.report.statistics import sd_interval
+from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
+from sweeper.text import plural
 
 SCORES = (
     ("NLL", "test_nll"),

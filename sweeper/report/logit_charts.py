@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from .chart_data import TestLogits, pooled_confusion, pooled_reliability
-from .document import Cell, Grid
-from .vega import Chart, Spec, colour_by_arm, dashed_lines, layered, nearest_points, percent_cell, rounded, values_of
+from sweeper.report.chart_data import TestLogits, pooled_confusion, pooled_reliability
+from sweeper.report.document import Cell, Grid
+from sweeper.report.vega import Chart, Spec, colour_by_arm, dashed_lines, layered, nearest_points, percent_cell, rounded, values_of
 
 
 def logit_charts(by_arm: Mapping[str, list[TestLogits]], best: str, classes: Sequence[str], colours: Mapping[str, str]) -> Iterator[Chart]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweeper.errors import SweeperError
 from sweeper.records import MAXIMIZED_METRICS, TRIAL_COLUMNS, VAL_METRICS
-from sweeper.space.wording import nearest, shown
+from sweeper.text import nearest, shown
 
 TEST_MEASURES = tuple(column.name for column in TRIAL_COLUMNS if column.name.startswith("test_"))
 """Columns of the test split, in the order of ``trials/``."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from sweeper.space import wording
-
-from .measure import Measure
-from .summary import Estimate
-
-plural = wording.plural
+from sweeper.report.measure import Measure
+from sweeper.report.summary import Estimate
 
 MISSING = "–"
 

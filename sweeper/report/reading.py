@@ -11,11 +11,10 @@ import pandas as pd
 from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.errors import SpaceError, StoreError
 from sweeper.records import Phase, TrialState, Value
+from sweeper.report.measure import ReportError
 from sweeper.space import Space, parse_stored_space
-from sweeper.space.wording import nearest, printable, shown
-from sweeper.store import StoredTable, SweepFolder, find_sweeps, trials_so_far
-
-from .measure import ReportError
+from sweeper.store import StoredTable, SweepFolder, current_trials, find_sweeps
+from sweeper.text import nearest, printable, shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +99,7 @@ def read_sweep(folder: SweepFolder) -> StoredSweep:
         provenance = folder.read_provenance()
     except StoreError as error:
         problems.append(f"where the sweep ran is not known: {str(error).removeprefix(f'{folder}/')}")
-    table = trials_so_far(folder)
+    table = current_trials(folder)
     problems += skipped_files(folder, table)
     trials, n_unknown = _known_rows(table.frame)
     if n_unknown:

@@ -7,10 +7,9 @@ import math
 import pandas as pd
 
 from sweeper.records import Phase, TrialState, trial_rank
-
-from .measure import Measure
-from .reading import StoredSweep
-from .summary import ArmSummary, BestTrial, Cost, Ends
+from sweeper.report.measure import Measure
+from sweeper.report.reading import StoredSweep
+from sweeper.report.summary import ArmSummary, BestTrial, Cost, Ends
 
 
 def summarize_arms(sweep: StoredSweep, measure: Measure) -> tuple[ArmSummary, ...]:

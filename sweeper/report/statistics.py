@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from .summary import Estimate
+from sweeper.report.summary import Estimate
 
 if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's time
     from jaxtyping import Float64

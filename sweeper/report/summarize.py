@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.records import Phase, TrialState
-from sweeper.space.wording import plural, printable
-
-from .cautions import cautions, guessing
-from .comparison import accuracy_per_class, compare_arms
-from .groups import check_grouping, group_trials
-from .measure import Measure, find_measure
-from .reading import StoredSweep, choose_sweeps, read_sweep, skipped_files
-from .search import summarize_arms
-from .summary import FORMAT_VERSION, ArmSummary, Comparison, PublishedFigure, Reference, Report, Summary
-from .verdict import decide
+from sweeper.report.comparison import accuracy_per_class, compare_arms
+from sweeper.report.groups import check_grouping, group_trials
+from sweeper.report.measure import Measure, find_measure
+from sweeper.report.reading import StoredSweep, choose_sweeps, read_sweep, skipped_files
+from sweeper.report.search import summarize_arms
+from sweeper.report.summary import FORMAT_VERSION, ArmSummary, Comparison, PublishedFigure, Reference, Report, Summary
+from sweeper.report.verdict import decide
+from sweeper.report.warnings import cautions, guessing
+from sweeper.text import plural, printable
 
 
 def summarize(uri: str, *, by: str = "arm", metric: str | None = None, sweep: str | None = None) -> Report:

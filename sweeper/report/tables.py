@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .document import Block, Code, Document, Grid, Heading, Sentence
+from sweeper.report.document import Block, Code, Document, Grid, Heading, Sentence
 
 WIDTH = 80
 

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from . import numbers
-from .document import Cell, Grid
-from .measure import Measure
+from sweeper.report import numbers
+from sweeper.report.document import Cell, Grid
+from sweeper.report.measure import Measure
 
 Spec: TypeAlias = dict[str, Any]
 SIGNIFICANT_DIGITS = 6

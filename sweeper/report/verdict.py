@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeper.report import numbers
+from sweeper.report.comparison import can_be_compared
+from sweeper.report.measure import Measure
+from sweeper.report.statistics import SIGNIFICANCE
+from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Verdict
 from sweeper.space import Space
-from sweeper.space.wording import plural
-
-from . import numbers
-from .comparison import can_be_compared
-from .measure import Measure
-from .statistics import SIGNIFICANCE
-from .summary import ArmSummary, ComparedArm, Comparison, Verdict
+from sweeper.text import plural
 
 
 def decide(arms: Sequence[ArmSummary], comparison: Comparison | None, measure: Measure, space: Space | None) -> Verdict:

@@ -1,12 +1,27 @@
-"""YAML in, validated space out, Optuna distributions from it."""
+"""A space file in, a checked :class:`Space` out; with every mistake, its line and a way out.
 
-from .advice import check_warnings
-from .arms import Arm
-from .dump import dump_space
-from .load import load_space, parse_space, parse_stored_space
-from .overrides import as_override
-from .schema import Choices, Compare, Constant, Dataset, FloatRange, IntRange, Parameter, Reference, Resources, Search, Training
-from .space import Space
+In: YAML, overrides, Python values, the rules of a space. Out of here: Optuna's studies, torch, Ray, files of results.
+"""
+
+from sweeper.space.advice import check_warnings
+from sweeper.space.arms import Arm
+from sweeper.space.dump import dump_space
+from sweeper.space.load import load_space, parse_space, parse_stored_space
+from sweeper.space.overrides import as_override
+from sweeper.space.schema import (
+    Choices,
+    Compare,
+    Constant,
+    Dataset,
+    FloatRange,
+    IntRange,
+    Parameter,
+    Reference,
+    Resources,
+    Search,
+    Training,
+)
+from sweeper.space.space import Space
 
 __all__ = [
     "Arm",

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from sweeper.catalogue import LOSSES
 from sweeper.records import Value
-
-from .arms import Definition, possible_values
-from .grids import iterate_grid, n_points
-from .schema import Algorithm
-from .space import Space
-from .wording import listed, plural
+from sweeper.space.arms import Definition, possible_values
+from sweeper.space.grids import iterate_grid, n_points
+from sweeper.space.schema import Algorithm
+from sweeper.space.space import Space
+from sweeper.text import listed, plural
 
 SIGNIFICANCE = 0.05
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sweeper.records import Value
-
-from .loss_signatures import LossSignature
-from .parameters import TRAINING_DOMAINS, is_among
-from .schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
+from sweeper.space.loss_signatures import LossSignature
+from sweeper.space.parameters import TRAINING_DOMAINS, is_among
+from sweeper.space.schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .loss_signatures import Argument, LossSignature
-from .parameters import TRAINING_DOMAINS, Finding, validated
-from .schema import Algorithm
-from .wording import Path
+from sweeper.space.loss_signatures import Argument, LossSignature
+from sweeper.space.parameters import TRAINING_DOMAINS, Finding, validated
+from sweeper.space.schema import Algorithm
+from sweeper.space.wording import Path
 
 
 def signature_as_written(parameters: Mapping[str, Any]) -> LossSignature:

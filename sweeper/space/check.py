@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .check_arms import arm_problems, compared_problems
-from .check_conditions import condition_problems
-from .draft import Draft
-from .parameters import TRAINING_DOMAINS, Finding, UnfitError, fitted
-from .schema import Dataset, Search
-from .space import training_constants
-from .wording import Path, listed, shown
+from sweeper.space.check_arms import arm_problems, compared_problems
+from sweeper.space.check_conditions import condition_problems
+from sweeper.space.draft import Draft
+from sweeper.space.parameters import TRAINING_DOMAINS, Finding, UnfitError, fitted
+from sweeper.space.schema import Dataset, Search
+from sweeper.space.space import training_constants
+from sweeper.space.wording import Path
+from sweeper.text import listed, shown
 
 TRAIN_IMAGES: Mapping[str, int] = {"cifar10": 50_000}
 N_CLASSES = 10

@@ -9,15 +9,15 @@ from itertools import islice
 from pydantic import TypeAdapter, ValidationError
 
 from sweeper.records import Value
-
-from .arms import Arm, Definition, define, list_arms, possible_values, value_name
-from .check_conditions import not_of
-from .draft import Draft
-from .grids import LARGEST_GRID, iterate_grid, n_points
-from .parameters import TRAINING_DOMAINS, Finding
-from .schema import ArmChoice, ArmName, Choices, Compare, Constant, FloatRange, IntRange, Search, Training
-from .space import DEFAULT_CONSTANTS, training_constants
-from .wording import Path, listed, nearest, shown
+from sweeper.space.arms import Arm, Definition, define, list_arms, possible_values, value_name
+from sweeper.space.check_conditions import not_of
+from sweeper.space.draft import Draft
+from sweeper.space.grids import LARGEST_GRID, iterate_grid, n_points
+from sweeper.space.parameters import TRAINING_DOMAINS, Finding
+from sweeper.space.schema import ArmChoice, ArmName, Choices, Compare, Constant, FloatRange, IntRange, Search, Training
+from sweeper.space.space import DEFAULT_CONSTANTS, training_constants
+from sweeper.space.wording import Path
+from sweeper.text import listed, nearest, shown
 
 ARM_NAME: TypeAdapter[str] = TypeAdapter(ArmName)
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from sweeper.catalogue import LOSSES
 from sweeper.records import Value
-
-from .arms import contains, possible_values
-from .draft import Draft
-from .keys import unknown_key
-from .loss_signatures import LossSignature
-from .parameters import TRAINING_DOMAINS, Finding, is_among
-from .schema import Condition, Constant, FloatRange, IntRange, Parameter, Training
-from .wording import Path, listed, nearest, shown
+from sweeper.space.arms import contains, possible_values
+from sweeper.space.draft import Draft
+from sweeper.space.keys import unknown_key
+from sweeper.space.loss_signatures import LossSignature
+from sweeper.space.parameters import TRAINING_DOMAINS, Finding, is_among
+from sweeper.space.schema import Condition, Constant, FloatRange, IntRange, Parameter, Training
+from sweeper.space.wording import Path
+from sweeper.text import listed, nearest, shown
 
 SHARED = frozenset(Training.model_fields.keys() - TRAINING_DOMAINS.keys())
 """Keys of ``training`` that are no parameters."""

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sweeper.records import Value
-
-from .loss_signatures import LossSignature
-from .schema import ArmChoice, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Training
-from .wording import Path
+from sweeper.space.loss_signatures import LossSignature
+from sweeper.space.schema import ArmChoice, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Training
+from sweeper.space.wording import Path
 
 
 @dataclass

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from .schema import Algorithm, ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
-from .space import Space
-from .yaml_lines import RESOLVERS
+from sweeper.space.schema import Algorithm, ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
+from sweeper.space.space import Space
+from sweeper.space.yaml_lines import RESOLVERS
 
 LINE_WIDTH = 120
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
+
+from sweeper.text import core, letters, nearest, printable
 
 Kind: TypeAlias = Literal["key", "form", "option", "loss", "sampler", "pruner", "metric", "data set", "flag"]
 """Of what a word is the name: a key of a section, a key of a parameter, an option of an algorithm, one of the catalogues, a flag."""
@@ -178,20 +179,9 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
 """For each kind: what is meant here, and the words for it. What is meant is a name, a dotted key, a flag, or a sentence (it has spaces)."""
 
 
-def letters(name: str) -> str:
-    """``name`` without case and without what is no letter or digit: ``num-epochs``, ``numEpochs`` and ``num_epochs`` are one word."""
-    return re.sub("[^a-z0-9]", "", name.lower())
-
-
 _MEANT: Mapping[Kind, Mapping[str, str]] = {
     kind: {letters(word): meant for meant, words in table.items() for word in words.split()} for kind, table in WORDS.items()
 }
-_ENDINGS = re.compile("(?<=..)(loss|sampler|search|pruner|scheduler|metric)$")
-
-
-def core(word: str) -> str:
-    """The letters of a name without its module and without what kind of thing it is: ``tpe`` of ``optuna.samplers.TPESampler``."""
-    return _ENDINGS.sub("", letters(word.rpartition(".")[2]))
 
 
 def meant_by(word: str, kind: Kind) -> str | None:
@@ -207,3 +197,15 @@ def is_sentence(meant: str) -> bool:
 def words(kind: Kind) -> tuple[str, ...]:
     """Every word of a kind, as letters."""
     return tuple(_MEANT[kind])
+
+
+def nearest_here(name: object, known: Iterable[object], kind: Kind) -> str:
+    """As :func:`sweeper.text.nearest`, and the name here for another tool's word for a ``kind`` of names.
+
+    For what another tool has and this one not, a sentence says what there is instead.
+    """
+    names = [str(entry) for entry in known]
+    meant = meant_by(str(name)[:200], kind) if names else None
+    if meant is None or not (is_sentence(meant) or meant in names):
+        return nearest(name, names)
+    return meant if is_sentence(meant) else f"did you mean '{printable(meant)}'?"

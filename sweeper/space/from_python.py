@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from sweeper.custom_code import NoImportPathError, import_path
 from sweeper.errors import Problem, SpaceError
-from sweeper.own_code import NoImportPathError, import_path
-
-from .dump import PlainDumper
-from .load import parse_space
-from .overrides import as_override
-from .space import Space
-from .wording import Path, dotted, shown
+from sweeper.space.dump import PlainDumper
+from sweeper.space.load import parse_space
+from sweeper.space.overrides import as_override
+from sweeper.space.space import Space
+from sweeper.space.wording import Path, dotted
+from sweeper.text import shown
 
 SOURCE = "space"
 """What messages call a space that has no file."""

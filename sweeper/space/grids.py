@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from sweeper.records import Value
-
-from .arms import Definition
-from .parameters import plain_choices
-from .schema import Algorithm, Choices, Constant, IntRange
+from sweeper.space.arms import Definition
+from sweeper.space.parameters import plain_choices
+from sweeper.space.schema import Algorithm, Choices, Constant, IntRange
 
 LARGEST_GRID = 100_000
 

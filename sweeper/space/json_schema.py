@@ -8,9 +8,8 @@ from typing import Any
 
 from sweeper.catalogue import DATASETS, LOSSES, MODELS, TRAINING_PARAMETERS, LossParameter, TrainingParameter
 from sweeper.records import VAL_METRICS
-
-from .algorithms import LOWEST, PRUNERS, SAMPLERS, highest_value, option_types
-from .schema import Compare, Dataset, Resources, Section, Training
+from sweeper.space.algorithms import LOWEST, PRUNERS, SAMPLERS, highest_value, option_types
+from sweeper.space.schema import Compare, Dataset, Resources, Section, Training
 
 Schema = dict[str, Any]
 

@@ -6,10 +6,9 @@ import difflib
 from collections.abc import Collection, Mapping
 
 from sweeper.catalogue import LOSSES, SHORTHANDS, TRAINING_PARAMETERS
-
-from .elsewhere import is_sentence, letters, meant_by, words
-from .schema import Compare, Dataset, Resources, Search, Section, Training
-from .wording import nearest, printable
+from sweeper.space.elsewhere import is_sentence, meant_by, words
+from sweeper.space.schema import Compare, Dataset, Resources, Search, Section, Training
+from sweeper.text import letters, nearest, printable
 
 _SECTIONS: Mapping[str, type[Section]] = {
     "dataset": Dataset,

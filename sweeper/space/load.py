@@ -7,16 +7,15 @@ from pathlib import Path as FilePath
 from typing import Any, Literal, TypeAlias
 
 from sweeper.catalogue import LOSSES
+from sweeper.custom_code import is_import_path
 from sweeper.errors import Problem, SpaceError
-from sweeper.own_code import is_import_path
-
-from .as_written import algorithm_as_written, listed_values, signature_as_written
-from .check import find_problems
-from .draft import Draft
-from .keys import unknown_key
-from .loss_signatures import Argument, LossError, LossSignature, ModelPathError, check_model, loss_signature
-from .overrides import apply_overrides, leave_out_unreachable
-from .parameters import (
+from sweeper.space.as_written import algorithm_as_written, listed_values, signature_as_written
+from sweeper.space.check import find_problems
+from sweeper.space.draft import Draft
+from sweeper.space.keys import unknown_key
+from sweeper.space.loss_signatures import Argument, LossError, LossSignature, ModelPathError, check_model, loss_signature
+from sweeper.space.overrides import apply_overrides, leave_out_unreachable
+from sweeper.space.parameters import (
     ANYTHING,
     TEXT,
     TRAINING_DOMAINS,
@@ -29,15 +28,16 @@ from .parameters import (
     parse_parameter,
     validated,
 )
-from .schema import Algorithm, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
-from .space import DEFAULT_CONSTANTS, Remarks, Seed, Space, training_constants
-from .wording import Path, printable, shown
-from .yaml_lines import MAX_BYTES, Document, read_yaml
+from sweeper.space.schema import Algorithm, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Section, SweepName, Training
+from sweeper.space.space import DEFAULT_CONSTANTS, Remarks, Seed, Space, training_constants
+from sweeper.space.wording import Path
+from sweeper.space.yaml_lines import MAX_BYTES, Document, read_yaml
+from sweeper.text import printable, shown
 
 MAIN_KEYS = {"dataset": "name", "compare": "arms", "search": "sampler", "training": "model"}
 """What a text is likely to be meant as where a whole section is expected."""
 
-OwnCode: TypeAlias = Literal["run", "refuse", "unseen"]
+CustomCode: TypeAlias = Literal["run", "refuse", "unseen"]
 """What is done about losses and models by import path: import them, refuse them, or take them, samplers and pruners too, as written."""
 
 
@@ -89,7 +89,7 @@ def parse_stored_space(text: str, source: str) -> Space:
     return _parse(text, source, (), "unseen")
 
 
-def _parse(text: str, source: str, overrides: Sequence[str], own_code: OwnCode) -> Space:
+def _parse(text: str, source: str, overrides: Sequence[str], custom_code: CustomCode) -> Space:
     document = read_yaml(text)
     if not document.problems and not isinstance(document.data, dict):
         got = "it is empty; it needs name, dataset and parameters" if document.data is None else f"got {shown(document.data)}"
@@ -98,7 +98,7 @@ def _parse(text: str, source: str, overrides: Sequence[str], own_code: OwnCode) 
         raise _refusal(source, document.problems)
     apply_overrides(document, overrides)
     left_out = leave_out_unreachable(document)
-    reader = _Reader(document, own_code)
+    reader = _Reader(document, custom_code)
     space = reader.space()
     if document.problems or space is None:
         raise _refusal(source, document.problems)
@@ -113,10 +113,10 @@ def _refusal(source: str, problems: Iterable[Problem]) -> SpaceError:
 class _Reader:
     """Turns one document into sections, collecting problems on the way."""
 
-    def __init__(self, document: Document, own_code: OwnCode) -> None:
+    def __init__(self, document: Document, custom_code: CustomCode) -> None:
         self.document = document
         self.data: dict[str, Any] = document.data
-        self.own_code = own_code
+        self.custom_code = custom_code
         self.signatures: dict[str, LossSignature] = {}
         self.all_losses_known = True
         self.positions: dict[str, list[int]] = {}
@@ -197,9 +197,9 @@ class _Reader:
         """Look up a model of the user's own, as far as that can be done without images."""
         self.places[path] = self.document.problem(("training", "model"), "")
         try:
-            if self.own_code == "refuse":
+            if self.custom_code == "refuse":
                 raise ModelPathError(f"{shown(path)} is code of your own, which --no-custom-code refuses to run")
-            if self.own_code == "run":
+            if self.custom_code == "run":
                 check_model(path)
         except ModelPathError as error:
             self._report([Finding(("training", "model"), str(error))])
@@ -221,9 +221,9 @@ class _Reader:
         return search
 
     def _algorithm(self, raw: object, role: Literal["sampler", "pruner"]) -> tuple[Algorithm | None, list[Finding]]:
-        if self.own_code == "unseen":
+        if self.custom_code == "unseen":
             return algorithm_as_written(raw, ("search", role))
-        from .algorithms import parse_algorithm  # Optuna: a tenth of the time of a report, which has no use for it
+        from sweeper.space.algorithms import parse_algorithm  # Optuna: a tenth of the time of a report, which has no use for it
 
         return parse_algorithm(raw, role, ("search", role))
 
@@ -259,9 +259,9 @@ class _Reader:
                 continue
             self.places[loss] = self.document.problem(path, "")
             try:
-                if is_import_path(loss) and self.own_code == "refuse":
+                if is_import_path(loss) and self.custom_code == "refuse":
                     raise LossError(f"{shown(loss)} is code of your own, which --no-custom-code refuses to run")
-                is_unseen = is_import_path(loss) and self.own_code == "unseen"
+                is_unseen = is_import_path(loss) and self.custom_code == "unseen"
                 self.signatures[loss] = signature_as_written(raw) if is_unseen else loss_signature(loss)
             except LossError as error:
                 self.all_losses_known = False

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sweeper.own_code import is_import_path
+from sweeper.custom_code import is_import_path
 from sweeper.records import Value
-
-from .arms import Definition, possible_values
-from .grids import plain_values
-from .schema import FloatRange, IntRange
-from .space import Space
+from sweeper.space.arms import Definition, possible_values
+from sweeper.space.grids import plain_values
+from sweeper.space.schema import FloatRange, IntRange
+from sweeper.space.space import Space
 
 
 def loss_points(space: Space) -> dict[str, list[dict[str, Value]]]:

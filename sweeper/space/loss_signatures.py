@@ -10,10 +10,10 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, TRAINING_PARAMETERS
-from sweeper.own_code import ForeignCodeError, import_own, is_import_path, is_network_class
+from sweeper.custom_code import ForeignCodeError, import_custom, is_import_path, is_network_class
 from sweeper.records import Value
-
-from .wording import nearest, shown
+from sweeper.space.elsewhere import nearest_here
+from sweeper.text import shown
 
 _LABELS = frozenset({"label", "target", "y", "y_true", "truth"})
 _LOGITS = frozenset({"logit", "input", "output", "pred", "prediction", "score", "y_pred", "x"})
@@ -87,7 +87,7 @@ def loss_signature(loss: str) -> LossSignature:
         return LossSignature(arguments)
     if is_import_path(loss):
         return _imported_signature(loss)
-    hint = nearest(loss, LOSSES, "loss")
+    hint = nearest_here(loss, LOSSES, "loss")
     if ":" in loss or "." in loss:
         own = f"a loss of your own is written my_package.my_module:MyLoss, got {shown(loss)}"
         raise LossError(f"{own}; {hint}" if hint.startswith("did") else own)
@@ -97,7 +97,7 @@ def loss_signature(loss: str) -> LossSignature:
 def _imported(path: str, refusal: type[LossError | ModelPathError]) -> tuple[Callable[..., Any], list[inspect.Parameter]]:
     """What an import path names, which must be callable, and its parameters."""
     try:
-        target = import_own(path)
+        target = import_custom(path)
     except ForeignCodeError as error:
         raise refusal(f"{shown(path)} {error}") from None
     except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported

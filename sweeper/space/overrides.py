@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sweeper.errors import Problem
-
-from .parameters import is_among
-from .wording import Path, dotted, printable, shown
-from .yaml_lines import Document, read_yaml
+from sweeper.space.parameters import is_among
+from sweeper.space.wording import Path, dotted
+from sweeper.space.yaml_lines import Document, read_yaml
+from sweeper.text import printable, shown
 
 
 def as_override(key: str, value: str | float | bool) -> str:

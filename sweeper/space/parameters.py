@@ -13,12 +13,12 @@ from pydantic import BaseModel, ValidationError
 
 from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.records import Value
-
-from .elsewhere import letters, meant_by
-from .keys import unknown_key
-from .loss_signatures import Argument, Kind
-from .schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
-from .wording import Path, dotted, limit, nearest, printable, reworded, shown, unquoted
+from sweeper.space.elsewhere import meant_by, nearest_here
+from sweeper.space.keys import unknown_key
+from sweeper.space.loss_signatures import Argument, Kind
+from sweeper.space.schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
+from sweeper.space.wording import Path, dotted, reworded, unquoted
+from sweeper.text import letters, limit, printable, shown
 
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST_INTEGER = 2**63 - 1
@@ -139,7 +139,7 @@ def _unknown_in(model: type[BaseModel], place: Path, path: Path) -> Callable[[ob
         model = next((part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)), model)
     known = list(model.model_fields)
     if path[:1] == ("parameters",):
-        return lambda key: DECIMAL_COMMA if str(key).isdigit() else nearest(key, known, "form")
+        return lambda key: DECIMAL_COMMA if str(key).isdigit() else nearest_here(key, known, "form")
     return lambda key: unknown_key(key, dotted((*path, *place[:-1])), known)
 
 
@@ -164,7 +164,7 @@ def parse_parameter(raw: object, name: str, path: Path, domain_of: Callable[[str
     if raw.keys() & {"low", "high", "type", "log", "step"}:
         return _range(raw, name, path, domain_of(name), findings)
     forms = ("choices", "value", "low", "high")
-    hints = [f"unknown key {shown(key)}; {nearest(key, forms, 'form')}" for key in raw if key != "when"]
+    hints = [f"unknown key {shown(key)}; {nearest_here(key, forms, 'form')}" for key in raw if key != "when"]
     hint = f" ({min(hints, key=lambda text: '; known: ' in text)})" if hints else ""
     return None, [*findings, Finding(path, f"needs low and high, choices, or value{hint}")]
 

@@ -10,10 +10,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidatorFunc
 from pydantic_core import ValidationError
 
 from sweeper.catalogue import DATASETS, MODELS
-from sweeper.own_code import is_import_path
+from sweeper.custom_code import is_import_path
 from sweeper.records import VAL_METRICS, Value
-
-from .wording import nearest, rule, shown
+from sweeper.space.elsewhere import nearest_here
+from sweeper.space.wording import rule
+from sweeper.text import nearest, shown
 
 MAX_NAME_LENGTH = 64
 WINDOWS_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
@@ -28,7 +29,7 @@ def one_of(known: Mapping[str, object], what: Literal["data set", "metric"]) -> 
 
     def check(name: str) -> str:
         if name not in known:
-            raise rule(f"unknown {what} {shown(name)}; {nearest(name, known, what)}")
+            raise rule(f"unknown {what} {shown(name)}; {nearest_here(name, known, what)}")
         return name
 
     return AfterValidator(check)

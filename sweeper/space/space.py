@@ -10,15 +10,27 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PrivateAttr
 
 from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.custom_code import is_import_path
 from sweeper.errors import Problem, SpaceError
-from sweeper.own_code import is_import_path
 from sweeper.records import TrainingSettings, Value
-
-from .arms import Arm, Definition, define, list_arms
-from .grids import iterate_grid, n_points
-from .loss_signatures import LossSignature
-from .schema import Choices, Compare, Constant, Dataset, FloatRange, IntRange, Parameter, Resources, Search, Section, SweepName, Training
-from .wording import printable
+from sweeper.space.arms import Arm, Definition, define, list_arms
+from sweeper.space.grids import iterate_grid, n_points
+from sweeper.space.loss_signatures import LossSignature
+from sweeper.space.schema import (
+    Choices,
+    Compare,
+    Constant,
+    Dataset,
+    FloatRange,
+    IntRange,
+    Parameter,
+    Resources,
+    Search,
+    Section,
+    SweepName,
+    Training,
+)
+from sweeper.text import printable
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generators take
 ColumnType: TypeAlias = Literal["string", "int64", "float64", "bool"]
@@ -80,7 +92,7 @@ class Space(Section):
         return self._remarks.sentences
 
     @property
-    def own_code(self) -> tuple[str, ...]:
+    def custom_code(self) -> tuple[str, ...]:
         """Import paths of the model and losses that are the user's own."""
         return tuple(path for path in (self.training.model, *self._signatures) if is_import_path(path))
 

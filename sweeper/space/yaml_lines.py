@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from sweeper.errors import Problem
-
-from .wording import Path, dotted, shown
+from sweeper.space.wording import Path, dotted
+from sweeper.text import shown
 
 MAX_BYTES = 256 * 1024
 MAX_NODES = 20_000

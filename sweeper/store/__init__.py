@@ -1,21 +1,24 @@
-"""A sweep's folder: its paths, its Parquet tables, its checkpoints."""
+"""A sweep's folder on a disk or object storage: its paths, logs, Parquet tables, checkpoints and provenance.
 
+In: whatever knows a file's name or format. Out of here: what the figures mean, and who trains.
+"""
+
+from sweeper.store.current_rows import CurrentRows, current_epochs, current_rows, current_trials
 from sweeper.store.folder import Folder, file_name
-from sweeper.store.so_far import RowsSoFar, epochs_so_far, rows_so_far, trials_so_far
 from sweeper.store.sweep_folder import Checkpoint, SweepFolder, find_sweeps, stored_precision
 from sweeper.store.tables import Skipped, StoredTable
 
 __all__ = [
     "Checkpoint",
+    "CurrentRows",
     "Folder",
-    "RowsSoFar",
     "Skipped",
     "StoredTable",
     "SweepFolder",
-    "epochs_so_far",
+    "current_epochs",
+    "current_rows",
+    "current_trials",
     "file_name",
     "find_sweeps",
-    "rows_so_far",
     "stored_precision",
-    "trials_so_far",
 ]

@@ -18,9 +18,10 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from sweeper.append_log import flush_folder
 from sweeper.errors import StorageAwayError, StoreError
+from sweeper.store.append_log import flush_folder
 from sweeper.store.outage import Patience, no_bucket, storage_error
+from sweeper.text import first_line
 
 _Result = TypeVar("_Result")
 SECONDS_TO_CONNECT, SECONDS_OF_SILENCE = 5, 10
@@ -183,13 +184,6 @@ def _remote(uri: str) -> tuple[pafs.FileSystem, str]:
 
 def _join(path: str, name: str) -> str:
     return f"{path}/{name}" if path and name else path or name
-
-
-def first_line(error: BaseException) -> str:
-    """The reason of a system or library error, on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

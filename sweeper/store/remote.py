@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import FolderExistsError, StoreError, SweeperError
-from sweeper.interruption import abort
+from sweeper.process.interruption import abort
 from sweeper.store.folder import Folder, file_name
 from sweeper.store.outage import Patience
 

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from sweeper.errors import StorageAwayError, StoreError
 from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column
-from sweeper.store.folder import Folder, first_line
+from sweeper.store.folder import Folder
+from sweeper.text import first_line
 
 TableName = Literal["trials", "epochs", "predictions"]
 COLUMNS: Mapping[TableName, Sequence[Column]] = {"trials": TRIAL_COLUMNS, "epochs": EPOCH_COLUMNS, "predictions": PREDICTION_COLUMNS}

@@ -1,1 +1,4 @@
-"""Data, model, losses, optimiser and the engine that trains packs of members. Knows no Ray, Optuna, click or Parquet."""
+"""The engine: trains packs of members on one device, from configurations to metrics.
+
+In: models, losses, optimiser, evaluation; each device's kernels in :mod:`.cpu` and :mod:`.gpu`. Out of here: Ray, Optuna, files, click.
+"""

@@ -14,10 +14,10 @@ from sweeper.records import TrialConfig
 from sweeper.training.backend import Backend
 from sweeper.training.criterion import Criterion, MemberLoss
 from sweeper.training.custom_loss import MemberFailure
+from sweeper.training.device_data import Batch
 from sweeper.training.evaluate import score
 from sweeper.training.model import Model
 from sweeper.training.optimizer import sgd_step_, step_learning_rate
-from sweeper.training.resident import Batch
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sweeper.catalogue import LOSSES
+from sweeper.custom_code import is_import_path
 from sweeper.errors import TrainingError
-from sweeper.own_code import is_import_path
 from sweeper.records import Value
 from sweeper.training.custom_loss import CustomLoss, MemberFailure
 from sweeper.training.losses import LOSS_FUNCTIONS, LossFunction, Outputs

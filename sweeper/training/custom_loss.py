@@ -20,8 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.custom_code import ForeignCodeError, import_custom
 from sweeper.errors import TrainingError
-from sweeper.own_code import ForeignCodeError, import_own
 from sweeper.records import Value
 
 UNTRAINED = "and only the network is trained: hold them as buffers, or let the space set them"
@@ -81,7 +81,7 @@ class CustomLoss:
         self._path, self._device = path, device
         module_name, _, name = path.partition(":")
         try:
-            target: Any = import_own(path)
+            target: Any = import_custom(path)
         except ForeignCodeError as error:
             raise TrainingError(f"loss {path!r} {error}") from None
         except AttributeError as error:

@@ -19,22 +19,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sweeper.custom_code import is_import_path
+from sweeper.data import Dataset
 from sweeper.errors import TrainingError
-from sweeper.own_code import is_import_path
 from sweeper.records import EpochMetrics, Predictions, TrainingSettings, TrialConfig
 from sweeper.training.augment import normalised_levels
 from sweeper.training.backend import Backend
 from sweeper.training.block import Block, Member
+from sweeper.training.build_model import build_model
+from sweeper.training.cpu.lanes import Lanes
 from sweeper.training.criterion import MemberLoss
 from sweeper.training.custom_loss import CustomLoss, MemberFailure, generators_kept
-from sweeper.training.data import Dataset
+from sweeper.training.custom_model import CustomModel
+from sweeper.training.device_data import DeviceData, Split
 from sweeper.training.functional import Functional
-from sweeper.training.grouped import Grouped
-from sweeper.training.lanes import Lanes
+from sweeper.training.gpu.grouped import Grouped
 from sweeper.training.model import ConvNet
-from sweeper.training.named_model import build_model
-from sweeper.training.own_model import OwnModel
-from sweeper.training.resident import ResidentData, Split
 
 __all__ = ["MemberFailure", "Pack"]
 
@@ -60,15 +60,15 @@ class Pack:
     ) -> None:
         self._settings = settings
         self._device = torch.device(device)
-        self._net: ConvNet | OwnModel = build_model(settings.model, dataset)
+        self._net: ConvNet | CustomModel = build_model(settings.model, dataset)
         levels = normalised_levels(dataset.mean, dataset.std)
         on_lanes = backend == "lanes" if backend else self._device.type == "cpu"
         self._backend: Backend
-        if isinstance(self._net, OwnModel):
+        if isinstance(self._net, CustomModel):
             self._backend = Functional(self._net, levels, self._device, packs=not on_lanes)
         else:
             self._backend = Lanes(self._net, levels) if on_lanes else Grouped(self._net, levels, self._device)
-        self._data = ResidentData(dataset, settings, self._backend, self._device)
+        self._data = DeviceData(dataset, settings, self._backend, self._device)
         self._members: dict[str, Member] = {}
         self.add(members)
 

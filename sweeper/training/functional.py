@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sweeper.training.grouped import DeviceCut, exact_convolutions
-from sweeper.training.own_model import OwnModel
+from sweeper.training.custom_model import CustomModel
+from sweeper.training.gpu.grouped import DeviceCut, exact_convolutions
 
 
 class Functional(DeviceCut):
@@ -18,7 +18,7 @@ class Functional(DeviceCut):
     Alone a member's sums have one order, whatever trains beside it; packed they differ in the last bits.
     """
 
-    def __init__(self, model: OwnModel, levels: Float[Tensor, "channel 256"], device: torch.device, *, packs: bool) -> None:
+    def __init__(self, model: CustomModel, levels: Float[Tensor, "channel 256"], device: torch.device, *, packs: bool) -> None:
         super().__init__(levels, device)
         self._model = model
         self.mixes_streams = packs and model.can_be_packed()
@@ -34,7 +34,7 @@ class Functional(DeviceCut):
 class FunctionalNetwork:
     """Members of one model; ``streams`` is ``None`` when all of them read the only row of each batch."""
 
-    def __init__(self, model: OwnModel, weights: Float[Tensor, "member weight"], streams: Int[Tensor, " member"] | None) -> None:
+    def __init__(self, model: CustomModel, weights: Float[Tensor, "member weight"], streams: Int[Tensor, " member"] | None) -> None:
         self._model = model
         self._tensors = {name: tensor.requires_grad_() for name, tensor in model.split(weights.detach()).items()}
         self._n_members = len(weights)

@@ -1,1 +1,4 @@
-"""The only place that touches the hooks of Ray Tune."""
+"""The hooks of Ray Tune: searcher, scheduler, trainable, loggers, and the run that joins them.
+
+In: what Tune calls. Out of here: decisions, which :mod:`sweeper.driver` takes.
+"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sweeper.tune.messages import Failure
+from sweeper.driver.messages import Failure
 
 _EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Exit|Interrupt|Warning)): (.+)$")
 _WORKER_DIED = (

@@ -18,13 +18,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from sweeper.driver.coordinator import Observer
 from sweeper.errors import SweeperError
 from sweeper.records import EpochMetrics, Planned, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
-from sweeper.space.wording import nearest, shown
 from sweeper.store import SweepFolder, file_name
-from sweeper.store.folder import first_line
-from sweeper.tune.coordinator import Observer
+from sweeper.text import first_line, nearest, shown
 
 LOGGERS: Mapping[str, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """What ``--log-to`` takes, and the package that it needs."""

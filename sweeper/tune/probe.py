@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeper.data import Dataset
 from sweeper.errors import TrainingError
 from sweeper.records import TrainingSettings, TrialConfig
-from sweeper.training.data import Dataset
 
 LEAST_SECONDS = 1.5
 """How long each process trains to be timed: other work on the machine comes and goes."""

@@ -11,14 +11,14 @@ from typing import Any
 from ray import tune
 from ray.tune import CheckpointConfig, CLIReporter, FailureConfig, RunConfig, TuneConfig
 
-from sweeper.training.data import Dataset
-from sweeper.tune.capacity import Capacity
-from sweeper.tune.coordinator import Coordinator
-from sweeper.tune.escape import Escape
+from sweeper.cluster.capacity import Capacity
+from sweeper.cluster.session import PackResources
+from sweeper.data import Dataset
+from sweeper.driver.coordinator import Coordinator
+from sweeper.tune.hook_errors import HookError
 from sweeper.tune.pack_size import PackSize
 from sweeper.tune.scheduler import PackScheduler
 from sweeper.tune.searcher import PackSearcher
-from sweeper.tune.session import PackResources
 from sweeper.tune.trainable import PackTrainable, TrialContext
 
 _DAYS = 86400
@@ -34,7 +34,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-"""What Tune reads from the environment of its driver while it runs; :func:`sweeper.tune.session.ray_session` puts back what was there."""
+"""What Tune reads from its driver's environment while it runs; :func:`sweeper.cluster.session.ray_session` puts back what was there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def run_packs(
         )
         try:
             tuner.fit()
-        except Escape as escape:
-            raise escape.error from escape.error.__cause__
+        except HookError as error:
+            raise error.error from error.error.__cause__
 
 
 def threads_for(cpus: float) -> int:

@@ -7,11 +7,11 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sweeper.tune.coordinator import Coordinator
-from sweeper.tune.escape import escaping
+from sweeper.cluster.nodes import lost_node, node_of_actor
+from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_to_json
 from sweeper.tune.failures import failure_of
-from sweeper.tune.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_to_json
-from sweeper.tune.nodes import lost_node, node_of_actor
+from sweeper.tune.hook_errors import raise_as_hook_error
 
 
 class PackScheduler(FIFOScheduler):
@@ -40,7 +40,7 @@ class PackScheduler(FIFOScheduler):
         process is still starting, and gives that one up: where packs end sooner than a process starts, one device would work for all.
         """
 
-    @escaping
+    @raise_as_hook_error
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         decision = self._coordinator.report(trial.trial_id, PackReport.from_json(result[REPORT_KEY]))
         if decision.empty:
@@ -49,7 +49,7 @@ class PackScheduler(FIFOScheduler):
             _actor(trial).change_members.remote(list(decision.remove), members_to_json(decision.add))
         return str(TrialScheduler.CONTINUE)
 
-    @escaping
+    @raise_as_hook_error
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """A process died, with its node or alone, or could not start: Tune keeps what it knows of it as text."""
         failure = failure_of(_error(trial))

@@ -7,10 +7,10 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.messages import members_to_json
 from sweeper.errors import StudyError
-from sweeper.tune.coordinator import Coordinator
-from sweeper.tune.escape import escaping
-from sweeper.tune.messages import members_to_json
+from sweeper.tune.hook_errors import raise_as_hook_error
 from sweeper.tune.pack_size import PackSize
 
 
@@ -38,7 +38,7 @@ class PackSearcher(Searcher):
         self._max_packs = lambda: max_concurrent
         return True
 
-    @escaping
+    @raise_as_hook_error
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
         """Configuration of the next pack; ``None`` while all members are out; ``Searcher.FINISHED`` at the end."""
         if self._coordinator.finished:
@@ -53,7 +53,7 @@ class PackSearcher(Searcher):
             raise StudyError("trials are left to be trained, but none can be had: the studies contradict the space")
         return None
 
-    @escaping
+    @raise_as_hook_error
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
         self._coordinator.closed(trial_id)
 

@@ -14,12 +14,12 @@ import torch
 from ray import tune
 
 from sweeper import metrics
+from sweeper.data import Dataset
+from sweeper.driver.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_from_json
 from sweeper.errors import StoreError, TrainingError
 from sweeper.records import EpochMetrics, Phase, Predictions, TestMetrics, TrainingSettings, TrialConfig
 from sweeper.store import Checkpoint, SweepFolder, stored_precision
-from sweeper.training.data import Dataset
 from sweeper.training.engine import MemberFailure, Pack
-from sweeper.tune.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_from_json
 
 
 @dataclass(frozen=True, slots=True)

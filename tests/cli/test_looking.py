@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from finished_sweep import sweep
 
-from sweeper.look import SweepLine, list_text
-from sweeper.progress import Best
+from sweeper.view.snapshot import Best
+from sweeper.view.sweeps import SweepLine
+from sweeper.view.text import list_text
 
 
 @pytest.fixture

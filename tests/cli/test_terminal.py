@@ -81,8 +81,8 @@ WATCHED = """
 import sys
 import time
 from events import config, ended, space
-from sweeper.interruption import interruptible
-from sweeper.progress import watching
+from sweeper.process.interruption import interruptible
+from sweeper.view.watch import watching
 from sweeper.records import TrialState
 from sweeper.store import SweepFolder
 

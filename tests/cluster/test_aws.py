@@ -161,7 +161,7 @@ def test_no_worker_runs_while_no_trial_waits_and_there_is_a_limit(aws):
 
 
 def test_the_driver_reads_from_the_settled_file_that_eight_gpus_may_come(aws, tmp_path):
-    from sweeper.tune.autoscaler import read_autoscaler
+    from sweeper.cluster.autoscaler import read_autoscaler
 
     (tmp_path / "ray_bootstrap_config.yaml").write_text(json.dumps(aws))
     autoscaler = read_autoscaler(tmp_path / "ray_bootstrap_config.yaml")

@@ -8,17 +8,17 @@ import time
 
 import pytest
 
-import sweeper.tune.session  # noqa: F401  (sets what Ray reads when it is imported)
+import sweeper.cluster.session  # noqa: F401  (sets what Ray reads when it is imported)
 
 import ray  # isort: skip
 from ray.cluster_utils import Cluster  # isort: skip
 
+from sweeper.cluster import capacity, nodes
+from sweeper.cluster.autoscaler import Autoscaler, NodeType, packs_on, read_autoscaler
+from sweeper.cluster.session import ray_session
 from sweeper.errors import ClusterError
 from sweeper.space import parse_space
 from sweeper.sweep import start_sweep
-from sweeper.tune import capacity, nodes
-from sweeper.tune.autoscaler import Autoscaler, NodeType, packs_on, read_autoscaler
-from sweeper.tune.session import ray_session
 
 SPACE = """
 name: growing

@@ -5,8 +5,8 @@ import json
 import pytest
 from sweeps import searched
 
-from sweeper.look import view_sweep
 from sweeper.report import FORMATS, report, write_plots
+from sweeper.view.sweeps import view_sweep
 
 
 def confirmed(results):

@@ -11,7 +11,7 @@ from spaces import base, space_of
 
 from sweeper.errors import SpaceError
 from sweeper.space.algorithms import HIGHEST, LOWEST, OURS, PRUNERS, SAMPLERS, WITHDRAWN, option_types
-from sweeper.space.optuna_parts import build_pruner, build_sampler
+from sweeper.studies.optuna_parts import build_pruner, build_sampler
 
 
 def message(**search):

@@ -5,7 +5,7 @@ import pytest
 from spaces import base, space_of
 
 from sweeper.errors import SpaceError
-from sweeper.space.optuna_parts import draw
+from sweeper.studies.optuna_parts import draw
 
 
 def params(**parameters):

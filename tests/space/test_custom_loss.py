@@ -6,7 +6,7 @@ import pytest
 from spaces import base, space_of
 
 from sweeper.errors import SpaceError
-from sweeper.space.optuna_parts import draw
+from sweeper.studies.optuna_parts import draw
 
 TEMPERED = "losses_for_spaces:Tempered"
 SCALED = "losses_for_spaces:scaled"
@@ -120,7 +120,7 @@ def test_what_cannot_be_called_with_logits_and_labels_is_refused_before_it_is_bu
 
 @pytest.mark.parametrize("name", ["OfAnything", "Sound", "with_kind", "bound", "anonymous"])
 def test_whatever_can_be_called_with_logits_and_labels_is_accepted(name):
-    assert space_of(params(loss=f"losses_for_spaces:{name}")).own_code == (f"losses_for_spaces:{name}",)
+    assert space_of(params(loss=f"losses_for_spaces:{name}")).custom_code == (f"losses_for_spaces:{name}",)
 
 
 def test_an_argument_without_a_default_must_be_given():

@@ -25,7 +25,7 @@ def message(data, **options):
 def test_a_model_of_the_users_own_is_kept_by_its_path():
     space = space_of(with_model(NET))
     assert space.training_settings().model == NET
-    assert space.own_code == (NET,)
+    assert space.custom_code == (NET,)
     assert parse_space(dump_space(space), "dumped") == space
 
 

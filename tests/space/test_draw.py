@@ -9,7 +9,7 @@ from spaces import base, space_of
 
 from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.space.algorithms import PRUNERS, SAMPLERS
-from sweeper.space.optuna_parts import build_pruner, build_sampler, draw, grid
+from sweeper.studies.optuna_parts import build_pruner, build_sampler, draw, grid
 
 EVERYTHING = {
     "loss": {"choices": ["l1", "focal", "poly1"]},

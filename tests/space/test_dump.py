@@ -11,7 +11,7 @@ from spaces import base, space_of
 
 from sweeper.errors import SpaceError
 from sweeper.space import as_override, dump_space, load_space, parse_space
-from sweeper.space.optuna_parts import build_pruner, build_sampler, draw
+from sweeper.studies.optuna_parts import build_pruner, build_sampler, draw
 
 FILES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 numbers = st.floats(1e-3, 1.0).map(lambda value: float(f"{value:.3g}"))

@@ -8,10 +8,11 @@ from sweeper.errors import SpaceError
 from sweeper.records import VAL_METRICS
 from sweeper.space import parse_space
 from sweeper.space.algorithms import PRUNERS, SAMPLERS, option_types
-from sweeper.space.elsewhere import WORDS, is_sentence, letters
+from sweeper.space.elsewhere import WORDS, is_sentence
 from sweeper.space.keys import place_of
 from sweeper.space.parameters import FORM_KEYS
 from sweeper.space.schema import Compare, Dataset, Resources, Search, Training
+from sweeper.text import letters
 
 OPTIONS = {"name", *(option for algorithm in (*SAMPLERS.values(), *PRUNERS.values()) for option in option_types(algorithm))}
 PLACES = {

@@ -160,6 +160,6 @@ def read(text):
 
 def test_a_class_can_be_set():
     text = python_override("parameters.loss", losses_for_spaces.scaled)
-    assert str(parse_space("name: x\ndataset: {name: synthetic}\nparameters: {learning_rate: 0.1}\n", "x", [text]).own_code) == (
+    assert str(parse_space("name: x\ndataset: {name: synthetic}\nparameters: {learning_rate: 0.1}\n", "x", [text]).custom_code) == (
         "('losses_for_spaces:scaled',)"
     )

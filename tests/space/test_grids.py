@@ -4,7 +4,7 @@ import pytest
 from spaces import base, space_of
 
 from sweeper.errors import SpaceError
-from sweeper.space.optuna_parts import grid
+from sweeper.studies.optuna_parts import grid
 
 PARAMETERS = {
     "loss": {"choices": ["l1", "focal"]},

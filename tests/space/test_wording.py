@@ -3,7 +3,7 @@
 import pytest
 
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
-from sweeper.space.wording import nearest
+from sweeper.text import nearest
 
 
 @pytest.mark.parametrize(

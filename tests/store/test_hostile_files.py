@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweeper.append_log import AppendLog
+from sweeper.driver.recorder import Recorder
 from sweeper.errors import StoreError
 from sweeper.records import EPOCH_COLUMNS, EpochMetrics, Phase, TrialConfig
 from sweeper.store import Checkpoint, Folder, SweepFolder, file_name
+from sweeper.store.append_log import AppendLog
 from sweeper.store.tables import parquet_bytes
-from sweeper.tune.recorder import Recorder
 
 N_ROWS = 20
 

@@ -9,19 +9,19 @@ import sys
 import time
 
 import pytest
-from attack.invariants import check_equal, check_sweep
-from attack.kill_harness import ROOT, SPACE, finish, start, wait_until_gone
-from attack.object_storage import KEYS, download, make_bucket, s3_server, sweeps_in
-from attack.simulation import Crash, Disk, new_sweep, run_sweep
-from attack.test_crash_points import space_with
 from click.testing import CliRunner
+from faults.invariants import check_equal, check_sweep
+from faults.kill_harness import ROOT, SPACE, finish, start, wait_until_gone
+from faults.object_storage import KEYS, download, make_bucket, s3_server, sweeps_in
+from faults.simulation import Crash, Disk, new_sweep, run_sweep
+from faults.test_crash_points import space_with
 
 from sweeper.cli import cli
+from sweeper.driver import recorder as recorder_module
 from sweeper.errors import StoreError
-from sweeper.look import sweep_status
 from sweeper.store import Folder, SweepFolder, find_sweeps
 from sweeper.store import remote as remote_module
-from sweeper.tune import recorder as recorder_module
+from sweeper.view.status import sweep_status
 
 
 @pytest.fixture(scope="module")

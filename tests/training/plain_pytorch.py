@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from sweeper.data import split
 from sweeper.training.augment import draw_epoch
-from sweeper.training.data import split
 
 
 class PlainConvNet(nn.Module):

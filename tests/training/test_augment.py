@@ -6,8 +6,8 @@ from PIL import Image
 from plain_pytorch import augmented, normalised
 
 from sweeper.training.augment import draw_epoch, normalised_levels
-from sweeper.training.grouped import Grouped
-from sweeper.training.lanes import LANES, Lanes
+from sweeper.training.cpu.lanes import LANES, Lanes
+from sweeper.training.gpu.grouped import Grouped
 from sweeper.training.model import ConvNet
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)

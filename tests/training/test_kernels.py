@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sweeper.training.jit import LANES, compiled
-from sweeper.training.kernels import SUMS_ORDER, compile_kernels
-from sweeper.training.lanes import LaneNetwork, in_threads
+from sweeper.training.cpu.jit import LANES, compiled
+from sweeper.training.cpu.kernels import SUMS_ORDER, compile_kernels
+from sweeper.training.cpu.lanes import LaneNetwork, in_threads
 from sweeper.training.model import ConvNet
 
 HEIGHT, WIDTH, N_CLASSES = 28, 37, 3  # odd and even borders, which poolings drop
@@ -137,6 +137,8 @@ def test_a_kernel_without_a_folder_for_its_machine_code_still_runs():
 
 
 def test_a_kernel_is_compiled_once_for_all_processes():
-    code = "from sweeper.training.kernels import compile_kernels; k = compile_kernels(28, 37); print(k.forward.stats.cache_hits.total())"
+    code = (
+        "from sweeper.training.cpu.kernels import compile_kernels; k = compile_kernels(28, 37); print(k.forward.stats.cache_hits.total())"
+    )
     compile_kernels(28, 37)
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sweeper.data.dataset import make_dataset
 from sweeper.records import Phase, TrainingSettings, TrialConfig
-from sweeper.training.data.dataset import make_dataset
 
 LOSSES = (
     {"loss": "l1"},

@@ -3,11 +3,11 @@
 import math
 
 import pytest
-from attack.invariants import check_equal, check_sweep, tables
+from faults.invariants import check_equal, check_sweep, tables
 from finished_sweep import sweep
 
+from sweeper.data import load_dataset
 from sweeper.records import Phase, TrainingSettings, TrialConfig
-from sweeper.training.data import load_dataset
 from sweeper.tune.pack_size import PackSize, fastest_size, timed_size
 
 
@@ -74,7 +74,7 @@ def test_a_size_that_was_asked_for_is_kept(n_waiting):
     assert PackSize(8).of_next(n_waiting, 2) == 8
 
 
-@pytest.mark.slow  # the plain suite holds it of a sweep that is killed on its way: tests/attack/test_real_sweep.py
+@pytest.mark.slow  # the plain suite holds it of a sweep that is killed on its way: tests/faults/test_real_sweep.py
 @pytest.mark.parametrize(("pack", "largest"), [("4", 4), ("auto", None)])
 def test_rows_are_the_same_bit_by_bit_with_packs_as_without(undisturbed, tmp_path, pack, largest):
     alone, _ = undisturbed

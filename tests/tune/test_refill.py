@@ -4,14 +4,14 @@ import contextlib
 
 import pytest
 import torch
-from attack.simulation import Silent, Worker, new_sweep
+from faults.simulation import Silent, Worker, new_sweep
 
+from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.messages import PackReport
+from sweeper.preflight import load_data
 from sweeper.space import parse_space
 from sweeper.sweep import _open
 from sweeper.training.engine import Pack
-from sweeper.tune.coordinator import Coordinator
-from sweeper.tune.messages import PackReport
-from sweeper.tune.preflight import load_data
 
 SPACE = """
 name: refill

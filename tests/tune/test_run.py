@@ -8,17 +8,17 @@ import sys
 SHORT_PACKS = """
 import json, os, sys, time
 from pathlib import Path
-from sweeper.tune.session import ray_session
+from sweeper.cluster.session import ray_session
 from ray import tune
 from sweeper.records import EpochMetrics
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
-from sweeper.study import Studies
-from sweeper.tune.capacity import Capacity
-from sweeper.tune.coordinator import Coordinator
-from sweeper.tune.messages import REPORT_KEY, PackReport, members_from_json
+from sweeper.studies.studies import Studies
+from sweeper.cluster.capacity import Capacity
+from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.messages import REPORT_KEY, PackReport, members_from_json
 from sweeper.tune.pack_size import PackSize
-from sweeper.tune.recorder import Recorder
+from sweeper.driver.recorder import Recorder
 from sweeper.tune.run import PackPlan, run_packs
 
 class Short(tune.Trainable):

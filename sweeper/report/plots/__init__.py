@@ -21,15 +21,14 @@ from sweeper.report.chart_data import (
 )
 from sweeper.report.importance import parameter_importance
 from sweeper.report.measure import Measure
+from sweeper.report.plots.calibration import confusion_of, reliability_diagrams
+from sweeper.report.plots.canvas import SETTINGS, rendered
+from sweeper.report.plots.curves import best_against_budget, learning_curves, loss_and_accuracy
+from sweeper.report.plots.parameters import importance_bars, parallel_coordinates, parameter_against_metric
 from sweeper.report.reading import StoredSweep, choose_sweeps, read_sweep
 from sweeper.report.summarize import class_names, default_measure, summarize_sweep
 from sweeper.report.summary import Summary
 from sweeper.store import file_name
-
-from .calibration import confusion_of, reliability_diagrams
-from .canvas import SETTINGS, rendered
-from .curves import best_against_budget, learning_curves, loss_and_accuracy
-from .parameters import importance_bars, parallel_coordinates, parameter_against_metric
 
 
 def write_plots(uri: str, directory: str | Path, *, sweep: str | None = None) -> list[Path]:

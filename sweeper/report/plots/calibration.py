@@ -11,9 +11,8 @@ from matplotlib.ticker import PercentFormatter
 
 from sweeper.report.chart_data import TestLogits, pooled_confusion, pooled_reliability
 from sweeper.report.numbers import percent
+from sweeper.report.plots.canvas import legend_below, outer_labels, panels, shorten
 from sweeper.report.summary import Comparison
-
-from .canvas import legend_below, outer_labels, panels, shorten
 
 
 def reliability_diagrams(trials: Mapping[str, list[TestLogits]], colours: dict[str, str], comparison: Comparison) -> Figure | None:

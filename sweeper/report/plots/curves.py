@@ -12,8 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sweeper.report.chart_data import confirm_bands
 from sweeper.report.measure import Measure
-
-from .canvas import legend_below, log_axis, outer_labels, panels, shorten
+from sweeper.report.plots.canvas import legend_below, log_axis, outer_labels, panels, shorten
 
 _STYLES = (("val_accuracy", "-", 0.25), ("train_accuracy", (0, (4, 2)), 0.12))
 

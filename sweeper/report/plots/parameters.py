@@ -15,8 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sweeper.records import TrialState
 from sweeper.report.chart_data import TunedParameter
 from sweeper.report.measure import Measure
-
-from .canvas import legend_below, log_axis, outer_labels, panels, shorten
+from sweeper.report.plots.canvas import legend_below, log_axis, outer_labels, panels, shorten
 
 MOST_LINES = 300
 """Most trials in the parallel coordinates: the best ones."""

@@ -1,0 +1,334 @@
+"""Joins the studies, the packs that Ray Tune runs, and the recorder: the one object behind the searcher and the scheduler.
+
+The order of writes is what makes a crash harmless: rows reach the disk, then Optuna is told of what ended, then the studies reach the disk
+in one piece, and only then does the worker hear a decision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from sweeper.driver.messages import Failure, PackReport
+from sweeper.driver.recorder import Recorder
+from sweeper.errors import StoreError
+from sweeper.records import EpochMetrics, Planned, TestMetrics, TrialConfig, TrialOutcome, TrialState
+from sweeper.space import Space
+from sweeper.store import SweepFolder
+from sweeper.studies.studies import Studies, TrialEnd
+
+MOST_NODES_LOST = 20
+"""Nodes that a trial may lose before it is taken for the cause."""
+
+OUT_OF_MEMORY_ADVICE = "use a smaller --pack, a smaller training.batch_size, or more memory per trial (--gpus-per-trial)"
+
+
+@dataclass
+class _Member:
+    """A trial in training: what the driver knows of it."""
+
+    config: TrialConfig
+    attempts: int
+    alone: bool
+    epochs: list[EpochMetrics] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a pack does next: members that leave it, members that join it."""
+
+    remove: tuple[str, ...]
+    add: tuple[TrialConfig, ...]
+    empty: bool
+
+
+class Observer(Protocol):
+    """Somebody who watches a sweep; called by the driver between two decisions, so it must be quick and must not raise."""
+
+    def doing(self, what: str) -> None:
+        """What is going on before the sweep has started, in words."""
+
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
+        """All is ready; ``n_packs`` packs will run side by side. ``planned``: of the arms and phases that have begun."""
+
+    def joined(self, config: TrialConfig) -> None:
+        """A trial has been given to a pack."""
+
+    def returned(self, config: TrialConfig, error: str | None) -> None:
+        """A trial has lost its pack, or failed with ``error``, and will be trained again."""
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        """A trial has trained an epoch."""
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        """A trial has ended."""
+
+    def ended(self) -> None:
+        """Every trial has ended; Ray is still there. Not called when the sweep is interrupted. May take its time."""
+
+
+class SafeObserver:
+    """An observer that a sweep outlives: when it cannot write any more (its terminal or pipe is gone), it is told nothing further."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer: Observer | None = observer
+
+    def doing(self, what: str) -> None:
+        self._tell(lambda observer: observer.doing(what))
+
+    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
+        self._tell(lambda observer: observer.started(folder, space, n_packs, planned))
+
+    def joined(self, config: TrialConfig) -> None:
+        self._tell(lambda observer: observer.joined(config))
+
+    def returned(self, config: TrialConfig, error: str | None) -> None:
+        self._tell(lambda observer: observer.returned(config, error))
+
+    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        self._tell(lambda observer: observer.epoch(config, metrics))
+
+    def outcome(self, outcome: TrialOutcome) -> None:
+        self._tell(lambda observer: observer.outcome(outcome))
+
+    def ended(self) -> None:
+        self._tell(lambda observer: observer.ended())
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        if self._observer is not None:
+            try:
+                what(self._observer)
+            except OSError:
+                self._observer = None
+
+
+class Coordinator:
+    """Hands out members to packs, takes their reports, decides, and records every trial's end.
+
+    ``refill``: a pack that members have left takes in new ones, up to the number it began with; else it shrinks until it is empty. New
+    members start at their first epoch, and so share no batches with the old ones: where each stream of batches is cut on its own, it is
+    cheaper to let a pack shrink and to start the next with members that share all.
+    """
+
+    def __init__(
+        self,
+        studies: Studies,
+        recorder: Recorder,
+        folder: SweepFolder,
+        *,
+        metric: str,
+        n_epochs: int,
+        max_failures: int,
+        observer: Observer,
+        refill: bool = False,
+    ) -> None:
+        self._studies = studies
+        self._recorder = recorder
+        self._folder = folder
+        self._metric = metric
+        self._n_epochs = n_epochs
+        self._max_failures = max_failures
+        self.observer = observer
+        self._refill = refill
+        self._sizes: dict[str, int] = {}
+        self._packs: dict[str, dict[str, _Member]] = {}
+        self._nodes_lost: Counter[str] = Counter()
+
+    @property
+    def finished(self) -> bool:
+        return self._studies.finished
+
+    @property
+    def n_waiting(self) -> int:
+        """Trials that no pack has, of those that are planned so far."""
+        return self._studies.n_waiting
+
+    @property
+    def n_packs(self) -> int:
+        """Packs that are running or waiting for a device."""
+        return len(self._packs)
+
+    def start_pack(self, pack_id: str, size: int) -> tuple[TrialConfig, ...]:
+        """Up to ``size`` members for a new pack; none when all trials are out or done."""
+        self._packs[pack_id] = {}
+        members = self._join(pack_id, size)
+        if members:
+            self._sizes[pack_id] = len(members)
+        else:
+            del self._packs[pack_id]
+        for config in members:
+            self.observer.joined(config)
+        return members
+
+    def report(self, pack_id: str, report: PackReport) -> Decision:
+        """Take a pack's news: record, report to Optuna, prune, end.
+
+        Raises:
+            StoreError: if the driver or the pack cannot write to the sweep's folder.
+        """
+        if report.storage_error is not None:
+            raise StoreError(report.storage_error)
+        pack = self._packs[pack_id]
+        seen: list[tuple[TrialConfig, EpochMetrics]] = []
+        ends: list[TrialOutcome] = []
+        again: list[tuple[TrialConfig, str]] = []
+        together: list[str] = []  # out of memory with others: alone they may have enough
+        for trial_id, member in pack.items():
+            before = len(member.epochs)
+            state = self._take_epochs(member, report.epochs.get(trial_id, []))
+            seen += [(member.config, epoch) for epoch in member.epochs[before:]]
+            failure = report.failures.get(trial_id)
+            if state is not None:
+                ends.append(self._outcome(pack_id, member, state, report.device, test=report.tests.get(trial_id)))
+            elif failure is not None and failure.out_of_memory and len(pack) > 1:
+                together.append(trial_id)
+                again.append((member.config, failure.error))
+            elif failure is not None and (outcome := self._failed(pack_id, member, failure, report.device)):
+                ends.append(outcome)
+            elif failure is not None:
+                again.append((member.config, failure.error))
+        left = [outcome.config.trial_id for outcome in ends]
+        left += [trial_id for trial_id in report.failures if trial_id in pack and trial_id not in left]
+        self._leave(pack_id, left, ends, together)
+        new = self._join(pack_id, self._sizes[pack_id]) if self._refill and pack else ()
+        for config, epoch in seen:
+            self.observer.epoch(config, epoch)
+        self._tell(ends, again)
+        for config in new:
+            self.observer.joined(config)
+        return Decision(remove=tuple(left), add=new, empty=not pack)
+
+    def lost(self, pack_id: str, failure: Failure) -> None:
+        """Take back the members of a pack whose process died: each is tried again alone, up to ``max_failures`` times.
+
+        Which of several was the cause nobody knows: it counts for none of them until it has died alone. Nor is a lost node held against
+        them: on spot machines it happens to long trials more often than ``max_failures`` allows.
+        """
+        if failure.node_lost and self._spared(pack_id):
+            self.closed(pack_id, failure.error)
+            return
+        members = list(self._packs.get(pack_id, {}).values())
+        trial_ids = [member.config.trial_id for member in members]
+        together = trial_ids if len(members) > 1 else []
+        ends = [outcome for member in members if not together and (outcome := self._failed(pack_id, member, failure, device=None))]
+        self._leave(pack_id, trial_ids, ends, together)
+        self._packs.pop(pack_id, None)
+        self._sizes.pop(pack_id, None)
+        ended = {outcome.config.trial_id for outcome in ends}
+        self._tell(ends, [(member.config, failure.error) for member in members if member.config.trial_id not in ended])
+
+    def closed(self, pack_id: str, error: str | None = None) -> None:
+        """Forget a pack that Tune has ended, or that ``error`` took; members it still had go back to be trained again."""
+        self._sizes.pop(pack_id, None)
+        for trial_id, member in self._packs.pop(pack_id, {}).items():
+            self._studies.release(trial_id)
+            self.observer.returned(member.config, error)
+
+    def _spared(self, pack_id: str) -> bool:
+        """Whether none of a pack's members has lost so many nodes that it must be what kills them."""
+        members = self._packs.get(pack_id, {})
+        self._nodes_lost.update(list(members))
+        return all(self._nodes_lost[trial_id] <= MOST_NODES_LOST for trial_id in members)
+
+    def _join(self, pack_id: str, size: int) -> tuple[TrialConfig, ...]:
+        """Trials that join a pack, until it has ``size`` members or none are left; some go alone (see ``Studies``)."""
+        pack = self._packs[pack_id]
+        joined: list[TrialConfig] = []
+        while len(pack) < size and not any(member.alone for member in pack.values()):
+            config = self._studies.take()
+            if config is None:
+                break
+            alone = self._studies.goes_alone(config.trial_id)
+            if alone and pack:
+                self._studies.release(config.trial_id)
+                break
+            pack[config.trial_id] = _Member(config, 1 + self._studies.failures(config.trial_id), alone)
+            joined.append(config)
+        if joined:
+            self._studies.commit()
+        return tuple(joined)
+
+    def _take_epochs(self, member: _Member, epochs: Sequence[EpochMetrics]) -> TrialState | None:
+        """Record the epochs that are new; returns the state in which the trial has ended with them, if it has."""
+        for reported in epochs:
+            if member.epochs and reported.epoch <= member.epochs[-1].epoch:
+                continue
+            epoch = self._recorder.epoch(member.config, reported)
+            member.epochs.append(epoch)
+            value = float(getattr(epoch, self._metric))
+            prune = self._studies.report(member.config.trial_id, epoch.epoch, value)
+            if not all(map(math.isfinite, (epoch.train_loss, epoch.val_loss, value))):
+                return TrialState.DIVERGED
+            if prune:
+                return TrialState.PRUNED
+            if epoch.epoch >= self._n_epochs:
+                return TrialState.COMPLETE
+        return None
+
+    def _outcome(
+        self,
+        pack_id: str,
+        member: _Member,
+        state: TrialState,
+        device: str | None,
+        test: TestMetrics | None = None,
+        failure: Failure | None = None,
+    ) -> TrialOutcome:
+        return TrialOutcome(
+            config=member.config,
+            state=state,
+            value=float(getattr(member.epochs[-1], self._metric)) if state is TrialState.COMPLETE else None,
+            epochs=tuple(member.epochs),
+            test=test,
+            pack=pack_id,
+            device=device,
+            error=failure.error if failure else None,
+            traceback=failure.traceback if failure else None,
+            diverged_epoch=member.epochs[-1].epoch if state is TrialState.DIVERGED else None,
+            attempts=member.attempts,
+        )
+
+    def _failed(self, pack_id: str, member: _Member, failure: Failure, device: str | None) -> TrialOutcome | None:
+        """The outcome of a member whose attempts are used up; ``None`` if it is to be trained again, alone."""
+        if member.attempts <= self._max_failures:
+            return None
+        if failure.out_of_memory:
+            failure = replace(failure, error=f"{failure.error}; {OUT_OF_MEMORY_ADVICE}")
+        return self._outcome(pack_id, self._as_recorded(member), TrialState.FAILED, device, failure=failure)
+
+    def _as_recorded(self, member: _Member) -> _Member:
+        """A member with the epochs of earlier attempts, which a process that died at once did not repeat."""
+        recorded = self._recorder.epochs(member.config.trial_id)
+        return replace(member, epochs=[recorded[epoch] for epoch in sorted(recorded)])
+
+    def _leave(self, pack_id: str, trial_ids: Sequence[str], ends: Sequence[TrialOutcome], together: Sequence[str]) -> None:
+        """Take members out of a pack: those in ``ends`` for good, the others to be trained again. All on the disk when this returns.
+
+        ``together``: members that failed together, which is held against none of them.
+
+        Rows come first: an end that Optuna knows has a row; an end that has a row, and that Optuna was not told of, is told on resume.
+        """
+        for outcome in ends:
+            self._recorder.outcome(outcome)
+        self._recorder.commit()
+        ended = {outcome.config.trial_id: outcome for outcome in ends}
+        for trial_id in trial_ids:
+            del self._packs[pack_id][trial_id]
+            if trial_id in ended:
+                end = ended[trial_id]
+                self._studies.end(trial_id, TrialEnd(end.state, end.value, end.error, end.diverged_epoch))
+            else:
+                self._studies.release(trial_id, failed=trial_id not in together, alone=True)
+        self._studies.commit()
+        for trial_id in ended:
+            self._folder.delete_checkpoint(trial_id)
+        self._recorder.flush_when_due()
+
+    def _tell(self, ends: Sequence[TrialOutcome], again: Sequence[tuple[TrialConfig, str]]) -> None:
+        for outcome in ends:
+            self.observer.outcome(outcome)
+        for config, error in again:
+            self.observer.returned(config, error)

@@ -1,0 +1,4 @@
+"""What belongs to the operating system's process: signals, the exit message, the reaper child, state to put back.
+
+In: what any long-running program would need. Out of here: what a sweep, a trial or a cluster is.
+"""

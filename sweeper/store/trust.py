@@ -1,0 +1,56 @@
+"""Whose code a sweep's folder may run: that of a sweep begun here unasked, that of one from elsewhere only with the user's word."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+from sweeper.errors import SweeperError
+from sweeper.space import Space, parse_space, parse_stored_space
+from sweeper.store import SweepFolder
+from sweeper.store.remote import cache_folder
+
+
+class CustomCodeError(SweeperError):
+    """A sweep from elsewhere whose space names code, which nobody has allowed to run."""
+
+
+def space_to_run(folder: SweepFolder, custom_code: bool | None) -> Space:
+    """The space of a sweep that has begun, ready to be trained: its author's losses and model are imported.
+
+    ``custom_code``: whether they may be. ``None``: if the sweep was begun here, or was allowed to once, by this user, in this folder, with
+    this space. What is allowed is remembered.
+
+    Raises:
+        CustomCodeError: if nobody has allowed it; nothing has been imported.
+        SpaceError: as :func:`parse_space`.
+    """
+    text, source = folder.read_space(), f"{folder}/sweep.yaml"
+    named = parse_stored_space(text, source).custom_code
+    if named and custom_code is None and not _mark(folder, text).exists():
+        raise CustomCodeError(
+            f"{folder}: was not begun here by you, and would import {', '.join(named)}: code that then runs with your rights. "
+            "If you trust it, allow it once with --custom-code (from Python: custom_code=True)"
+        )
+    space = parse_space(text, source, allow_custom_code=custom_code is not False)
+    if named and custom_code:
+        trust(folder)
+    return space
+
+
+def trust(folder: SweepFolder) -> None:
+    """Remember, in the user's own cache, that the code which this sweep's space names may be run. Where nothing can be kept, it is asked
+    for again.
+    """
+    mark = _mark(folder, folder.read_space())
+    with contextlib.suppress(OSError):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def _mark(folder: SweepFolder, space: str) -> Path:
+    """The file that stands for a folder, by its place, and for the text of its space."""
+    place = Path(str(folder)).resolve() if folder.folder.local else folder
+    digest = hashlib.sha256(f"{place}\n{space}".encode()).hexdigest()
+    return cache_folder(str(folder)).parent / "trusted" / digest

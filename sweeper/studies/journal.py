@@ -1,0 +1,135 @@
+"""Optuna's journal file with one writer, which writes a decision as a whole: one append and one flush to the disk for all its records.
+
+Optuna's own backend takes a lock and calls fsync for every record, eleven times for one trial of this project, and a crash between two
+records leaves half a decision. The driver is the only writer (``SweepFolder`` holds a lock on the whole sweep), so records can wait in
+memory until :meth:`SingleWriterJournal.commit`. Readers (optuna-dashboard, ``sweep status``) use Optuna's own backend on the same file.
+
+A crash in the middle of an append can leave some of its records alone. The first record of an append says how many belong together (under a
+key that Optuna does not read), and the next process cuts off an append that is not whole: else it could find that a trial has reported an
+epoch, and not what the pruner noted down for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.errors import StoreError
+from sweeper.store.append_log import AppendLog
+
+RECORDS = "records"
+"""Key of the first record of an append: how many there are. Journals of earlier versions have none, and each record stands for itself."""
+
+
+class SingleWriterJournal(BaseJournalBackend):
+    """A journal that this process alone appends to, for one ``JournalStorage``.
+
+    Raises:
+        StoreError: if the file cannot be read or written, or holds a line that is no record.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._log = AppendLog(path, "the journal of the studies")
+        self._replayed = False
+        self._uncommitted: list[bytes] = []
+        self._unread: deque[dict[str, Any]] = deque()
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+        """Records that the storage has not seen: at first those of the file, then those that it appended itself."""
+        if not self._replayed:
+            self._replayed = True
+            yield from self._whole_appends()
+        while self._unread:
+            yield self._unread.popleft()
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Take records in; they reach the file with the next :meth:`commit`."""
+        self._uncommitted += map(_line, logs)
+        self._unread.extend(json.loads(line) for line in self._uncommitted[len(self._uncommitted) - len(logs) :])
+
+    def commit(self) -> None:
+        """Write what was appended; visible to readers, safe from a crash and from a power cut when it returns."""
+        lines, self._uncommitted = self._uncommitted, []
+        if len(lines) > 1:
+            lines[0] = _line({**json.loads(lines[0]), RECORDS: len(lines)})
+        self._log.append(b"".join(lines))
+        self._log.commit()
+
+    def close(self) -> None:
+        """Close the file without what was not committed."""
+        self._log.close()
+
+    def _whole_appends(self) -> Iterator[dict[str, Any]]:
+        """The records of the file; an append that a crash tore is cut off."""
+        append: list[dict[str, Any]] = []
+        n_left = n_bytes = n_bytes_whole = 0
+        for number, line in enumerate(self._log.lines(), start=1):
+            record = self._record(number, line)
+            if n_left and RECORDS in record:
+                raise self._damaged(number)
+            n_left = n_left or record.pop(RECORDS, 1)
+            append.append(record)
+            n_left -= 1
+            n_bytes += len(line) + 1
+            if not n_left:
+                yield from append
+                append, n_bytes_whole = [], n_bytes
+        if append:
+            self._log.keep(n_bytes_whole)
+
+    def _record(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+            of_optuna = isinstance(record["op_code"], int) and isinstance(record["worker_id"], str)
+            n_records = record.get(RECORDS, 1)
+            if of_optuna and isinstance(n_records, int) and n_records > 0:
+                return dict(record)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            pass
+        raise self._damaged(number)
+
+    def _damaged(self, number: int) -> StoreError:
+        return StoreError(f"{self._log.path}: line {number} is no record of Optuna's journal: the file is damaged; restore it from a copy")
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+class DriverStorage(JournalStorage):
+    """Optuna's storage on a journal, for a process that asks for a new trial again and again.
+
+    Each ask looks for a trial that waits, in Optuna among all trials of the study. Here a trial that has begun is looked at once.
+    """
+
+    def __init__(self, journal: SingleWriterJournal) -> None:
+        super().__init__(journal)
+        self._begun: dict[int, int] = {}
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        if states == (TrialState.WAITING,) and not self._any_waits(study_id):
+            return []
+        return super().get_all_trials(study_id, deepcopy, states)
+
+    def _any_waits(self, study_id: int) -> bool:
+        """Whether a trial waits; counts those before the first one that does, which have begun and never wait again."""
+        number = self._begun.get(study_id, 0)
+        while True:
+            try:
+                trial = self.get_trial(self.get_trial_id_from_study_id_trial_number(study_id, number))
+            except KeyError:
+                waits = False
+                break
+            if trial.state is TrialState.WAITING:
+                waits = True
+                break
+            number += 1
+        self._begun[study_id] = number
+        return waits

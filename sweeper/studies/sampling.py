@@ -1,0 +1,142 @@
+"""Samplers whose draws depend on the trial alone, so that a resumed sweep draws what an uninterrupted one would have drawn.
+
+A seeded Optuna sampler replays its random numbers when it is created again, and goes on with other numbers when it is not. Here every
+draw has a seed of its own, mixed from the sweep's seed, the study, the trial's number and the parameter's name: the same whatever was
+interrupted, whatever runs side by side. The points of a quasi-Monte Carlo sampler are one sequence, scrambled by one seed: there the
+trial's number says which of them.
+
+TPE reads the whole study for every draw: 6 ms at 300 trials, 38 ms at 3,000, on the way to seconds. So that the ten thousandth trial costs
+little more than the first, it is shown no more than :data:`MOST_FINISHED` finished trials of its study. Up to that many, nothing changes.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import math
+import zlib
+from collections.abc import Callable, Container, Sequence
+from typing import Any, cast
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, QMCSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+MOST_FINISHED = 250
+"""Finished trials of one study that TPE learns from: the best, and of the others the newest."""
+
+BEST_KEPT = 25
+"""Best trials that are always shown: no more of them make TPE's model of good parameters (Optuna's ``default_gamma``)."""
+
+_LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def mixed_seed(*parts: int | str) -> int:
+    """A seed in [0, 2**32) that depends on every part and on their order, the same on every machine."""
+    words = [zlib.crc32(part.encode()) if isinstance(part, str) else part & 0xFFFFFFFF for part in parts]
+    return int(np.random.SeedSequence([len(words), *words]).generate_state(1)[0])
+
+
+class PerTrialSampler(BaseSampler):
+    """A sampler that is made anew for every draw, from ``make(seed)``. ``most_finished``: see :class:`CappedStudy`."""
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int, most_finished: int | None = None) -> None:
+        self._make = make
+        self._seed = seed
+        self._shown = CappedStudy(most_finished).of if most_finished is not None else lambda study: study
+        self._fixed = make(seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._fixed.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        if not search_space:
+            return {}
+        if isinstance(self._fixed, QMCSampler):
+            return self._point(max(0, trial.number - 1)).sample_relative(study, trial, search_space)  # the first trial has no point
+        sampler = self._make(mixed_seed(self._seed, study.study_name, trial.number))
+        shown = self._shown(study)
+        sampler.infer_relative_search_space(shown, trial)  # TPE keeps the groups that it finds here, and draws group by group
+        return sampler.sample_relative(shown, trial, search_space)
+
+    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        sampler = self._make(mixed_seed(self._seed, study.study_name, trial.number, param_name))
+        return sampler.sample_independent(self._shown(study), trial, param_name, param_distribution)
+
+    def _point(self, number: int) -> QMCSampler:
+        """A sampler whose next point is this one of its sequence. Optuna's counts in the study what was drawn, a lost draw too."""
+        sampler = cast("QMCSampler", self._make(self._seed))
+        sampler._find_sample_id = lambda *_: number  # type: ignore[method-assign]
+        return sampler
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._fixed.before_trial(study, trial)
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self._fixed.after_trial(study, trial, state, values)
+
+
+class CappedStudy:
+    """What a sampler is shown of one study: all of it up to ``most_finished`` complete and pruned trials, then a view that holds that many.
+
+    The view keeps the :data:`BEST_KEPT` best and fills up with the newest, so TPE's model of good parameters is that of the whole study,
+    and its model of the others forgets what it weighs least: the oldest. What is kept depends on the trials alone, not on the process.
+    """
+
+    def __init__(self, most_finished: int) -> None:
+        self._most_finished = most_finished
+        self._n_looked_at = 0
+        self._unfinished: set[int] = set()
+        self._finished: list[int] = []
+        self._best: list[tuple[bool, float, float, int]] = []
+
+    def of(self, study: Study) -> Study:
+        """The study itself, or a view of it. Looks at the trials that are new or were not finished at the last look, and at no others."""
+        trials = study._get_trials(deepcopy=False)  # as samplers do: under Hyperband, get_trials() leaves out all other brackets
+        self._look_at(trials, 1.0 if study.direction is StudyDirection.MINIMIZE else -1.0)
+        if len(self._finished) <= self._most_finished:
+            return study
+        shown = {number for *_, number in self._best}
+        for number in reversed(self._finished):
+            if len(shown) >= self._most_finished:
+                break
+            shown.add(number)
+        return _View(study, [trials[number] for number in sorted(shown | self._unfinished)])
+
+    def _look_at(self, trials: Sequence[FrozenTrial], sign: float) -> None:
+        unknown = [*self._unfinished, *range(self._n_looked_at, len(trials))]
+        self._n_looked_at = len(trials)
+        self._unfinished = {number for number in unknown if not trials[number].state.is_finished()}
+        new = [number for number in unknown if trials[number].state in _LEARNT_FROM]
+        for number in new:
+            bisect.insort(self._finished, number)
+        self._best = heapq.nsmallest(BEST_KEPT, self._best + [_rank(trials[number], sign) for number in new])
+
+
+class _View(Study):
+    """A study of which only some trials are shown."""
+
+    def __init__(self, study: Study, trials: list[FrozenTrial]) -> None:
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._trials = trials
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: ARG002  the sampler changes none
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,  # noqa: ARG002
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+
+def _rank(trial: FrozenTrial, sign: float) -> tuple[bool, float, float, int]:
+    """TPE's own order, the best first: complete trials by value, then pruned ones by how far they came and their last value."""
+    if trial.state is TrialState.COMPLETE:
+        return False, 0.0, sign * float(trial.value or 0.0), trial.number
+    if trial.last_step is None:
+        return True, 1.0, 0.0, trial.number
+    last = sign * trial.intermediate_values[trial.last_step]
+    return True, -float(trial.last_step), math.inf if math.isnan(last) else last, trial.number

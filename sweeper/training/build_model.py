@@ -1,0 +1,30 @@
+"""The model that a space names: one of the catalogue, or one of the user's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sweeper.catalogue import MODELS
+from sweeper.custom_code import is_import_path
+from sweeper.data import Dataset
+from sweeper.errors import TrainingError
+from sweeper.training.custom_model import CustomModel
+from sweeper.training.model import ConvNet
+
+
+def build_model(name: str, dataset: Dataset) -> ConvNet | CustomModel:
+    """The model of this name for the images and classes of a data set.
+
+    Raises :class:`TrainingError` where it is unknown or does not fit them.
+    """
+    height, width = dataset.train_images.shape[1:3]
+    if is_import_path(name):
+        return CustomModel(name, height, width, len(dataset.classes))
+    if name not in MODELS:
+        raise TrainingError(f"unknown model {name!r}; known are {', '.join(MODELS)}, or package.module:Name for one of your own")
+    return ConvNet(height, width, len(dataset.classes))
+
+
+def describe_model(name: str, dataset: Dataset) -> dict[str, Any]:
+    """Name and number of weights of the model that a sweep trains, for its provenance; raises as :func:`build_model`."""
+    return {"name": name, "weights": build_model(name, dataset).n_weights}

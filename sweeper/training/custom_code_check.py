@@ -1,0 +1,50 @@
+"""The user's own model and losses, tried before a second of compute is spent: all that is wrong with them at once, with their lines."""
+
+from __future__ import annotations
+
+import torch
+
+from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.custom_code import is_import_path
+from sweeper.data import Dataset
+from sweeper.errors import ModelError, Problem
+from sweeper.space import Space
+from sweeper.space.loss_points import loss_points
+from sweeper.training.build_model import build_model
+from sweeper.training.loss_trial import loss_problem
+
+
+def check_custom_code(space: Space, dataset: Dataset) -> None:
+    """Try the model on images of the data set's size, and each loss on logits of its classes, with the ends of its parameters' ranges.
+
+    On the device of the trials if there is one here. Where trials want GPUs and this machine has none, what fails for want of one passes.
+
+    Raises:
+        SpaceError: with all that is wrong.
+    """
+    if problems := [*_model_problems(space, dataset), *_loss_problems(space, len(dataset.classes))]:
+        raise space.refusal(problems)
+
+
+def _model_problems(space: Space, dataset: Dataset) -> list[Problem]:
+    name = space.training.model
+    if is_import_path(name):
+        try:
+            build_model(name, dataset)
+        except ModelError as error:
+            return [space.problem(name, str(error).removeprefix("training.model "))]
+    return []
+
+
+def _loss_problems(space: Space, n_classes: int) -> list[Problem]:
+    wants_gpus = space.resources.gpus_per_trial not in (0, "auto")
+    has_gpus = torch.cuda.is_available() and space.resources.gpus_per_trial != 0
+    found: dict[tuple[str, str], Problem] = {}
+    for loss, points in loss_points(space).items():
+        for point in points:
+            what = loss_problem(loss, point, n_classes, "cuda" if has_gpus else "cpu")
+            if what is None or (wants_gpus and not has_gpus and ("CUDA" in what or "NVIDIA" in what)):
+                continue
+            own = [f"{name}={value}" for name, value in point.items() if name != "loss" and name not in TRAINING_PARAMETERS]
+            found.setdefault((loss, what), space.problem(loss, f"{what} (with {', '.join(own)})" if own else what))
+    return list(found.values())

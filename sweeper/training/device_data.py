@@ -1,0 +1,102 @@
+"""A data set that lives on the device as bytes, and the batches that are cut out of it there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sweeper.data import Dataset, split
+from sweeper.errors import TrainingError
+from sweeper.records import TrainingSettings
+from sweeper.training.augment import draw_epoch
+from sweeper.training.backend import Backend
+
+Split: TypeAlias = Literal["validation", "test"]
+
+CPU_EVALUATION_BATCH, EVALUATION_BATCH = 128, 1024
+"""Images a stream sends through the network at once when nothing is learnt: what the cache, or another device, likes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images as the backend cut them, good until the next batch is, and their labels; row s belongs to stream s."""
+
+    images: Tensor
+    labels: Int[Tensor, "stream batch"]
+
+
+class DeviceData:
+    """Images and labels on the device, moved once, and the validation split of each seed."""
+
+    def __init__(self, dataset: Dataset, settings: TrainingSettings, backend: Backend, device: torch.device) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._device = device
+        self._images = {"train": _on(device, dataset.train_images), "test": _on(device, dataset.test_images)}
+        self._labels = {"train": _on(device, dataset.train_labels), "test": _on(device, dataset.test_labels)}
+        self._train_labels = dataset.train_labels
+        self._splits: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def training_batches(self, streams: Sequence[tuple[int, int]], batch_size: int) -> Iterator[Batch]:
+        """The batches of an epoch for each stream (seed, epoch), side by side; the last one is what is left over."""
+        splits = [self._split(seed)[0] for seed, _ in streams]
+        draws = [draw_epoch(seed, epoch, len(kept)) for (seed, epoch), kept in zip(streams, splits, strict=True)]
+        index = torch.stack([kept[drawn.order.to(self._device)] for kept, drawn in zip(splits, draws, strict=True)])
+        offsets = torch.stack([drawn.offsets for drawn in draws]).to(self._device)
+        flips = torch.stack([drawn.flips for drawn in draws]).to(self._device)
+        labels = self._labels["train"][index]
+        for start in range(0, index.shape[1], batch_size):
+            part = slice(start, start + batch_size)
+            chosen = index[:, part]
+            choices = (offsets[:, part], flips[:, part]) if self._settings.augment else (None, None)
+            yield Batch(self._backend.cut(self._images["train"], chosen, *choices), labels[:, part])
+
+    def evaluation_batches(self, seeds: Sequence[int], split: Split) -> Iterator[Batch]:
+        """A split in file order, one stream per seed."""
+        index = torch.stack([self.index(seed, split) for seed in seeds])
+        source = "train" if split == "validation" else "test"
+        step = CPU_EVALUATION_BATCH if self._device.type == "cpu" else EVALUATION_BATCH
+        for start in range(0, index.shape[1], step):
+            chosen = index[:, start : start + step]
+            yield Batch(self._backend.cut(self._images[source], chosen, None, None), self._labels[source][chosen])
+
+    def labels(self, seeds: Sequence[int], split: Split) -> Int[Tensor, "stream image"]:
+        """Labels of a split in file order, one row per seed."""
+        source = "train" if split == "validation" else "test"
+        return torch.stack([self._labels[source][self.index(seed, split)] for seed in seeds])
+
+    def index(self, seed: int, split: Split) -> Int[Tensor, " image"]:
+        """Positions of a split's images in the file order of its source: the training files for validation.
+
+        Raises :class:`TrainingError` for the validation split of a sweep that holds none out.
+        """
+        if split == "test":
+            return torch.arange(len(self._labels["test"]), device=self._device)
+        if self._settings.validation is None:
+            raise TrainingError("this sweep holds no validation images out of its training split (dataset.validation is not set)")
+        return self._split(seed)[1]
+
+    def _split(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Positions of the training and validation images of a seed."""
+        if seed not in self._splits:
+            if self._settings.validation is None:
+                parts = np.arange(len(self._train_labels)), np.arange(0)
+            else:
+                parts = split(self._train_labels, self._settings.validation, seed)
+            self._splits[seed] = (_on(self._device, parts[0]), _on(self._device, parts[1]))
+        return self._splits[seed]
+
+
+def _on(device: torch.device, array: npt.NDArray[np.generic]) -> Tensor:
+    """The array as a tensor on the device; on the CPU without a copy, be it read-only (Ray's object store) or not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)

@@ -1,0 +1,34 @@
+"""A way out of Ray Tune's hooks for errors of ours: Tune takes every ``Exception`` in a hook for a failed trial, and goes on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from sweeper.process.interruption import raise_if_interrupted
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class HookError(BaseException):
+    """Carries ``error`` out of a hook. Not an ``Exception``, so Tune lets it pass."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def raise_as_hook_error(hook: Callable[P, R]) -> Callable[P, R]:
+    """The hook, with whatever it raises wrapped in :class:`HookError`; an interruption that was swallowed on its way is raised again."""
+
+    @functools.wraps(hook)
+    def hook_that_raises_out(*args: P.args, **kwargs: P.kwargs) -> R:
+        raise_if_interrupted()
+        try:
+            return hook(*args, **kwargs)
+        except Exception as error:
+            raise HookError(error) from error
+
+    return hook_that_raises_out

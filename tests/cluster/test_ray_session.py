@@ -1,0 +1,193 @@
+"""A Ray of our own: who may talk to it, and what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sweeper.process.reaper import living_processes
+
+SESSION = """
+import fnmatch, json, os, subprocess, sys
+from pathlib import Path
+from sweeper.process.reaper import living_processes
+from sweeper.cluster.session import _session_folders, ray_session
+import ray
+
+STRANGER = '''
+import ray
+try:
+    ray.init(address="ADDRESS", log_to_driver=False)
+    print("let in")
+except Exception as error:
+    print(type(error).__name__)
+'''
+def listening():
+    # addresses on which this process and its Ray listen, as the kernel writes them: 0100007F is 127.0.0.1
+    mine = f"SWEEPER_RAY_SESSION={os.environ['SWEEPER_RAY_SESSION']}".encode()
+    sockets = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.name == str(os.getpid()) or mine in (process / "environ").read_bytes():
+                sockets |= {os.readlink(link) for link in (process / "fd").iterdir()}
+        except OSError:
+            continue
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return sorted({line[1].split(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets})
+
+def is_worker(command):
+    return b"ray::IDLE" in command or (b"default_worker.py" in command and b"raylet/raylet" not in command)
+
+with ray_session(None):
+    context = ray.get_runtime_context()
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
+    stranger = subprocess.run(
+        [sys.executable, "-c", STRANGER.replace("ADDRESS", context.gcs_address)], env=environment, capture_output=True, text=True
+    )
+    dashboard = ray._private.worker._global_node.webui_url
+    addresses = listening()
+    folder = ray._private.worker._global_node.get_session_dir_path()
+    workers = [command for _, command in living_processes(f"SWEEPER_RAY_SESSION={os.environ['SWEEPER_RAY_SESSION']}") if is_worker(command)]
+print(json.dumps({
+    "addresses": addresses,
+    "workers": len(workers),
+    "is_folder_known_before": fnmatch.fnmatchcase(folder, _session_folders()),
+    "stranger": stranger.stdout.split(),
+    "dashboard": dashboard,
+    "initialized": ray.is_initialized(),
+}))
+"""
+
+
+def test_our_ray_listens_on_loopback_refuses_a_stranger_and_writes_no_token_to_the_home_folder(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", SESSION], env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["stranger"] == ["AuthenticationError"]
+    assert not found["dashboard"]
+    assert found["workers"] == 0, "a driver would wait for ever for one that died"
+    assert found["is_folder_known_before"], "agents that are left behind would not be found by their log files"
+    assert found["addresses"]
+    assert all(address.endswith("0100007F") for address in found["addresses"]), "not on loopback alone"
+    assert found["initialized"] is False
+    assert [path.name for path in tmp_path.rglob("*") if "token" in path.name.lower()] == []
+
+
+STARTING = """
+from sweeper.errors import ClusterError
+from sweeper.process.interruption import Aborted, interruptible
+from sweeper.cluster.session import ray_session
+try:
+    with interruptible(ends_the_process=True), ray_session(None):
+        print("started")
+except (Aborted, ClusterError) as error:
+    print(error)
+"""
+
+
+# 0.08: Ray's compiled code is about to call the server; it waits for 40 to 60 s and answers no signal
+@pytest.mark.parametrize("after", [0.0, 0.08, 0.3])
+def test_a_ray_that_loses_its_server_while_it_starts_is_given_up_within_seconds(after):
+    mark = f"MARK_OF_A_TEST=lost-{after}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | dict([mark.split("=")])
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTING], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        while not (servers := [pid for pid, command in living_processes(mark) if b"gcs/gcs_server" in command]):
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.005)
+        time.sleep(after)
+        os.kill(servers[0], signal.SIGKILL)
+        killed = time.monotonic()
+        said, errors = run.communicate(timeout=60)
+    assert time.monotonic() - killed < 12
+    assert "Ray ended under the sweep: its process gcs_server died" in said + errors
+    while list(living_processes(mark)):
+        assert time.monotonic() - killed < 30
+        time.sleep(0.1)
+
+
+FAILING = """
+import os, signal, sys, time
+import ray
+from sweeper.process.reaper import living_processes
+from sweeper.cluster import session
+from sweeper.cluster.session import ray_session
+MARK = f"MARK_OF_A_TEST={os.environ['MARK_OF_A_TEST']}"
+connected, end_agents = [], session._end_agents
+def noted(folders):
+    connected.append(ray.is_initialized())
+    end_agents(folders)
+session._end_agents = noted
+def say():  # as an agent does
+    gcs = ray._private.worker.global_worker.gcs_client
+    ray._private.utils.publish_error_to_driver("raylet_died", "Raylet is terminated", gcs_client=gcs)
+    time.sleep(1)
+shutdown = ray.shutdown
+def said_first():
+    say()
+    shutdown()
+try:
+    with ray_session(None):
+        say()
+        if sys.argv[1] == "nothing":
+            ray.shutdown = said_first
+        else:
+            (pid,) = [pid for pid, command in living_processes(MARK) if command.split(b"\\0")[0].endswith(sys.argv[1].encode())]
+            os.kill(pid, signal.SIGKILL)
+            while session.core_processes_alive():
+                time.sleep(0.01)
+        raise SystemError("Ray's compiled part made this of an interruption")
+except SystemError:
+    print(connected)
+"""
+
+
+# A raylet that is alive ends its agents itself; agents whose raylet is killed report "Raylet is terminated" to the driver
+@pytest.mark.parametrize(("lost", "connected"), [("nothing", [False]), ("raylet", [True, False]), ("gcs_server", [True, False])])
+def test_after_an_error_agents_are_killed_before_the_shutdown_only_if_ray_has_died_and_nothing_of_ray_is_printed(lost, connected):
+    mark = f"MARK_OF_A_TEST=failing-{lost}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | dict([mark.split("=")])
+    environment |= {"RAY_DEDUP_LOGS": "0"}
+    command = [sys.executable, "-c", FAILING, lost]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.stdout, done.returncode) == (f"{connected}\n", 0), done.stderr
+    assert list(living_processes(mark)) == []
+
+
+TERMINATED = """
+import os, signal, sys, threading, time
+import ray
+from sweeper.process.interruption import interruptible, set_exit_message
+from sweeper.cluster.session import ray_session
+def send():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGTERM)
+with interruptible(ends_the_process=True):
+    set_exit_message("saved")
+    with ray_session(None):
+        if sys.argv[1] == "connected":
+            send()
+            time.sleep(20)
+        shutdown = ray._private.worker._global_node.kill_all_processes  # is called when Ray's compiled part has let go of its handlers
+        def after_the_core(*arguments, **options):
+            time.sleep(0.1)
+            threading.Thread(target=send).start()
+            time.sleep(float(sys.argv[1]))
+            return shutdown(*arguments, **options)
+        ray._private.worker._global_node.kill_all_processes = after_the_core
+"""
+
+
+@pytest.mark.parametrize("moment", ["connected", "1"])
+def test_sigterm_ends_a_process_with_130_and_its_last_words_while_ray_runs_and_while_it_is_shut_down(moment):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = [sys.executable, "-c", TERMINATED, moment]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted; saved\n")

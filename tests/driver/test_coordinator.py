@@ -1,0 +1,237 @@
+"""What the coordinator decides, on real studies, rows and files, with curves from a formula for training."""
+
+import dataclasses
+import math
+
+import pytest
+from click.testing import CliRunner
+from faults.invariants import check_sweep, plain_studies, tables
+from faults.simulation import TEST, curve, new_sweep, run_sweep
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.cli import cli
+from sweeper.records import Phase, TrialOutcome, TrialState
+from sweeper.space import parse_space
+from sweeper.sweep import _open
+from sweeper.view.watch import Watcher
+
+SPACE = """
+name: coordinated
+dataset: {{name: synthetic}}
+training: {{epochs: 3}}
+parameters:
+  loss: {{choices: [l1, cross_entropy]}}
+  learning_rate: {{low: 1e-3, high: 0.5, log: true}}
+compare: {{arms: loss, trials_per_arm: 4, seeds: 2}}
+search: {{metric: {metric}, sampler: {sampler}, pruner: {pruner}}}
+resources: {{max_failures: {max_failures}}}
+seed: 3
+"""
+HALVING = "{name: successive_halving, min_resource: 1, reduction_factor: 2}"
+
+
+def space_with(metric="val_accuracy", max_failures=0, sampler="random", pruner="none"):
+    return parse_space(SPACE.format(metric=metric, max_failures=max_failures, sampler=sampler, pruner=pruner), "space.yaml")
+
+
+def spoiled(metric, value, phase, at):
+    """Curves like any other, but for one figure of trial 1 of a phase in one epoch."""
+
+    def train(config, epoch):
+        metrics = curve(config, epoch)
+        hit = config.phase is phase and config.number == 1 and epoch == at
+        return dataclasses.replace(metrics, **{metric: value}) if hit else metrics
+
+    return train
+
+
+def look_at(folder, *trials):
+    """Show a sweep in every way that there is; an error if one of them does not."""
+    for arguments in (["status"], ["show"], ["report"], ["report", "--format", "json"], *(["show", trial] for trial in trials)):
+        command, *rest = arguments
+        shown = CliRunner().invoke(cli, [command, str(folder), *rest])
+        assert shown.exit_code == 0, (arguments, shown.output, shown.exception)
+
+
+NOT_FINITE = [math.nan, math.inf, -math.inf]
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize(("value", "size"), [(math.nan, 1), *((value, 3) for value in NOT_FINITE)])
+def test_a_trial_whose_search_metric_is_not_finite_has_diverged(tmp_path, value, phase, at, size):
+    space = space_with("val_nll", sampler="tpe", pruner=HALVING if at == 1 else "none")
+    folder = new_sweep(tmp_path / "sweep", space)
+    assert run_sweep(folder, space, size=size, n_packs=2, train=spoiled("val_nll", value, phase, at)) == 0
+    check_sweep(tmp_path / "sweep")
+    trials = tables(tmp_path / "sweep")[0].set_index("trial")
+    for arm in ("l1", "cross_entropy"):
+        row = trials.loc[f"{arm}-confirm-1" if phase is Phase.CONFIRM else f"{arm}-1"]
+        assert (row["state"], row["diverged_epoch"], row["epochs"]) == ("diverged", at, at)
+        assert math.isnan(row["value"])
+        if at > 1:
+            assert row["best_epoch"] < at
+    assert run_sweep(folder, space) == 0  # a resume has nothing to do, and says the same
+    check_sweep(tmp_path / "sweep")
+    if at == 2 and size == 3:
+        look_at(folder, "l1-1", "l1-confirm-1")
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_a_sweep_whose_every_trial_diverges_ends_without_a_confirm_phase(tmp_path, value):
+    space = space_with("val_nll")
+    folder = new_sweep(tmp_path / "sweep", space)
+    assert run_sweep(folder, space, size=4, train=lambda config, epoch: dataclasses.replace(curve(config, epoch), val_nll=value)) == 0
+    check_sweep(tmp_path / "sweep")
+    look_at(folder, "l1-0")
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_figures_of_the_test_split_that_are_not_finite_are_kept_and_shown(tmp_path, value):
+    space = space_with()
+    folder = new_sweep(tmp_path / "sweep", space)
+    test = dataclasses.replace(TEST, test_loss=value, test_nll=value, test_brier=value)
+    assert run_sweep(folder, space, test=test) == 0
+    check_sweep(tmp_path / "sweep")
+    look_at(folder, "l1-confirm-0")
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_a_folder_that_an_earlier_version_left_with_a_complete_row_and_no_value_is_resumed(tmp_path, value):
+    """There the row was written, Optuna refused the value, and so did every resume."""
+    space = space_with("val_nll")
+    folder = new_sweep(tmp_path / "sweep", space)
+    recorder, studies = _open(space, folder)
+    config = studies.take()
+    train = spoiled("val_nll", value, Phase.SEARCH, 3)
+    epochs = [recorder.epoch(config, train(dataclasses.replace(config, number=1), epoch)) for epoch in (1, 2, 3)]
+    for metrics in epochs:
+        studies.report(config.trial_id, metrics.epoch, metrics.val_nll)
+    recorder.outcome(TrialOutcome(config, TrialState.COMPLETE, value, tuple(epochs), pack="pack-0"))
+    recorder.commit()
+    studies.commit()
+    recorder.close()
+    studies.close()
+    assert run_sweep(folder, space) == 0
+    check_sweep(tmp_path / "sweep")
+    found = tables(tmp_path / "sweep")[0].set_index("trial").loc["l1-0"]
+    assert (found["state"], found["diverged_epoch"]) == ("diverged", 3)
+    assert math.isnan(found["value"])
+
+
+class Counting(Watcher):
+    """An observer that fails when more trials have ended or run than are planned."""
+
+    def outcome(self, outcome):
+        super().outcome(outcome)
+        self.check()
+
+    def joined(self, config):
+        super().joined(config)
+        self.check()
+
+    def check(self):
+        for part in self.snapshot().parts:
+            assert part.ended + part.running <= part.planned, part
+
+
+def stopped_after(n_steps):
+    left = iter(range(n_steps))
+    return lambda studies: next(left, None) is None
+
+
+@pytest.mark.parametrize("fails_again", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+def test_failed_trials_are_repeated_once_whenever_it_is_asked_for(tmp_path, size, fails_again):
+    """At every point of a sweep, and at the next one again: in the search, before, in and after the confirm phase."""
+    space = space_with()
+
+    def fails(config, epoch):
+        return config.number == 1 and epoch == 2
+
+    def fails_twice(config, epoch):
+        return config.number in {1, 4} and epoch == 2
+
+    reached = set()
+    for n_steps in range(1, 60, 3 if size == 1 else 2):
+        path = tmp_path / f"{n_steps}"
+        folder = new_sweep(path, space)
+        n_failed = run_sweep(folder, space, n_packs=2, size=size, fails=fails, until=stopped_after(n_steps))
+        states = {name: [trial.state for trial in study.trials] for name, study in plain_studies(path).items()}
+        reached.add((OptunaState.FAIL in states["l1"], "l1/confirm" in states, OptunaState.FAIL in states.get("l1/confirm", [])))
+        for until in (stopped_after(2), None):
+            options = {"fails": fails_twice if fails_again else fails, "until": until, "observer": Counting()}
+            run_sweep(folder, space, n_packs=2, size=size, retry_failed=True, **options)
+        run_sweep(folder, space, n_packs=2, size=size, retry_failed=True, observer=Counting())
+        assert run_sweep(folder, space, n_packs=2, size=size, retry_failed=True, observer=Counting()) == 0
+        studies = plain_studies(path)
+        repeats = [trial.user_attrs["retry_of"] for study in studies.values() for trial in study.trials if "retry_of" in trial.user_attrs]
+        check_sweep(path, n_retried=len(repeats))
+        for study in studies.values():
+            repeated = [trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs]
+            assert sorted(repeated) == [trial.number for trial in study.trials if trial.state is OptunaState.FAIL]
+            assert len(set(repeated)) == len(repeated)
+        if n_failed is not None:
+            break
+    assert {(False, False, False), (True, False, False), (True, True, False), (True, True, True)} <= reached
+
+
+def dies_of(*numbers, at=2):
+    return lambda config, epoch: config.number in numbers and config.phase is Phase.SEARCH and config.arm == "l1" and epoch == at
+
+
+@pytest.mark.parametrize("numbers", [(1,), (0, 3)])
+@pytest.mark.parametrize("max_failures", [0, 1, 2])
+def test_of_a_pack_whose_process_dies_only_the_guilty_fail(tmp_path, max_failures, numbers):
+    space = space_with(max_failures=max_failures)
+    folder = new_sweep(tmp_path / "sweep", space)
+    assert run_sweep(folder, space, size=8, dies=dies_of(*numbers)) == len(numbers)
+    check_sweep(tmp_path / "sweep")
+    trials = tables(tmp_path / "sweep")[0].set_index("trial")
+    failed = trials[trials["state"] == "failed"]
+    assert sorted(failed.index) == [f"l1-{number}" for number in numbers]
+    assert set(failed["attempts"]) == {1 + max_failures}
+    assert set(trials[trials["state"] == "complete"]["attempts"]) == {1}
+
+
+def test_nobody_joins_a_trial_that_is_tried_alone(tmp_path):
+    folder = new_sweep(tmp_path / "sweep", space := space_with())
+    run_sweep(folder, space, size=3, dies=dies_of(1))  # in the first pack: l1-0, cross_entropy-0 and l1-1
+    packs = tables(tmp_path / "sweep")[0].set_index("trial")["pack"]
+    assert [sum(packs == packs[trial]) for trial in ("l1-0", "cross_entropy-0", "l1-1")] == [1, 1, 1]
+    assert packs["cross_entropy-1"] == packs["l1-2"] == packs["cross_entropy-2"]
+
+
+@pytest.mark.parametrize("max_failures", [0, 2])
+def test_who_is_tried_alone_is_tried_alone_after_a_resume_too(tmp_path, max_failures):
+    space = space_with(max_failures=max_failures)
+    for n_steps in range(1, 60):
+        folder = new_sweep(tmp_path / f"{n_steps}", space)
+        dies = dies_of(1)
+        n_failed = run_sweep(folder, space, size=8, dies=dies, until=stopped_after(n_steps))
+        assert run_sweep(folder, space, size=8, dies=dies) == 1
+        check_sweep(tmp_path / f"{n_steps}")
+        trials = tables(tmp_path / f"{n_steps}")[0].set_index("trial")
+        assert list(trials[trials["state"] == "failed"].index) == ["l1-1"]
+        assert trials.loc["l1-1"]["attempts"] == 1 + max_failures
+        if n_failed is not None:
+            break
+    assert n_failed == 1
+
+
+@pytest.mark.parametrize(("full", "n_failed"), [(1, 0), (0, 8)])
+def test_a_pack_that_is_out_of_memory_together_is_tried_one_by_one(tmp_path, full, n_failed):
+    """A trial that finds no memory alone either has failed."""
+    space = space_with(max_failures=0)
+    folder = new_sweep(tmp_path / "sweep", space)
+    assert run_sweep(folder, space, size=8, full=full) == n_failed
+    states = [trial.state for study in plain_studies(tmp_path / "sweep").values() for trial in study.trials]
+    assert states.count(OptunaState.FAIL) == n_failed
+
+
+def test_a_member_whose_own_loss_raises_fails_at_once_and_holds_up_nobody(tmp_path):
+    space = space_with(max_failures=0)
+    folder = new_sweep(tmp_path / "sweep", space)
+    assert run_sweep(folder, space, size=8, fails=lambda config, epoch: config.trial_id == "l1-1") == 1
+    trials = tables(tmp_path / "sweep")[0].set_index("trial")
+    assert trials.loc["l1-1"]["pack"] == trials.loc["cross_entropy-0"]["pack"]
