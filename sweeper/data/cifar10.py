@@ -9,13 +9,13 @@ import pickle
 import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
 
+from sweeper.data.dataset import Labelled, Splits, black_images
 from sweeper.data.folder import listing
 from sweeper.errors import DataError
 
@@ -30,13 +30,7 @@ WAYS_OUT = (
 )
 
 
-def read_cifar10(
-    folder: Path, *, progress: Callable[[str], None]
-) -> tuple[
-    tuple[UInt8[np.ndarray, "train h w 3"], Int64[np.ndarray, " train"]],
-    tuple[UInt8[np.ndarray, "test h w 3"], Int64[np.ndarray, " test"]],
-    tuple[str, ...],
-]:
+def read_cifar10(folder: Path, *, progress: Callable[[str], None]) -> Splits:
     """Train and test images with their labels, and the names of the classes, equal to those of ``torchvision.datasets.CIFAR10``.
 
     ``folder`` holds what torchvision leaves there, ``cifar-10-batches-py/`` or ``cifar-10-python.tar.gz``; where it has neither, the
@@ -67,13 +61,7 @@ def read_cifar10(
     return _joined(train), _joined(test), tuple(names)
 
 
-def glance(
-    folder: Path,
-) -> tuple[
-    tuple[UInt8[np.ndarray, "train h w 3"], Int64[np.ndarray, " train"]],
-    tuple[UInt8[np.ndarray, "test h w 3"], Int64[np.ndarray, " test"]],
-    tuple[str, ...],
-]:
+def glance(folder: Path) -> Splits:
     """What :func:`read_cifar10` gives, with black images, labels in order and numbers for names: neither reads nor downloads anything.
 
     Raises:
@@ -81,9 +69,8 @@ def glance(
     """
     if not is_there(folder):
         _refuse_other_data(folder)
-    black = np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8)
-    train, test = ((np.broadcast_to(black, (n, SIDE, SIDE, 3)), np.arange(n, dtype=np.int64) % N_CLASSES) for n in (50_000, 10_000))
-    return train, test, tuple(map(str, range(N_CLASSES)))
+    train_labels, test_labels = (np.arange(n, dtype=np.int64) % N_CLASSES for n in (50_000, 10_000))
+    return *black_images(train_labels, test_labels, SIDE), tuple(map(str, range(N_CLASSES)))
 
 
 def is_there(folder: Path) -> bool:
@@ -182,7 +169,7 @@ def _blocks(url: str, progress: Callable[[str], None]) -> Iterator[bytes]:
         raise DataError(f"{url}: CIFAR-10 cannot be downloaded ({reason}); {WAYS_OUT}") from error
 
 
-def _batch(name: str, content: bytes) -> tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]:
+def _batch(name: str, content: bytes) -> Labelled:
     """Images and labels of one batch, which stores its pixels channel by channel."""
     entry = _unpickle(name, content)
     data, labels = entry.get("data"), entry.get("labels")
@@ -197,9 +184,7 @@ def _batch(name: str, content: bytes) -> tuple[UInt8[np.ndarray, "n h w 3"], Int
     return data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1), np.array(labels, dtype=np.int64)
 
 
-def _joined(
-    batches: list[tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]],
-) -> tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]:
+def _joined(batches: Sequence[Labelled]) -> Labelled:
     return np.concatenate([images for images, _ in batches]), np.concatenate([labels for _, labels in batches])
 
 

@@ -7,13 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, UInt8
 
+from sweeper.data.dataset import Labelled, Splits
 from sweeper.data.folder import listing
 from sweeper.data.images import decode_images
 from sweeper.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+def read_imagefolder(folder: Path, *, image_size: int | None, progress: Callable[[str], None], glance: bool = False) -> Splits:
+    """Train and test images with their labels, and the names of the classes; ``glance``: see :func:`decode_images`.
+
+    Raises:
+        DataError: as :func:`class_folders` and :func:`read_split`.
+    """
+    classes = class_folders(folder)
+    train, test = (read_split(folder, name, classes, image_size=image_size, progress=progress, glance=glance) for name in ("train", "test"))
+    return train, test, classes
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
@@ -36,7 +47,7 @@ def class_folders(folder: Path) -> tuple[str, ...]:
 
 def read_split(
     folder: Path, name: str, classes: tuple[str, ...], *, image_size: int | None, progress: Callable[[str], None], glance: bool = False
-) -> tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]:
+) -> Labelled:
     """Pixels and labels of ``<name>/<class>/**``: class by class, within one in the order of paths. Files that are no images by their
     suffix, and hidden ones, are passed over. ``glance``: see :func:`decode_images`.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
 from sweeper.catalogue import DATASETS
 from sweeper.data import cifar10, imagefolder, images, parquet, synthetic
@@ -17,7 +16,6 @@ from sweeper.data.folder import data_folder
 from sweeper.errors import DataError
 
 Progress: TypeAlias = Callable[[str], None]
-Split: TypeAlias = tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # What everyone normalises CIFAR-10 by, the notebook too. The deviations are not those of the pixels (0.2470, 0.2435, 0.2616) but means
@@ -78,7 +76,7 @@ def load_dataset(
                 folder, image=image, label=label, image_size=image_size, progress=tell, glance=glance
             )
         else:
-            train, test, classes = _imagefolder(folder, image_size, tell, glance=glance)
+            train, test, classes = imagefolder.read_imagefolder(folder, image_size=image_size, progress=tell, glance=glance)
         check_class_names(str(folder), classes)
         _check_sizes(str(folder), train[0], test[0])
     if glance:
@@ -88,14 +86,6 @@ def load_dataset(
         found_mean, found_std = CIFAR10_MEAN, CIFAR10_STD
         classes = CIFAR10_CLASSES if classes == _numbers(len(classes)) else classes
     return make_dataset(name, train, test, classes, mean or found_mean, std or found_std)
-
-
-def _imagefolder(folder: Path, image_size: int | None, tell: Progress, *, glance: bool) -> tuple[Split, Split, tuple[str, ...]]:
-    classes = imagefolder.class_folders(folder)
-    train, test = (
-        imagefolder.read_split(folder, name, classes, image_size=image_size, progress=tell, glance=glance) for name in ("train", "test")
-    )
-    return train, test, classes
 
 
 def _numbers(n_classes: int) -> tuple[str, ...]:

@@ -7,24 +7,21 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
 from sweeper.data.columns import class_names, encoded_field, find_columns, label_kind
+from sweeper.data.dataset import Splits
 from sweeper.data.folder import listing
 from sweeper.data.images import decode_images
 from sweeper.data.labels import LabelColumn, class_numbers
 from sweeper.errors import DataError
 
 SHARD = re.compile(r"-\d+-of-(\d+)(?:-[0-9a-f]+)?$")  # some hubs add a hash
-
-
-Split: TypeAlias = tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]
 
 
 def read_parquet(
@@ -35,7 +32,7 @@ def read_parquet(
     image_size: int | None,
     progress: Callable[[str], None],
     glance: bool = False,
-) -> tuple[Split, Split, tuple[str, ...]]:
+) -> Splits:
     """Train and test images with their labels, and the names of the classes.
 
     A split is ``<name>.parquet``, or the shards ``<name>-*.parquet`` in the order of their names. Of their columns two are read: ``image``,

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8, UInt64
 from numpy.typing import NDArray
 
+from sweeper.data.dataset import Labelled, Splits, black_images
 from sweeper.errors import DataError
 
 SIDE = 32
@@ -49,13 +50,7 @@ ACROSS = np.arange(SIDE, dtype=np.int16)[None, None, :]
 DOWN = np.arange(SIDE, dtype=np.int16)[None, :, None]
 
 
-def generate(
-    n_train: int, n_test: int, seed: int
-) -> tuple[
-    tuple[UInt8[np.ndarray, "train h w 3"], Int64[np.ndarray, " train"]],
-    tuple[UInt8[np.ndarray, "test h w 3"], Int64[np.ndarray, " test"]],
-    tuple[str, ...],
-]:
+def generate(n_train: int, n_test: int, seed: int) -> Splits:
     """Train and test images of 32×32 pixels with their labels, and the names of the ten classes; 12,000 images take about 0.4 s.
 
     An image shows the grating of its class at a random place, slant, colour and contrast, over a background of any colour with uneven
@@ -73,18 +68,10 @@ def generate(
     return _split(n_train, (seed, 0)), _split(n_test, (seed, 1)), tuple(kind.name for kind in KINDS)
 
 
-def glance(
-    n_train: int, n_test: int, seed: int
-) -> tuple[
-    tuple[UInt8[np.ndarray, "train h w 3"], Int64[np.ndarray, " train"]],
-    tuple[UInt8[np.ndarray, "test h w 3"], Int64[np.ndarray, " test"]],
-    tuple[str, ...],
-]:
+def glance(n_train: int, n_test: int, seed: int) -> Splits:
     """What :func:`generate` gives, with black images."""
     _check_counts(n_train, n_test, seed)
-    black = np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8)
-    train, test = ((np.broadcast_to(black, (n, SIDE, SIDE, 3)), _labels(n, (seed, part))) for part, n in enumerate((n_train, n_test)))
-    return train, test, tuple(kind.name for kind in KINDS)
+    return *black_images(_labels(n_train, (seed, 0)), _labels(n_test, (seed, 1)), SIDE), tuple(kind.name for kind in KINDS)
 
 
 def _check_counts(n_train: int, n_test: int, seed: int) -> None:
@@ -102,7 +89,7 @@ def _labels(n_images: int, seed: tuple[int, int]) -> Int64[np.ndarray, " n"]:
     return np.argsort(shuffle, axis=1, kind="stable").reshape(-1)[:n_images].astype(np.int64)
 
 
-def _split(n_images: int, seed: tuple[int, int]) -> tuple[UInt8[np.ndarray, "n h w 3"], Int64[np.ndarray, " n"]]:
+def _split(n_images: int, seed: tuple[int, int]) -> Labelled:
     labels = _labels(n_images, seed)
     draws, noise = np.random.PCG64((*seed, 1)), np.random.PCG64((*seed, 2))
     images = np.empty((n_images, SIDE, SIDE, 3), dtype=np.uint8)
