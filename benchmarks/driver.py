@@ -19,7 +19,6 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import sweeper.cluster.session  # noqa: F401  (sets what Ray reads when it is imported)
 
@@ -28,6 +27,7 @@ import ray  # isort: skip
 from benchmarks.scaling import Stub, StubTrainable
 from sweeper.cluster.capacity import Capacity
 from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.events import Event, TrialEnded
 from sweeper.driver.recorder import Recorder
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
@@ -62,15 +62,9 @@ class Clock:
     def _now(self) -> tuple[float, float, int]:
         return time.perf_counter(), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    def started(self, *_: Any) -> None: ...
-
-    def joined(self, *_: Any) -> None: ...
-
-    def epoch(self, *_: Any) -> None: ...
-
-    def returned(self, *_: Any) -> None: ...
-
-    def outcome(self, *_: Any) -> None:
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, TrialEnded):
+            return
         self.ends.append(self._now())
         if len(self.ends) % STEP == 1:
             wall, cpu = ((self.ends[-1][i] - self.ends[-1 - STEP][i]) / STEP * 1e3 for i in (0, 1))
@@ -80,8 +74,6 @@ class Clock:
                 f"processor; peak memory {memory:.0f} MiB",
                 flush=True,
             )
-
-    def ended(self) -> None: ...
 
 
 def measure(trials: int, sampler: str, pruner: str = "none") -> Clock:

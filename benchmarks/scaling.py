@@ -27,6 +27,7 @@ import ray  # isort: skip
 from ray import tune  # isort: skip
 
 from sweeper.cluster.capacity import Capacity
+from sweeper.driver.events import Event, TrialJoined
 from sweeper.driver.messages import REPORT_KEY, PackReport, members_from_json
 from sweeper.records import EpochMetrics
 
@@ -174,20 +175,11 @@ class Counts:
         self._left = trials
         self.all_handed_out = float("inf")
 
-    def started(self, *_: Any) -> None: ...
-
-    def joined(self, *_: Any) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self.all_handed_out = time.time()
-
-    def epoch(self, *_: Any) -> None: ...
-
-    def returned(self, *_: Any) -> None: ...
-
-    def outcome(self, *_: Any) -> None: ...
-
-    def ended(self) -> None: ...
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TrialJoined):
+            self._left -= 1
+            if self._left == 0:
+                self.all_handed_out = time.time()
 
 
 class Load:

@@ -25,7 +25,7 @@ from sweeper.store import SweepFolder, current_rows
 from sweeper.studies.journal_reader import open_study
 from sweeper.sweep import resume_sweep, start_sweep
 from sweeper.text import nearest, shown
-from sweeper.tune.loggers import Loggers, Observers
+from sweeper.tune.loggers import Loggers
 from sweeper.view.find import find_sweep
 from sweeper.view.status import Status, sweep_status
 from sweeper.view.trial import TrialView, view_trial
@@ -157,15 +157,13 @@ def run(
     preflight(checked, results=results, address=address or ("auto" if is_connected() else None), log_to=log_to)
     command = ["python", *(sys.argv if sys.argv[0] else ["-c"])]
     with process_state_restored(), watching(quiet=not progress) as watcher:
-        observer = Observers([watcher, Loggers(log_to, _say, quiet=not progress)]) if log_to else watcher
         try:
             result = start_sweep(
                 checked,
                 results=results,
                 address=address,
                 command=command,
-                observer=observer,
-                data_notice=watcher.notice,
+                observers=[watcher, Loggers(log_to, _say, quiet=not progress)],
                 space_file=None if isinstance(space, Space | Mapping) else str(space),
             )
         except Interrupted:
@@ -192,7 +190,7 @@ def resume(
     folder = open(sweep, results=results)._folder
     with process_state_restored(), watching(quiet=not progress) as watcher:
         try:
-            result = resume_sweep(folder, address=address, observer=watcher, data_notice=watcher.notice, custom_code=custom_code)
+            result = resume_sweep(folder, address=address, observers=[watcher], custom_code=custom_code)
         except Interrupted:
             raise KeyboardInterrupt from None
     return Sweep(result.folder)

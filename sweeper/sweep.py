@@ -18,7 +18,8 @@ from sweeper.cluster.cluster import Cluster
 from sweeper.cluster.session import ray_session
 from sweeper.custom_code import source_digests
 from sweeper.data import Dataset
-from sweeper.driver.coordinator import Coordinator, Observer, SafeObserver
+from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.events import Notice, Observer, Preparing, SweepEnded, SweepStarted, observed_by
 from sweeper.driver.recorder import Recorder
 from sweeper.errors import FolderExistsError, StoreError, SweeperError
 from sweeper.preflight import load_data
@@ -76,8 +77,7 @@ def start_sweep(
     results: str,
     address: str | None,
     command: Sequence[str],
-    observer: Observer,
-    data_notice: Any = None,
+    observers: Sequence[Observer] = (),
     space_file: str | None = None,
 ) -> SweepResult:
     """Run a space as a new sweep below ``results``. ``space_file``: where the space was read from, for the provenance.
@@ -86,30 +86,30 @@ def start_sweep(
         SweeperError: whatever keeps it from running; nothing is spent before data, folder and cluster are known to be there.
         Interrupted: after Ctrl-C or SIGTERM; everything up to that moment is on the disk.
     """
+    observe = observed_by(*observers)
     with _interruptible("interrupted before the sweep began: nothing was written"):
         Folder(results).require_bucket()  # tells what is wrong with object storage before anything is loaded
-        dataset = _load(space, observer)
+        dataset = _load(space, observe)
         model = describe_model(space.training.model, dataset)  # refuses what no trial could be trained with
-        observer.doing(_connecting(address))
+        observe(_connecting(address))
         with ray_session(address) as cluster:
             cluster.require_shared_results(results)
             folder = _new_folder(space.name, results)
-            with folder.lock(data_notice):
+            with folder.lock(_teller(observe)):
                 folder.write_provenance(provenance(command, _describe(dataset), model, space.custom_code, space_file))
                 folder.write_space(dump_space(space))
                 if space.custom_code:
                     trust(folder)
                 _set_exit_message(folder)
                 with _opened(space, folder) as (recorder, studies):
-                    return _execute(space, folder, dataset, recorder, studies, observer, cluster, data_notice)
+                    return _execute(space, folder, dataset, recorder, studies, observe, cluster)
 
 
 def resume_sweep(
     folder: SweepFolder,
     *,
     address: str | None,
-    observer: Observer,
-    data_notice: Any = None,
+    observers: Sequence[Observer] = (),
     retry_failed: bool = False,
     custom_code: bool | None = None,
 ) -> SweepResult:
@@ -122,7 +122,8 @@ def resume_sweep(
         SweeperError: as :func:`start_sweep`; also if the space or the data set is not the one that the sweep began with.
         Interrupted: as :func:`start_sweep`.
     """
-    with _interruptible(""), folder.lock(data_notice):
+    observe = observed_by(*observers)
+    with _interruptible(""), folder.lock(_teller(observe)):
         _set_exit_message(folder)
         folder.check_version()
         space = space_to_run(folder, custom_code)
@@ -132,7 +133,7 @@ def resume_sweep(
             if studies.finished:
                 _close(folder, recorder)
                 return SweepResult(folder, studies.n_failed, nothing_to_do=True)
-            dataset = _load(space, observer)
+            dataset = _load(space, observe)
             began = folder.read_provenance()
             began_with = began.get("dataset", {}).get("fingerprint")
             if began_with not in (None, dataset.fingerprint):
@@ -141,11 +142,11 @@ def resume_sweep(
                     f"was {str(began_with)[:12]}); restore the files, or run the space as a new sweep"
                 )
             check_custom_code(space, dataset)
-            _compare_custom_code(space, folder, describe_model(space.training.model, dataset), began, data_notice or _nobody)
-            observer.doing(_connecting(address))
+            _compare_custom_code(space, folder, describe_model(space.training.model, dataset), began, _teller(observe))
+            observe(_connecting(address))
             with ray_session(address) as cluster:
                 cluster.require_shared_results(str(folder))
-                return _execute(space, folder, dataset, recorder, studies, observer, cluster, data_notice)
+                return _execute(space, folder, dataset, recorder, studies, observe, cluster)
 
 
 @contextlib.contextmanager
@@ -203,13 +204,12 @@ def _execute(
     dataset: Dataset,
     recorder: Recorder,
     studies: Studies,
-    observer: Observer,
+    observe: Observer,
     cluster: Cluster,
-    notice: Callable[[str], None] | None,
 ) -> SweepResult:
     settings = space.training_settings()
     wanted = space.resources
-    capacity = cluster.capacity(wanted.cpus_per_trial, wanted.gpus_per_trial, str(folder), notice or _nobody)
+    capacity = cluster.capacity(wanted.cpus_per_trial, wanted.gpus_per_trial, str(folder), _teller(observe))
     context = TrialContext(folder, settings, threads_for(capacity.cpus), "cuda" if capacity.gpus else "cpu")
     coordinator = Coordinator(
         studies,
@@ -218,20 +218,20 @@ def _execute(
         metric=space.search.metric,
         n_epochs=settings.epochs,
         max_failures=space.resources.max_failures,
-        observer=SafeObserver(observer),
+        observer=observe,
         refill=bool(capacity.gpus),  # the CPU trains each stream of batches on its own
     )
     if wanted.pack == "auto":
-        coordinator.observer.doing("timing packs of several sizes, to choose the fastest")
+        observe(Preparing("timing packs of several sizes, to choose the fastest"))
     size = _pack_size(space, context, dataset, capacity, studies.n_waiting, joined=cluster.joined)
-    if size.even and notice:
-        notice(f"packs of at most {plural(size.most, 'trial')}")
+    if size.even:
+        observe(Notice(f"packs of at most {plural(size.most, 'trial')}"))
     try:
-        coordinator.observer.started(folder, space, capacity.n_packs, studies.planned)
+        observe(SweepStarted(folder, space, capacity.n_packs, studies.planned))
         with tempfile.TemporaryDirectory(prefix="sweeper-", ignore_cleanup_errors=True) as scratch:
             run_packs(coordinator, context, dataset, PackPlan(size, capacity), scratch)
         _close(folder, recorder)
-        coordinator.observer.ended()
+        observe(SweepEnded())
     except SweeperError as error:
         raise SweepStoppedError(f"{error}\n{exit_message()}") from error
     return SweepResult(folder, studies.n_failed)
@@ -266,10 +266,6 @@ def _compare_custom_code(
             notice(f"warning: {path} has changed since the sweep began: its trials of before and after may not be comparable")
 
 
-def _nobody(line: str) -> None:
-    """Takes news that nobody wants."""
-
-
 def _close(folder: SweepFolder, recorder: Recorder) -> None:
     """Leave a finished sweep as it shall lie: one file per table, no checkpoints."""
     recorder.flush()
@@ -292,13 +288,18 @@ def _end(row: Mapping[str, Any], recorder: Recorder, metric: str) -> TrialEnd:
     )
 
 
-def _load(space: Space, observer: Observer) -> Dataset:
-    observer.doing("reading the data set")
-    return load_data(space, observer.doing)
+def _load(space: Space, observe: Observer) -> Dataset:
+    observe(Preparing("reading the data set"))
+    return load_data(space, lambda what: observe(Preparing(what)))
 
 
-def _connecting(address: str | None) -> str:
-    return f"joining the Ray cluster at {address}" if address else "starting Ray"
+def _connecting(address: str | None) -> Preparing:
+    return Preparing(f"joining the Ray cluster at {address}" if address else "starting Ray")
+
+
+def _teller(observe: Observer) -> Callable[[str], None]:
+    """Hands lines to an observer as notices."""
+    return lambda line: observe(Notice(line))
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:

@@ -129,13 +129,12 @@ def run(
             from sweeper.sweep import start_sweep
 
         _finish(
-            lambda observer, notice: start_sweep(
+            lambda observers: start_sweep(
                 checked,
                 results=results,
                 address=address,
                 command=command_line(),
-                observer=observer,
-                data_notice=notice,
+                observers=observers,
                 space_file=space,
             ),
             log_to=log_to,
@@ -177,11 +176,10 @@ def resume(
             from sweeper.sweep import resume_sweep
 
         _finish(
-            lambda observer, notice: resume_sweep(
+            lambda observers: resume_sweep(
                 folder,
                 address=address,
-                observer=observer,
-                data_notice=notice,
+                observers=observers,
                 retry_failed=retry_failed,
                 custom_code=custom_code,
             ),
@@ -199,16 +197,15 @@ def _check(log_to: Sequence[str], results: str) -> None:
         check_loggers(log_to, results)
 
 
-def _finish(start: Callable[[Any, Callable[[str], None]], Any], *, log_to: Sequence[str], quiet: bool, verbose: bool) -> NoReturn:
+def _finish(start: Callable[[Sequence[Any]], Any], *, log_to: Sequence[str], quiet: bool, verbose: bool) -> NoReturn:
     """Run a sweep to its end, print its report unless ``quiet``, and leave with the exit code that says how it went."""
     with telling(_LOADING, None if quiet else say):
         from sweeper.report import report as make_report
-        from sweeper.tune.loggers import Loggers, Observers
+        from sweeper.tune.loggers import Loggers
         from sweeper.view.watch import watching
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        observer = Observers([watcher, Loggers(log_to, say, quiet=quiet)]) if log_to else watcher
-        result = start(observer, watcher.notice)
+        result = start([watcher, Loggers(log_to, say, quiet=quiet)])
     if result.nothing_to_do and not quiet:
         say(f"nothing to do: every trial of {result.folder} has ended")
     if not quiet:

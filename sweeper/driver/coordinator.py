@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
+from sweeper.driver.events import EpochTrained, Observer, TrialEnded, TrialJoined, TrialReturned
 from sweeper.driver.messages import Failure, PackReport
 from sweeper.driver.recorder import Recorder
 from sweeper.errors import StoreError
-from sweeper.records import EpochMetrics, Planned, TestMetrics, TrialConfig, TrialOutcome, TrialState
-from sweeper.space import Space
+from sweeper.records import EpochMetrics, TestMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.store import SweepFolder
 from sweeper.studies.studies import Studies, TrialEnd
 
@@ -45,66 +44,6 @@ class Decision:
     empty: bool
 
 
-class Observer(Protocol):
-    """Somebody who watches a sweep; called by the driver between two decisions, so it must be quick and must not raise."""
-
-    def doing(self, what: str) -> None:
-        """What is going on before the sweep has started, in words."""
-
-    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
-        """All is ready; ``n_packs`` packs will run side by side. ``planned``: of the arms and phases that have begun."""
-
-    def joined(self, config: TrialConfig) -> None:
-        """A trial has been given to a pack."""
-
-    def returned(self, config: TrialConfig, error: str | None) -> None:
-        """A trial has lost its pack, or failed with ``error``, and will be trained again."""
-
-    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
-        """A trial has trained an epoch."""
-
-    def outcome(self, outcome: TrialOutcome) -> None:
-        """A trial has ended."""
-
-    def ended(self) -> None:
-        """Every trial has ended; Ray is still there. Not called when the sweep is interrupted. May take its time."""
-
-
-class SafeObserver:
-    """An observer that a sweep outlives: when it cannot write any more (its terminal or pipe is gone), it is told nothing further."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer: Observer | None = observer
-
-    def doing(self, what: str) -> None:
-        self._tell(lambda observer: observer.doing(what))
-
-    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
-        self._tell(lambda observer: observer.started(folder, space, n_packs, planned))
-
-    def joined(self, config: TrialConfig) -> None:
-        self._tell(lambda observer: observer.joined(config))
-
-    def returned(self, config: TrialConfig, error: str | None) -> None:
-        self._tell(lambda observer: observer.returned(config, error))
-
-    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
-        self._tell(lambda observer: observer.epoch(config, metrics))
-
-    def outcome(self, outcome: TrialOutcome) -> None:
-        self._tell(lambda observer: observer.outcome(outcome))
-
-    def ended(self) -> None:
-        self._tell(lambda observer: observer.ended())
-
-    def _tell(self, what: Callable[[Observer], None]) -> None:
-        if self._observer is not None:
-            try:
-                what(self._observer)
-            except OSError:
-                self._observer = None
-
-
 class Coordinator:
     """Hands out members to packs, takes their reports, decides, and records every trial's end.
 
@@ -131,7 +70,7 @@ class Coordinator:
         self._metric = metric
         self._n_epochs = n_epochs
         self._max_failures = max_failures
-        self.observer = observer
+        self._observe = observer
         self._refill = refill
         self._sizes: dict[str, int] = {}
         self._packs: dict[str, dict[str, _Member]] = {}
@@ -160,7 +99,7 @@ class Coordinator:
         else:
             del self._packs[pack_id]
         for config in members:
-            self.observer.joined(config)
+            self._observe(TrialJoined(config))
         return members
 
     def report(self, pack_id: str, report: PackReport) -> Decision:
@@ -195,10 +134,10 @@ class Coordinator:
         self._leave(pack_id, left, ends, together)
         new = self._join(pack_id, self._sizes[pack_id]) if self._refill and pack else ()
         for config, epoch in seen:
-            self.observer.epoch(config, epoch)
+            self._observe(EpochTrained(config, epoch))
         self._tell(ends, again)
         for config in new:
-            self.observer.joined(config)
+            self._observe(TrialJoined(config))
         return Decision(remove=tuple(left), add=new, empty=not pack)
 
     def lost(self, pack_id: str, failure: Failure) -> None:
@@ -225,7 +164,7 @@ class Coordinator:
         self._sizes.pop(pack_id, None)
         for trial_id, member in self._packs.pop(pack_id, {}).items():
             self._studies.release(trial_id)
-            self.observer.returned(member.config, error)
+            self._observe(TrialReturned(member.config, error))
 
     def _spared(self, pack_id: str) -> bool:
         """Whether none of a pack's members has lost so many nodes that it must be what kills them."""
@@ -329,6 +268,6 @@ class Coordinator:
 
     def _tell(self, ends: Sequence[TrialOutcome], again: Sequence[tuple[TrialConfig, str]]) -> None:
         for outcome in ends:
-            self.observer.outcome(outcome)
+            self._observe(TrialEnded(outcome))
         for config, error in again:
-            self.observer.returned(config, error)
+            self._observe(TrialReturned(config, error))

@@ -94,11 +94,6 @@ class Studies:
         return {(entry.arm.name, entry.phase): entry.planned for entry in self._entries}
 
     @property
-    def progress(self) -> Mapping[tuple[str, Phase], int]:
-        """Finished trials by arm and phase."""
-        return {(entry.arm.name, entry.phase): entry.finished for entry in self._entries}
-
-    @property
     def n_failed(self) -> int:
         """Failed trials that no later trial repeats."""
         return sum(len(_unrepeated_failures(entry.study)) for entry in self._entries)

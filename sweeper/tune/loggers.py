@@ -1,7 +1,7 @@
 """TensorBoard, MLflow and W&B through Ray's own logger callbacks, one run per trial.
 
 A pack is one trial to Ray and several to us, so the callbacks are not given to Tune: each member is shown to them as a trial of its own,
-from the events that every observer hears. They work in a thread, for a tracking server may be slow and the driver must not wait for it.
+from the events of the sweep. They work in a thread, for a tracking server may be slow and the driver must not wait for it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeper.driver.coordinator import Observer
+from sweeper.driver.events import EpochTrained, Event, SweepEnded, SweepStarted, TrialEnded
 from sweeper.errors import SweeperError
-from sweeper.records import EpochMetrics, Planned, TrialConfig, TrialOutcome, TrialState
+from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
 from sweeper.store import SweepFolder, file_name
 from sweeper.text import first_line, nearest, shown
@@ -66,7 +66,16 @@ class _Logger:
         self._logged: dict[str, int] = {}
         callback.setup()
 
-    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+    def __call__(self, event: Event) -> None:
+        match event:
+            case EpochTrained(config, metrics):
+                self._epoch(config, metrics)
+            case TrialEnded(outcome):
+                self._outcome(outcome)
+            case SweepEnded():
+                self._callback.on_experiment_end(trials=[])
+
+    def _epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
         if metrics.epoch <= self._logged.get(config.trial_id, 0):  # a trial that is trained again repeats its epochs
             return
         self._logged[config.trial_id] = metrics.epoch
@@ -74,16 +83,13 @@ class _Logger:
         del figures["epoch"]
         self._callback.log_trial_result(metrics.epoch, self._trial(config), {"training_iteration": metrics.epoch, **figures})
 
-    def outcome(self, outcome: TrialOutcome) -> None:
+    def _outcome(self, outcome: TrialOutcome) -> None:
         trial, last = self._trial(outcome.config), max(1, len(outcome.epochs))
         if outcome.test is not None:
             figures = {name: value for name, value in asdict(outcome.test).items() if value is not None}
             self._callback.log_trial_result(last, trial, {"training_iteration": last, **figures})
         self._callback.log_trial_end(trial, failed=outcome.state is TrialState.FAILED)
         del self._trials[outcome.config.trial_id]
-
-    def end(self) -> None:
-        self._callback.on_experiment_end(trials=[])
 
     def _trial(self, config: TrialConfig) -> MemberTrial:
         if config.trial_id not in self._trials:
@@ -95,7 +101,7 @@ class _Logger:
 
 
 class Loggers:
-    """An observer that hands what it hears to Ray's logger callbacks; one that fails is given up, and ``say`` is told why.
+    """An observer that hands events to Ray's logger callbacks; one that fails is given up, and ``say`` is told why.
 
     ``quiet``: do not say at the start where each writes.
 
@@ -108,92 +114,50 @@ class Loggers:
         self._say = say
         self._quiet = quiet
         check_loggers(self._names)
-        self._events: queue.SimpleQueue[Callable[[_Logger], None] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def doing(self, what: str) -> None:
-        """Nothing that they would log."""
-
-    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:  # noqa: ARG002
-        """Say where they write, and open them in a thread of their own."""
-        for name in () if self._quiet else self._names:
-            self._say(f"logging to {name}: {destination(name, folder, space)}")
-        self._thread = threading.Thread(target=self._work, args=(folder, space), name="sweeper-loggers", daemon=True)
-        self._thread.start()
-
-    def joined(self, config: TrialConfig) -> None:
-        """Nothing: a trial is logged from its first epoch on."""
-
-    def returned(self, config: TrialConfig, error: str | None) -> None:
-        """Nothing: it goes on in the run that it has."""
-
-    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
-        self._events.put(lambda logger: logger.epoch(config, metrics))
-
-    def outcome(self, outcome: TrialOutcome) -> None:
-        self._events.put(lambda logger: logger.outcome(outcome))
-
-    def ended(self) -> None:
-        """Wait until everything is logged."""
+    def __call__(self, event: Event) -> None:
+        """Queue the event for the thread that logs; at the end of the sweep, wait until everything is logged."""
+        if isinstance(event, SweepStarted):
+            self._start(event.folder, event.space)
         if self._thread is None:
             return
-        self._events.put(None)
-        self._thread.join(LAST_SECONDS)
-        if self._thread.is_alive():
-            self._say(f"logging to {', '.join(self._names)} is not finished after {LAST_SECONDS:.0f} s, and is given up")
+        self._events.put(event)
+        if isinstance(event, SweepEnded):
+            self._thread.join(LAST_SECONDS)
+            if self._thread.is_alive():
+                self._say(f"logging to {', '.join(self._names)} is not finished after {LAST_SECONDS:.0f} s, and is given up")
+
+    def _start(self, folder: SweepFolder, space: Space) -> None:
+        """Say where the loggers write, and open them in a thread of their own; none without names."""
+        for name in () if self._quiet else self._names:
+            self._say(f"logging to {name}: {destination(name, folder, space)}")
+        if self._names:
+            self._thread = threading.Thread(target=self._work, args=(folder, space), name="sweeper-loggers", daemon=True)
+            self._thread.start()
 
     def _work(self, folder: SweepFolder, space: Space) -> None:
         loggers: list[_Logger] = []
-        for name in self._names:
-            self._try(name, lambda name=name: loggers.append(_Logger(name, _callback(name, folder, space), folder)))  # type: ignore[misc]
-        while (event := self._events.get()) is not None:
-            loggers = [logger for logger in loggers if self._try(logger.name, lambda logger=logger: event(logger))]  # type: ignore[misc]
-        for logger in loggers:
-            self._try(logger.name, logger.end)
 
-    def _try(self, name: str, what: Callable[[], None]) -> bool:
+        def open_logger(name: str) -> None:
+            loggers.append(_Logger(name, _callback(name, folder, space), folder))
+
+        for name in self._names:
+            self._try(name, open_logger, name)
+        event: Event | None = None
+        while not isinstance(event, SweepEnded):
+            event = self._events.get()
+            loggers = [logger for logger in loggers if self._try(logger.name, logger, event)]
+
+    def _try(self, name: str, what: Callable[..., None], *arguments: Any) -> bool:
         try:
-            what()
+            what(*arguments)
         except Exception as error:  # foreign code, and a sweep must not end for a log
             first = next(iter(str(error).strip().splitlines()), "")
             self._say(f"logging to {name} has stopped: {type(error).__name__}: {first}; the sweep goes on")
             return False
         return True
-
-
-class Observers:
-    """Several observers as one."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = observers
-
-    def doing(self, what: str) -> None:
-        for observer in self._observers:
-            observer.doing(what)
-
-    def started(self, folder: SweepFolder, space: Space, n_packs: int, planned: Planned) -> None:
-        for observer in self._observers:
-            observer.started(folder, space, n_packs, planned)
-
-    def joined(self, config: TrialConfig) -> None:
-        for observer in self._observers:
-            observer.joined(config)
-
-    def returned(self, config: TrialConfig, error: str | None) -> None:
-        for observer in self._observers:
-            observer.returned(config, error)
-
-    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
-        for observer in self._observers:
-            observer.epoch(config, metrics)
-
-    def outcome(self, outcome: TrialOutcome) -> None:
-        for observer in self._observers:
-            observer.outcome(outcome)
-
-    def ended(self) -> None:
-        for observer in self._observers:
-            observer.ended()
 
 
 def check_loggers(names: Sequence[str], results: str = "") -> None:

@@ -33,11 +33,6 @@ class PackSearcher(Searcher):
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:  # noqa: ARG002
         return True
 
-    def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Take over the limit, so that Tune wraps no limiter of its own around this searcher."""
-        self._max_packs = lambda: max_concurrent
-        return True
-
     @raise_as_hook_error
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
         """Configuration of the next pack; ``None`` while all members are out; ``Searcher.FINISHED`` at the end."""

@@ -81,16 +81,17 @@ WATCHED = """
 import sys
 import time
 from events import config, ended, space
+from sweeper.driver.events import SweepStarted, TrialEnded
 from sweeper.process.interruption import interruptible
 from sweeper.view.watch import watching
 from sweeper.records import TrialState
 from sweeper.store import SweepFolder
 
 with interruptible(ends_the_process=True), watching() as watcher:
-    watcher.started(SweepFolder("results/focal-1"), space(), 2, {})
+    watcher(SweepStarted(SweepFolder("results/focal-1"), space(), 2, {}))
     try:
         for number in range(600):
-            watcher.outcome(ended(config("l1", number), TrialState.COMPLETE, [0.1] * 4))
+            watcher(TrialEnded(ended(config("l1", number), TrialState.COMPLETE, [0.1] * 4)))
             time.sleep(0.1)
     finally:
         time.sleep(float(sys.argv[1]))
@@ -104,7 +105,7 @@ def test_ctrl_c_leaves_one_whole_panel_in_a_terminal_of_any_width(terminal, tmp_
     # The second press comes while things are put in order: one that comes later is echoed behind the panel, and the kernel throws away
     # what the process has just written and the terminal has not read yet
     seconds = 3 * (presses - 1)
-    environment = f"env -u COLUMNS NO_COLOR=1 PYTHONPATH={Path(__file__).parents[1] / 'progress'}"
+    environment = f"env -u COLUMNS NO_COLOR=1 PYTHONPATH={Path(__file__).parents[1] / 'view'}"
     terminal.type(f"{environment} {sys.executable} watched.py {seconds}")
     terminal.wait_for(r"pruner ")
     for _ in range(presses):

@@ -16,6 +16,7 @@ from ray.cluster_utils import Cluster  # isort: skip
 from sweeper.cluster import capacity, nodes
 from sweeper.cluster.autoscaler import Autoscaler, NodeType, packs_on, read_autoscaler
 from sweeper.cluster.session import ray_session
+from sweeper.driver.events import EpochTrained, TrialReturned
 from sweeper.errors import ClusterError
 from sweeper.space import parse_space
 from sweeper.sweep import start_sweep
@@ -172,20 +173,12 @@ class Watcher:
         self.returned_for: list[str | None] = []
         self._on_epoch = on_epoch
 
-    def started(self, folder, space, n_packs, planned) -> None: ...
-
-    def joined(self, config) -> None: ...
-
-    def returned(self, config, error) -> None:
-        self.returned_for.append(error)
-
-    def epoch(self, config, metrics) -> None:
-        self._on_epoch(config, metrics)
-
-    def doing(self, what) -> None: ...
-    def outcome(self, outcome) -> None: ...
-
-    def ended(self) -> None: ...
+    def __call__(self, event) -> None:
+        match event:
+            case TrialReturned(_, error):
+                self.returned_for.append(error)
+            case EpochTrained(config, metrics):
+                self._on_epoch(config, metrics)
 
 
 def test_a_trial_whose_node_is_lost_goes_on_elsewhere_and_it_is_not_held_against_it(cluster, tmp_path):
@@ -202,7 +195,11 @@ def test_a_trial_whose_node_is_lost_goes_on_elsewhere_and_it_is_not_held_against
 
     watcher = Watcher(lose_a_node_in_the_middle)
     result = start_sweep(
-        parse_space(SPACE, "growing.yaml"), results=str(tmp_path / "results"), address=cluster.address, command=["test"], observer=watcher
+        parse_space(SPACE, "growing.yaml"),
+        results=str(tmp_path / "results"),
+        address=cluster.address,
+        command=["test"],
+        observers=[watcher],
     )
     trials = result.folder.read_trials().frame
     assert result.n_failed == 0  # though max_failures is 0
@@ -226,7 +223,7 @@ def test_a_pack_whose_node_is_lost_before_its_first_epoch_is_tried_again_and_it_
     losing.start()
     long_epochs = SPACE.replace("train_images: 2000", "train_images: 12000").replace("epochs: 12", "epochs: 2")
     space = parse_space(long_epochs.replace("max_failures: 0", "max_failures: 0, pack: 2"), "growing.yaml")
-    result = start_sweep(space, results=str(tmp_path / "results"), address=cluster.address, command=["test"], observer=watcher)
+    result = start_sweep(space, results=str(tmp_path / "results"), address=cluster.address, command=["test"], observers=[watcher])
     losing.join()
     trials = result.folder.read_trials().frame
     assert list(trials["state"].unique()) == ["complete"]

@@ -1,6 +1,7 @@
 """What the coordinator decides, on real studies, rows and files, with curves from a formula for training."""
 
 import dataclasses
+import io
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from faults.invariants import check_sweep, plain_studies, tables
 from faults.simulation import TEST, curve, new_sweep, run_sweep
 from optuna.trial import TrialState as OptunaState
+from rich.console import Console
 
 from sweeper.cli import cli
 from sweeper.records import Phase, TrialOutcome, TrialState
@@ -122,15 +124,11 @@ def test_a_folder_that_an_earlier_version_left_with_a_complete_row_and_no_value_
 class Counting(Watcher):
     """An observer that fails when more trials have ended or run than are planned."""
 
-    def outcome(self, outcome):
-        super().outcome(outcome)
-        self.check()
+    def __init__(self):
+        super().__init__(Console(file=io.StringIO()), verbose=False)
 
-    def joined(self, config):
-        super().joined(config)
-        self.check()
-
-    def check(self):
+    def __call__(self, event):
+        super().__call__(event)
         for part in self.snapshot().parts:
             assert part.ended + part.running <= part.planned, part
 

@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.events import SweepStarted, ignore
 from sweeper.driver.messages import Failure, PackReport
 from sweeper.records import EpochMetrics, Phase, TestMetrics
 from sweeper.space import dump_space
@@ -118,16 +119,6 @@ class Worker:
             self.histories.pop(name, None)
 
 
-class Silent:
-    def started(self, *_): ...
-    def joined(self, *_): ...
-    def returned(self, *_): ...
-    def epoch(self, *_): ...
-    def doing(self, *_): ...
-    def outcome(self, *_): ...
-    def ended(self): ...
-
-
 def new_sweep(path, space):
     folder = SweepFolder(str(path))
     folder.create()
@@ -153,7 +144,7 @@ def run_sweep(
     until=None,
     retry_failed=False,
     test=TEST,
-    observer=None,
+    observer=ignore,
 ):
     """Run or resume a sweep to its end, until the disk kills it, or until ``until(studies)``; returns how many trials failed.
 
@@ -173,9 +164,9 @@ def run_sweep(
             metric=space.search.metric,
             n_epochs=space.training.epochs,
             max_failures=space.resources.max_failures,
-            observer=observer or Silent(),
+            observer=observer,
         )
-        coordinator.observer.started(folder, space, n_packs, studies.planned)
+        observer(SweepStarted(folder, space, n_packs, studies.planned))
         workers, n_started = {}, 0
         while not coordinator.finished:
             while coordinator.n_packs < n_packs:

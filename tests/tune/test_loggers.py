@@ -2,6 +2,7 @@
 
 import pytest
 
+from sweeper.driver.events import SweepEnded, SweepStarted
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
 from sweeper.tune.loggers import Loggers, destination
@@ -44,6 +45,6 @@ def test_each_logger_says_where_it_writes(logger, environment, told, folder, tmp
 def test_it_is_said_once_at_the_start_unless_nothing_is_to_be_said(quiet, folder):
     lines = []
     loggers = Loggers(["tensorboard"], lines.append, quiet=quiet)
-    loggers.started(folder, parse_space(SPACE, "space"), 1, {})
-    loggers.ended()
+    loggers(SweepStarted(folder, parse_space(SPACE, "space"), 1, {}))
+    loggers(SweepEnded())
     assert lines == ([] if quiet else [f"logging to tensorboard: {folder}/tensorboard"])

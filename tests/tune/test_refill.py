@@ -4,9 +4,10 @@ import contextlib
 
 import pytest
 import torch
-from faults.simulation import Silent, Worker, new_sweep
+from faults.simulation import Worker, new_sweep
 
 from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.events import ignore
 from sweeper.driver.messages import PackReport
 from sweeper.preflight import load_data
 from sweeper.space import parse_space
@@ -40,7 +41,7 @@ def opened(tmp_path):
             stack.callback(recorder.close)
             stack.callback(studies.close)
             coordinator = Coordinator(
-                studies, recorder, folder, metric="val_accuracy", n_epochs=4, max_failures=1, observer=Silent(), refill=refill
+                studies, recorder, folder, metric="val_accuracy", n_epochs=4, max_failures=1, observer=ignore, refill=refill
             )
             return coordinator, folder
 

@@ -16,6 +16,7 @@ from sweeper.store import SweepFolder
 from sweeper.studies.studies import Studies
 from sweeper.cluster.capacity import Capacity
 from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.events import ignore
 from sweeper.driver.messages import REPORT_KEY, PackReport, members_from_json
 from sweeper.tune.pack_size import PackSize
 from sweeper.driver.recorder import Recorder
@@ -46,10 +47,6 @@ class Short(tune.Trainable):
     def save_checkpoint(self, folder): ...
     def load_checkpoint(self, checkpoint): ...
 
-class Nobody:
-    def __getattr__(self, name):
-        return lambda *_: None
-
 scratch = Path(sys.argv[1])
 (scratch / "processes").mkdir()
 space = parse_space(sys.argv[2], "space.yaml")
@@ -57,7 +54,7 @@ folder = SweepFolder(str(scratch / "sweep"))
 folder.create()
 recorder = Recorder(folder, space.parameter_types(), space.search.metric)
 coordinator = Coordinator(
-    Studies(space, folder.journal), recorder, folder, metric="val_accuracy", n_epochs=1, max_failures=0, observer=Nobody()
+    Studies(space, folder.journal), recorder, folder, metric="val_accuracy", n_epochs=1, max_failures=0, observer=ignore
 )
 with ray_session(None):
     run_packs(coordinator, str(scratch / "processes"), None, PackPlan(PackSize(1), Capacity(0.5, 0)), str(scratch / "tune"), Short)

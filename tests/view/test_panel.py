@@ -6,6 +6,7 @@ import pytest
 from events import config, ended, half_way, space, tally
 from rich.console import Console
 
+from sweeper.driver.events import Notice, Preparing, SweepStarted, TrialEnded, TrialJoined, TrialReturned
 from sweeper.records import TrialState
 from sweeper.store import SweepFolder
 from sweeper.view.panel import SweepPanel
@@ -112,13 +113,13 @@ def told(tmp_path, events, **options):
     """What a watcher writes into a pipe."""
     console = Console(file=io.StringIO(), width=80)
     with watching(console=console, **options) as watcher:
-        watcher.started(SweepFolder(str(tmp_path / "focal-1")), space(), 2, {})
+        watcher(SweepStarted(SweepFolder(str(tmp_path / "focal-1")), space(), 2, {}))
         events(watcher)
     return console.file.getvalue().splitlines()
 
 
 def test_a_pipe_gets_a_line_at_the_start_and_one_at_the_end(tmp_path):
-    lines = told(tmp_path, lambda watcher: watcher.outcome(ended(config("l1", 0), TrialState.COMPLETE, [0.1] * 4)))
+    lines = told(tmp_path, lambda watcher: watcher(TrialEnded(ended(config("l1", 0), TrialState.COMPLETE, [0.1] * 4))))
     assert lines == [
         f"sweep focal-1: 3 arms (l1, cross_entropy, focal), 2 packs side by side, rows in {tmp_path}/focal-1",
         "0:00:00 ended: 1 of 27 trials, 4 epochs, 0 % of 4 epochs saved by pruning",
@@ -127,10 +128,10 @@ def test_a_pipe_gets_a_line_at_the_start_and_one_at_the_end(tmp_path):
 
 def test_the_first_failure_is_told_at_once_and_the_others_are_counted(tmp_path):
     def events(watcher):
-        watcher.joined(config("l1", 0))
-        watcher.returned(config("l1", 0), "the worker process died")
+        watcher(TrialJoined(config("l1", 0)))
+        watcher(TrialReturned(config("l1", 0), "the worker process died"))
         for number in range(3):
-            watcher.outcome(ended(config("l1", number), TrialState.FAILED, [], error="the worker process died"))
+            watcher(TrialEnded(ended(config("l1", number), TrialState.FAILED, [], error="the worker process died")))
 
     assert told(tmp_path, events)[1:] == [
         "l1-0 failed and is tried again: the worker process died",
@@ -139,17 +140,17 @@ def test_the_first_failure_is_told_at_once_and_the_others_are_counted(tmp_path):
 
 
 def test_verbose_tells_the_end_of_every_trial(tmp_path):
-    lines = told(tmp_path, lambda watcher: watcher.outcome(ended(config("l1", 0), TrialState.PRUNED, [0.1])), verbose=True)
+    lines = told(tmp_path, lambda watcher: watcher(TrialEnded(ended(config("l1", 0), TrialState.PRUNED, [0.1]))), verbose=True)
     assert lines[1] == "l1-0 pruned after 1 epoch, val_accuracy 0.1000; learning_rate 0.0312"
 
 
 def test_quiet_tells_nothing(tmp_path):
-    assert told(tmp_path, lambda watcher: watcher.outcome(ended(config("l1", 0), TrialState.FAILED, [], error="x")), quiet=True) == []
+    assert told(tmp_path, lambda watcher: watcher(TrialEnded(ended(config("l1", 0), TrialState.FAILED, [], error="x"))), quiet=True) == []
 
 
 def test_forced_colours_make_no_terminal_of_a_log(tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    lines = told(tmp_path, lambda watcher: watcher.outcome(ended(config("l1", 0), TrialState.COMPLETE, [0.1] * 4)))
+    lines = told(tmp_path, lambda watcher: watcher(TrialEnded(ended(config("l1", 0), TrialState.COMPLETE, [0.1] * 4))))
     assert len(lines) == 2
     assert not any("\x1b" in line for line in lines)
 
@@ -161,12 +162,12 @@ def test_a_pipe_that_is_closed_does_not_disturb_the_end(tmp_path):
 
     console = PatientConsole(file=Closed(), width=80)
     with watching(console=console) as watcher, pytest.raises(BrokenPipeError):
-        watcher.started(SweepFolder(str(tmp_path / "focal-1")), space(), 2, {})
+        watcher(SweepStarted(SweepFolder(str(tmp_path / "focal-1")), space(), 2, {}))
 
 
 def test_before_the_sweep_a_warning_is_told_at_once_and_what_goes_on_only_when_it_takes_long():
     stream = io.StringIO()
     with watching(console=Console(file=stream, width=80)) as watcher:
-        watcher.doing("12 % of 170 MB")
-        watcher.notice("warning: my_code:Loss has changed")
+        watcher(Preparing("12 % of 170 MB"))
+        watcher(Notice("warning: my_code:Loss has changed"))
     assert stream.getvalue() == "warning: my_code:Loss has changed\n"
