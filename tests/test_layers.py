@@ -1,6 +1,7 @@
 """Data flows one way: each module imports only from layers below its own."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,13 @@ FOREIGN = {
 """Packages that only some rooms may use."""
 
 
+@cache
 def _modules() -> list[str]:
     paths = sorted(PACKAGE.rglob("*.py"))
     return [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for path in paths]
 
 
+@cache
 def _imports(module: str) -> set[str]:
     path = PACKAGE.parent / Path(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
