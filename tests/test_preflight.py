@@ -15,7 +15,7 @@ from sweeper.cli import cli
 from sweeper.preflight import load_data, preflight
 from sweeper.space import load_space
 
-QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
+QUICKSTART = Path(__file__).parents[1] / "search_spaces" / "quickstart.yaml"
 
 MODELS = """
 from torch import nn

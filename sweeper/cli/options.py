@@ -1,66 +1,22 @@
-"""What commands share: flags that stand for fields of a space file, and mistakes told without a traceback."""
+"""Arguments and flags that commands share."""
 
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from sweeper.catalogue import SHORTHANDS
-from sweeper.cli.names import complete_sweep
-from sweeper.errors import StoreError, SweeperError
+from sweeper.cli.completion import complete_space, complete_sweep, complete_sweep_or_trial, complete_trial
 
-
-class Refusal(click.ClickException):
-    """A mistake told without a traceback."""
-
-    def __init__(self, error: SweeperError) -> None:
-        super().__init__(str(error))
-        self.exit_code = error.exit_code  # type: ignore[misc]  # click declares it on the class and reads it from the instance
-        self.told = getattr(error, "told", False)
-
-    def show(self, file: Any = None) -> None:
-        if not self.told:
-            click.echo(self.format_message(), file=file or sys.stderr)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turns a :class:`SweeperError` in the block into the program's exit."""
-    try:
-        yield
-    except SweeperError as error:
-        raise Refusal(error) from None
-
-
-def tell(text: str) -> None:
-    """Write a result to stdout.
-
-    Raises:
-        StoreError: if it cannot be written, but for a reader that has gone.
-    """
-    try:
-        click.echo(text)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        with suppress(OSError):  # what could not be written would be tried again, with a traceback, when Python ends
-            sys.stdout.close()
-        raise StoreError(f"stdout: cannot write there: {error.strerror}") from error
-
-
-def say(line: str) -> None:
-    """Write a line to stderr: news, which no pipe should take for the result."""
-    click.echo(line, err=True)
+Decorated = Callable[..., Any]
 
 
 class SpaceCommand(click.Command):
-    """A command with :func:`space_flags`, which knows the fields of a space file that have no flag, and other tools' flags."""
+    """A command with :func:`space_options`, which knows the fields of a space file that have no flag, and other tools' flags."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given = list(args)  # the parser empties its list
@@ -86,7 +42,7 @@ def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _overriding(*flags: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _overriding(*flags: str, **options: Any) -> Callable[[Decorated], Decorated]:
     """A flag that is short for ``--set key=VALUE``; its values are collected in the order of the command line."""
     key = SHORTHANDS[flags[0].removeprefix("--").replace("-", "_")]
 
@@ -113,33 +69,68 @@ _SPACE_FLAGS = (
 )
 
 
-def space_flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with a flag for every field of a space that is often changed, and ``--set`` for the others."""
-    command = click.option(
-        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any field of the space file, e.g. training.momentum=0.8."
-    )(command)
-    for flag in reversed(_SPACE_FLAGS):
-        command = flag(command)
-    return command
+def not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
+    """``value``, unless it is an empty text: a variable of the shell that is not set."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("is empty")
+    return value
 
 
-no_custom_code = click.option(
+def _not_both(context: click.Context, parameter: click.Parameter, value: bool) -> bool:  # noqa: ARG001
+    if value and any(context.params.get(name) for name in ("quiet", "verbose")):
+        raise click.UsageError("-q and -v exclude each other", context)
+    return value
+
+
+results_option = click.option(
+    "--results",
+    default="results",
+    show_default=True,
+    metavar="PATH_OR_URI",
+    callback=not_empty,
+    help="Folder that holds the sweeps.",
+)
+address_option = click.option(
+    "--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine."
+)
+log_to_option = click.option(
+    "--log-to", multiple=True, metavar="NAME", help="Log trials to tensorboard, mlflow or wandb too; may be repeated."
+)
+json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
+no_custom_code_option = click.option(
     "--no-custom-code", is_flag=True, help="Refuse a space that names a loss or model of one's own: importing it runs its code."
 )
-
-custom_code = click.option(
+custom_code_option = click.option(
     "--custom-code/--no-custom-code",
     default=None,
     help="Import losses and a model of one's own, which runs their code, or refuse to. By default: if the sweep was begun here.",
 )
 
 
-def overrides_of(context: click.Context, settings: Sequence[str]) -> list[str]:
-    """What the flags of :func:`space_flags` ask for, as ``key=value``, ``--set`` last; a folder called ``1e5`` stays text."""
+def quiet_and_verbose_options(command: Decorated) -> Decorated:
+    """The command with ``--quiet`` and ``--verbose``."""
+    quiet = "Print errors only: no progress, no warnings, no report (`sweep report` prints it)."
+    command = click.option("-v", "--verbose", is_flag=True, callback=_not_both, help="A line for every trial that ends.")(command)
+    return click.option("-q", "--quiet", is_flag=True, callback=_not_both, help=quiet)(command)
+
+
+def space_options(command: Decorated) -> Decorated:
+    """The command with a space file, a flag for each of its fields that is often changed, and where and how to run it."""
+    space = click.argument("space", shell_complete=complete_space)
+    settings = click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any field of the space file, e.g. training.momentum=0.8."
+    )
+    for option in reversed((space, *_SPACE_FLAGS, settings, results_option, address_option, log_to_option)):
+        command = option(command)
+    return command
+
+
+def overrides(settings: Sequence[str]) -> list[str]:
+    """What the flags of :func:`space_options` ask for, as ``key=value``, ``--set`` last; a folder called ``1e5`` stays text."""
     from sweeper.space import as_override
     from sweeper.space.yaml_lines import read_yaml
 
-    flags: list[tuple[str, Any]] = context.ensure_object(dict).get("overrides", [])
+    flags: list[tuple[str, Any]] = click.get_current_context().ensure_object(dict).get("overrides", [])
     return [
         *(
             as_override(key, value) if key in _TEXT_KEYS and read_yaml(str(value)).data != value else f"{key}={value}"
@@ -149,28 +140,15 @@ def overrides_of(context: click.Context, settings: Sequence[str]) -> list[str]:
     ]
 
 
-def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with ``--quiet`` and ``-v``."""
-
-    def not_both(context: click.Context, parameter: click.Parameter, value: bool) -> bool:  # noqa: ARG001
-        if value and any(context.params.get(name) for name in ("quiet", "verbose")):
-            raise click.UsageError("-q and -v exclude each other", context)
-        return value
-
-    command = click.option("-v", "--verbose", is_flag=True, callback=not_both, help="A line for every trial that ends.")(command)
-    told = "Print errors only: no progress, no warnings, no report (`sweep report` prints it)."
-    return click.option("-q", "--quiet", is_flag=True, callback=not_both, help=told)(command)
-
-
 def sweep_argument(
     name: str = "sweep", *, several: str = "the newest of them", complete: Callable[..., list[CompletionItem]] = complete_sweep
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The command with an optional SWEEP and ``--results``; what SWEEP may be stands in the help, after its first sentence.
+) -> Callable[[Decorated], Decorated]:
+    """The command with an optional SWEEP and ``--results``; its help says after the first sentence what SWEEP may be.
 
     ``several``: what a folder that holds sweeps means.
     """
 
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(command: Decorated) -> Decorated:
         meaning = (
             "SWEEP is a sweep's folder or URI, its id, or the beginning of one; without it, the newest sweep below --results. "
             f"A folder that holds sweeps means {several}."
@@ -182,34 +160,7 @@ def sweep_argument(
     return decorate
 
 
-def not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
-    """``value``, unless it is an empty text: a variable of the shell that is not set."""
-    if value is not None and not value.strip():
-        raise click.BadParameter("is empty")
-    return value
-
-
-def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with ``--results``, below which a sweep's id is looked for."""
-    told = "Folder that holds the sweeps."
-    option = click.option("--results", default="results", show_default=True, metavar="PATH_OR_URI", callback=not_empty, help=told)
-    return option(command)
-
-
-def address_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with ``--address``."""
-    option = click.option("--address", default=None, metavar="ADDR", help="A running Ray cluster to join; default: Ray on this machine.")
-    return option(command)
-
-
-def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with ``--json``."""
-    return click.option("--json", is_flag=True, help="Print JSON, for programs.")(command)
-
-
-def log_to_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with ``--log-to``."""
-    option = click.option(
-        "--log-to", multiple=True, metavar="NAME", help="Log trials to tensorboard, mlflow or wandb too; may be repeated."
-    )
-    return option(command)
+def sweep_and_trial_arguments(metavar: str) -> Callable[[Decorated], Decorated]:
+    """The command with an optional SWEEP, a TRIAL shown as ``metavar``, and ``--results``."""
+    trial = click.argument("trial", shell_complete=complete_trial, required=False, metavar=metavar)
+    return lambda command: sweep_argument(complete=complete_sweep_or_trial)(trial(command))

@@ -64,14 +64,16 @@ def find_named(name: str | None, results: str) -> list[SweepFolder]:
     raise LookError(f"no sweep {shown(beginning)} in {where}; {_nearest_sweep(beginning, [sweep.id for sweep in sweeps])}")
 
 
-def find_sweep_or_trial(name: str | None, results: str) -> tuple[SweepFolder, str | None]:
-    """What a name that stands alone means: a sweep, or a trial of the newest sweep below ``results``, and then which.
+def find_sweep_and_trial(name: str | None, trial: str | None, results: str) -> tuple[SweepFolder, str | None]:
+    """The sweep that ``name`` means, and ``trial``. Without ``trial``, ``name`` may be a trial of the newest sweep below ``results``.
 
-    A trial goes before a sweep whose id only begins like it: ``focal-2`` is the trial, ``focal-2026`` the sweep.
+    A trial takes precedence over a sweep whose id only begins like it: ``focal-2`` is the trial, ``focal-2026`` the sweep.
 
     Raises:
         StoreError, LookError: as :func:`find_named`.
     """
+    if trial is not None:
+        return find_sweep(name, results), trial
     sweep, problem = None, None
     try:
         sweep = find_sweep(name, results)

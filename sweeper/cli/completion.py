@@ -1,14 +1,34 @@
-"""Names that the shell completes: space files, sweeps, trials."""
+"""The command ``completion``, and what a shell then offers: space files, sweeps, trials."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, get_completion_class
+
+from sweeper.cli.output import tell
 
 MOST = 200
 """Names offered at once."""
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the script that completes commands, flags, space files, sweeps and trials in a shell.
+
+    \b
+    eval "$(sweep completion bash)"
+    eval "$(sweep completion zsh)"
+    sweep completion fish | source
+    sweep completion bash > ~/.local/share/bash-completion/completions/sweep
+    """
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"this version of click completes no {shell}")
+    tell(found(context.find_root().command, {}, "sweep", "_SWEEP_COMPLETE").source())
 
 
 def complete_space(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
@@ -29,7 +49,7 @@ def complete_sweep(context: click.Context, parameter: click.Parameter, incomplet
     """Ids of the sweeps below ``--results``, or folders of sweeps below the folder that was typed so far."""
     folder, slash, beginning = incomplete.rpartition("/")
     results = folder + slash if slash else _results(context)
-    found = [CompletionItem(folder + slash + name) for name in sweep_ids(results) if name.startswith(beginning)]
+    found = [CompletionItem(folder + slash + name) for name in _sweep_ids(results) if name.startswith(beginning)]
     return found[:MOST] or [CompletionItem(incomplete, type="dir")]
 
 
@@ -55,7 +75,7 @@ def _results(context: click.Context) -> str:
     return str(context.params.get("results") or "results")
 
 
-def sweep_ids(results: str) -> list[str]:
+def _sweep_ids(results: str) -> list[str]:
     """Ids of the sweeps below a local folder, newest first, without reading any of them."""
     try:
         found = [entry for entry in Path(results).iterdir() if (entry / "sweep.yaml").exists()]

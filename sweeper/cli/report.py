@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from sweeper.cli.options import explained, not_empty, say, sweep_argument, tell
+from sweeper.cli.options import not_empty, sweep_argument
+from sweeper.cli.output import say, tell
 
 
 @click.command()
@@ -38,26 +39,25 @@ def report(
     sweep report results/ --format html --output comparison.html --plots pictures
     """
     gc.disable()  # this process lives for seconds, and a tenth of them is looking for garbage among the modules that it loads
-    with explained():
-        from sweeper.report import report as make_report
-        from sweeper.view.find import find_named
+    from sweeper.report import report as make_report
+    from sweeper.view.find import find_named
 
-        found = find_named(folder, results) if sweep is None else find_named(sweep, folder or results)
-        uri = str(found[0]) if len(found) == 1 else str(found[0]).rpartition("/")[0]
-        _check_paths(output, plots)
-        text = make_report(uri, format=format_, by=by, metric=metric)
-        if output is None:
-            tell(text.rstrip("\n"))
-        else:
-            from sweeper.store import Folder
+    found = find_named(folder, results) if sweep is None else find_named(sweep, folder or results)
+    uri = str(found[0]) if len(found) == 1 else str(found[0]).rpartition("/")[0]
+    _check_paths(output, plots)
+    text = make_report(uri, format=format_, by=by, metric=metric)
+    if output is None:
+        tell(text.rstrip("\n"))
+    else:
+        from sweeper.store import Folder
 
-            path = Path(output)
-            Folder(str(path.parent)).write(path.name, text.encode())
-        if plots is not None:
-            from sweeper.report import write_plots
+        path = Path(output)
+        Folder(str(path.parent)).write(path.name, text.encode())
+    if plots is not None:
+        from sweeper.report import write_plots
 
-            for picture in write_plots(uri, plots):
-                say(str(picture))
+        for picture in write_plots(uri, plots):
+            say(str(picture))
 
 
 def _check_paths(output: str | None, plots: str | None) -> None:

@@ -1,0 +1,64 @@
+"""What commands write: results to stdout; news, warnings and errors to stderr."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import click
+
+from sweeper.errors import StoreError, SweeperError
+
+T = TypeVar("T")
+
+
+class Refusal(click.ClickException):
+    """A :class:`SweeperError` as click shows it: its message alone, unless the user has seen that already."""
+
+    def __init__(self, error: SweeperError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click declares it on the class and reads it from the instance
+        self.told = getattr(error, "told", False)
+
+    def show(self, file: Any = None) -> None:
+        if not self.told:
+            click.echo(self.format_message(), file=file or sys.stderr)
+
+
+def tell(text: str) -> None:
+    """Write a result to stdout.
+
+    Raises:
+        StoreError: if it cannot be written, unless the reader has gone.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError):  # what could not be written would be tried again, with a traceback, when Python ends
+            sys.stdout.close()
+        raise StoreError(f"stdout: cannot write there: {error.strerror}") from error
+
+
+def tell_record(record: T, text: Callable[[T], str], *, json: bool) -> None:
+    """Write a record to stdout: as JSON, or as ``text(record)``."""
+    if json:
+        from sweeper.view.as_json import as_json
+
+        tell(as_json(record))
+    else:
+        tell(text(record))
+
+
+def say(line: str) -> None:
+    """Write a line to stderr: news, which no pipe should take for the result."""
+    click.echo(line, err=True)
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; 1000 for a pipe, whose reader gets whole lines."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else 1000
