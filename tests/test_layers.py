@@ -32,7 +32,7 @@ FOREIGN = {
 
 
 @cache
-def _modules() -> list[str]:
+def modules() -> list[str]:
     paths = sorted(PACKAGE.rglob("*.py"))
     return [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for path in paths]
 
@@ -49,29 +49,29 @@ def _imports(module: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package.rsplit(".", node.level - 1)[0] if node.level else ""
             source = ".".join(filter(None, [base, node.module]))
-            known = set(_modules())
+            known = set(modules())
             found |= {f"{source}.{alias.name}" if f"{source}.{alias.name}" in known else source for alias in node.names}
     return found
 
 
-def _room(module: str) -> tuple[str, int]:
+def room_of(module: str) -> tuple[str, int]:
     """The longest entry of the table that the module lies in, and its layer."""
     rooms = [(room, layer) for layer, names in enumerate(LAYERS) for room in names if module == room or module.startswith(f"{room}.")]
     return max(rooms, key=lambda entry: len(entry[0]))
 
 
-@pytest.mark.parametrize("module", _modules())
+@pytest.mark.parametrize("module", modules())
 def test_a_module_has_a_layer_and_imports_only_from_below_or_from_beside_itself(module):
-    room, layer = _room(module)
-    assert room != "sweeper" or module == "sweeper", f"{module} stands in no layer"
+    room, layer = room_of(module)
+    assert room != "sweeper" or module == "sweeper", f"{module} belongs to no layer"
     for imported in _imports(module):
         if imported.split(".")[0] == "sweeper":
-            _, other_layer = _room(imported)
+            _, other_layer = room_of(imported)
             same_room = imported.split(".")[:2] == module.split(".")[:2]
             assert other_layer < layer or (same_room and other_layer == layer), f"{module} ({layer}) imports {imported} ({other_layer})"
 
 
-@pytest.mark.parametrize("module", _modules())
+@pytest.mark.parametrize("module", modules())
 def test_a_foreign_package_is_used_only_in_its_rooms(module):
     for imported in _imports(module):
         rooms = FOREIGN.get(imported.split(".")[0])

@@ -1,9 +1,10 @@
-"""The map of modules: each with its layer and the first sentence of its docstring."""
+"""The map of modules, by room, in the order of the layers: what the docstrings say, and the table of ``tests/test_layers.py``."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -13,20 +14,38 @@ ROOT = Path(__file__).parents[2]
 INTRODUCTION = """\
 # Module map
 
-Every module imports only from modules of its own package or from a higher table of this page; `tests/test_layers.py` reads the imports and
-enforces it. Made from the docstrings by `python docs/generate.py`.
+A *room* is a package of `sweeper/`, or one of the modules beside the packages. A module imports only from its own room and from lower
+layers, which come first here; `tests/test_layers.py` reads the imports and enforces it. This page is made from the docstrings by
+`python docs/generate.py`.
 """
 
 
 def page() -> str:
     """The whole page."""
     layers = _layers()
-    rows: dict[int, list[tuple[str, str]]] = {layer: [] for layer in range(len(layers.LAYERS))}
-    for module in layers._modules():
-        layer = layers._room(module)[1] if module != "sweeper" else 0
-        rows[layer].append((code(module), _sentence(module)))
-    tables = [f"## Layer {layer}\n\n{table(('module', 'what it does'), entries)}" for layer, entries in rows.items() if entries]
-    return "\n".join([INTRODUCTION, *tables])
+    modules: dict[str, list[str]] = {}
+    for module in layers.modules():
+        modules.setdefault(layers.room_of(module)[0], []).append(module)
+    pieces = [INTRODUCTION]
+    for layer, rooms in enumerate(layers.LAYERS):
+        pieces.append(f"## Layer {layer}\n")
+        alone = sorted(room for room in rooms if not _is_package(room) or room == "sweeper")
+        if alone:
+            pieces.append(_table(alone))
+        for room in sorted(rooms - set(alone)):
+            pieces += [f"### {code(room)}\n", f"{_docstring(room)}\n", _table([module for module in modules[room] if module != room])]
+    return "\n".join(pieces)
+
+
+def rooms(argument: str, page: str) -> str:  # noqa: ARG001
+    """One line per room: its layer, and the first sentence of its docstring."""
+    entries = [(layer, room) for layer, names in enumerate(_layers().LAYERS) for room in sorted(names)]
+    rows = [(code(_path(room)), str(layer), _first_paragraph(room)) for layer, room in entries]
+    return table(("where", "layer", "what is there"), rows).rstrip("\n")
+
+
+def _table(modules: list[str]) -> str:
+    return table(("module", "what it does"), ((code(module), _first_paragraph(module)) for module in modules))
 
 
 def _layers() -> ModuleType:
@@ -39,9 +58,22 @@ def _layers() -> ModuleType:
     return module
 
 
-def _sentence(module: str) -> str:
-    path = ROOT.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    paragraph = " ".join(doc.partition("\n\n")[0].split())
-    return paragraph.replace("``", "`")
+def _is_package(module: str) -> bool:
+    return ROOT.joinpath(*module.split(".")).is_dir()
+
+
+def _path(module: str) -> str:
+    """``sweeper/space/`` for a package, ``sweeper/plan.py`` for a module."""
+    if module == "sweeper":
+        return "sweeper/__init__.py"
+    return module.replace(".", "/") + ("/" if _is_package(module) else ".py")
+
+
+def _docstring(module: str) -> str:
+    file = ROOT / _path(module)
+    text = (file / "__init__.py" if file.is_dir() else file).read_text(encoding="utf-8")
+    return re.sub(r":\w+:`\.?", "`", (ast.get_docstring(ast.parse(text)) or "").replace("``", "`"))
+
+
+def _first_paragraph(module: str) -> str:
+    return " ".join(_docstring(module).partition("\n\n")[0].split())

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(sweep [^`\n]+)`")
+SCREEN = re.compile(r"<!-- generated: session .*?<!-- end of generated text -->", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def session(page: Path) -> Iterator[WrittenFile | Command]:
 
 
 def sweep_commands(text: str) -> list[str]:
-    """Every ``sweep …`` that stands in a text: in blocks of a shell or of plain text, and in line."""
+    """Every ``sweep …`` in a text, in blocks and in line, but for recorded screens, whose terminal breaks long lines."""
+    text = SCREEN.sub("", text)
     lines = [line for language, _, body in FENCE.findall(text) if language in ("bash", "console", "text") for line in body.splitlines()]
     typed = [re.sub(r"^\s*\$ ", "", line) for line in lines]
     found = [match[1] for line in typed for match in re.finditer(r"(?:^|&& |-- |\s{2}|bin/|watch )(sweep [a-z].*?)(?= && |'|   |$)", line)]

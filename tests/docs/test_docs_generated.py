@@ -1,5 +1,6 @@
 """Pages made from the code hold what the code says, all of it, and their examples are true."""
 
+import re
 import sys
 
 import click
@@ -9,7 +10,7 @@ from console import DOCS
 sys.path.insert(0, str(DOCS))
 
 import generate
-from _pages import key_table
+from _pages import included, key_table
 
 from sweeper.cli import cli
 from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, TRIAL_COLUMNS
@@ -55,3 +56,23 @@ def test_the_parquet_page_holds_every_column():
     text = (DOCS / "reference" / "parquet.md").read_text()
     for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS, *PREDICTION_COLUMNS):
         assert f"| `{column.name}` | `{column.type}` |" in text
+
+
+def test_a_part_is_written_anew_and_what_is_around_it_stays():
+    page = "Before.\n\n<!-- generated: session 02-check -->\nstale\n<!-- end of generated text -->\n\nAfter.\n"
+    screen = (DOCS / "session" / "02-check.txt").read_text()
+    assert generate.with_parts(page, "docs/page.md") == page.replace("stale\n", f"\n```text\n{screen}```\n\n")
+
+
+def test_links_of_included_text_lead_to_the_same_place_and_those_out_of_the_docs_become_text(tmp_path, monkeypatch):
+    text = "[a](docs/a.md#b), ![plot](docs/images/c.png), [rules](CONTRIBUTING.md), [web](https://d.org)\n\n```text\n[e](docs/f.md)\n```\n"
+    (tmp_path / "README.md").write_text(text)
+    monkeypatch.setattr(included, "ROOT", tmp_path)
+    assert included.file("README.md", "docs/reference/page.md") == (
+        "[a](../a.md#b), ![plot](../images/c.png), rules (`CONTRIBUTING.md`), [web](https://d.org)\n\n```text\n[e](docs/f.md)\n```"
+    )
+
+
+def test_no_page_is_empty_on_a_code_host():
+    for page in DOCS.rglob("*.md"):
+        assert len(re.sub(r"<!--.*?-->", "", page.read_text(), flags=re.DOTALL).split()) > 100, page

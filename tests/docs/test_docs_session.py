@@ -13,7 +13,7 @@ TYPED = re.findall(r"(?:record \S+|enter) '(sweep [^'|&]+)", SCRIPT)
 
 def test_every_screen_of_the_script_is_recorded_and_shown_in_its_order():
     assert [screen.stem for screen in SCREENS] == RECORDED
-    assert re.findall(r"<!-- session: (\S+) -->", (DOCS / "first-half-hour.md").read_text()) == RECORDED
+    assert re.findall(r"<!-- generated: session (\S+) -->", (DOCS / "first-half-hour.md").read_text()) == RECORDED
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.stem)

@@ -21,7 +21,8 @@ def site(tmp_path_factory):
 
 def test_the_site_builds_strictly_with_every_page(site):
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")} - {"404.html"}
-    assert pages == {path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    written = {path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert pages == {*written, "index.html", "changelog.html"}
     assert not list(site.rglob("*.py"))
 
 
@@ -31,3 +32,11 @@ def test_a_page_fetches_nothing_from_elsewhere(site):
             r'<(?:script|img|iframe)[^>]*\ssrc="([^"]+)"|<link[^>]*\srel="stylesheet"[^>]*\shref="([^"]+)"', page.read_text()
         )
         assert not [url for pair in fetched for url in pair if re.match(r"(https?:)?//", url)], page.name
+
+
+def test_the_readme_and_the_change_log_are_pages(site):
+    index = (site / "index.html").read_text()
+    assert "Decides <strong>which loss trains a network best</strong>" in index
+    assert 'href="docs/' not in index
+    assert 'href="tutorial.html' in index
+    assert "Keep a Changelog" in (site / "changelog.html").read_text()
