@@ -1,23 +1,35 @@
 """What a space file may name: losses with their own parameters, models, data sets. Free of torch, so that checking a file is quick.
 
-``training/losses.py``, ``training/model.py`` and ``training/data.py`` implement each entry; a test holds both sides together.
+``training/losses.py``, ``training/model.py`` and ``data/`` implement each entry; a test holds both sides together.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["float", "int", "text", "bool", "any"]
+"""What kind of value a parameter takes."""
 
 
 @dataclass(frozen=True, slots=True)
-class LossParameter:
-    """A parameter that belongs to one loss: the closed interval it must lie in, and the value it has when a space file is silent."""
+class Domain:
+    """What a parameter may hold: values of a kind, numbers from ``low`` (itself excluded where ``low_open``) to ``high``.
 
-    low: float
-    high: float
-    default: float
-    doc: str
+    ``default``: its value where a space file is silent. ``None`` where it must be given (``is_required``), and where a loss of the
+    user's own has a default that is no plain value (a tensor, ``None``): that stays out of the records.
+    """
+
+    kind: Kind
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    default: float | int | str | bool | None = None
+    is_required: bool = False
+    doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +38,12 @@ class LossEntry:
 
     doc: str
     elementwise: bool
-    parameters: Mapping[str, LossParameter] = field(default_factory=dict)
+    parameters: Mapping[str, Domain] = field(default_factory=dict)
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        """The value of each of its own parameters where a space file is silent."""
+        return {name: float(entry.default) for name, entry in self.parameters.items() if entry.default is not None}
 
 
 LOSSES: Mapping[str, LossEntry] = MappingProxyType(
@@ -36,24 +53,24 @@ LOSSES: Mapping[str, LossEntry] = MappingProxyType(
         "focal": LossEntry(
             "cross-entropy weighted by (1 - p)^gamma (Lin 2017, 1708.02002, eq. 4)",
             elementwise=True,
-            parameters={"gamma": LossParameter(0.0, 20.0, 2.0, "focusing parameter; 0 is cross-entropy")},
+            parameters={"gamma": Domain("float", 0.0, 20.0, default=2.0, doc="focusing parameter; 0 is cross-entropy")},
         ),
         "mae": LossEntry("absolute error of the softmax against one-hot targets (Ghosh 2017, 1712.09482)", elementwise=True),
         "mse": LossEntry("squared error of the softmax against one-hot targets, the Brier score", elementwise=True),
         "label_smoothing": LossEntry(
             "cross-entropy against smoothed targets (Szegedy 2016, 1512.00567, section 7)",
             elementwise=False,
-            parameters={"smoothing": LossParameter(0.0, 1.0, 0.1, "share of the target spread over all classes")},
+            parameters={"smoothing": Domain("float", 0.0, 1.0, default=0.1, doc="share of the target spread over all classes")},
         ),
         "generalized_cross_entropy": LossEntry(
             "(1 - p^q) / q, between cross-entropy (q -> 0) and MAE (q = 1) (Zhang & Sabuncu 2018, 1805.07836, eq. 6)",
             elementwise=False,
-            parameters={"q": LossParameter(0.0, 1.0, 0.7, "0 is cross-entropy, 1 is the unhinged loss")},
+            parameters={"q": Domain("float", 0.0, 1.0, default=0.7, doc="0 is cross-entropy, 1 is the unhinged loss")},
         ),
         "poly1": LossEntry(
             "cross-entropy plus epsilon * (1 - p) (Leng 2022, 2204.12511, eq. 6)",
             elementwise=False,
-            parameters={"epsilon": LossParameter(-1.0, 100.0, 2.0, "weight of the first polynomial term")},
+            parameters={"epsilon": Domain("float", -1.0, 100.0, default=2.0, doc="weight of the first polynomial term")},
         ),
     }
 )
@@ -75,27 +92,17 @@ DATASETS: Mapping[str, str] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingParameter:
-    """A parameter of the optimiser or schedule: its type, closed interval, and whether ``low`` itself is excluded."""
-
-    type: type
-    low: float
-    high: float
-    low_open: bool
-    doc: str
-
-
-TRAINING_PARAMETERS: Mapping[str, TrainingParameter] = MappingProxyType(
+TRAINING_PARAMETERS: Mapping[str, Domain] = MappingProxyType(
     {
-        "learning_rate": TrainingParameter(float, 0.0, 1e6, True, "step length of SGD at the first epoch"),
-        "momentum": TrainingParameter(float, 0.0, 1.0, False, "momentum of SGD"),
-        "weight_decay": TrainingParameter(float, 0.0, 1e3, False, "L2 penalty added to the gradient, as in torch.optim.SGD"),
-        "step_size": TrainingParameter(int, 1, 10**6, False, "epochs between drops of the learning rate (StepLR)"),
-        "step_gamma": TrainingParameter(float, 0.0, 1e3, True, "factor of each drop (StepLR's gamma)"),
-        "batch_size": TrainingParameter(int, 1, 10**6, False, "images per optimiser step"),
+        "learning_rate": Domain("float", 0.0, 1e6, low_open=True, is_required=True, doc="step length of SGD at the first epoch"),
+        "momentum": Domain("float", 0.0, 1.0, default=0.9, doc="momentum of SGD"),
+        "weight_decay": Domain("float", 0.0, 1e3, default=0.0, doc="L2 penalty added to the gradient, as in torch.optim.SGD"),
+        "step_size": Domain("int", 1, 10**6, default=1, doc="epochs between drops of the learning rate (StepLR)"),
+        "step_gamma": Domain("float", 0.0, 1e3, low_open=True, default=1.0, doc="factor of each drop (StepLR's gamma)"),
+        "batch_size": Domain("int", 1, 10**6, default=128, doc="images per optimiser step"),
     }
 )
+"""The parameters of the optimiser and its schedule, which every trial has. A factor of 1 at every epoch is a constant learning rate."""
 
 SHORTHANDS: Mapping[str, str] = MappingProxyType(
     {

@@ -11,7 +11,6 @@ from sweeper.records import VAL_METRICS
 from sweeper.space.algorithms import PER_ARM, PRUNERS, SAMPLERS
 from sweeper.space.json_schema import json_schema
 from sweeper.space.schema import CIFAR_VALIDATION, DEFAULT_VALIDATION, SYNTHETIC_IMAGES
-from sweeper.space.space import DEFAULT_CONSTANTS
 
 from .key_table import all_keys, example
 from .markdown import code, table
@@ -113,12 +112,6 @@ _FORM_KEYS = {
     ),
     "parameters.*.when": ("mapping", "always", "names a parameter and values it can have", "the parameter exists only then"),
 }
-_MEANINGS = {
-    "dataset.name": "the data set, see below",
-    "training.model": "the network, see below",
-    "compare.reference.source": "where the figures were published",
-    "compare.reference.test_accuracy": "test accuracy per arm",
-}
 
 
 def _names() -> dict[str, str]:
@@ -135,7 +128,7 @@ def _row(name: str, field: dict[str, Any], default: str | None) -> tuple[str, ..
         default = code(_yaml(field["default"])) if field.get("default") is not None else "none"
     if name in ("training", "compare", "search", "resources"):
         default = "every default"
-    return (key, kind, default, rule, code(_names()[name]), field.get("description") or _MEANINGS.get(name, ""))
+    return (key, kind, default, rule, code(_names()[name]), field.get("description", ""))
 
 
 def _parameter_row(name: str, field: dict[str, Any]) -> tuple[str, ...]:
@@ -146,7 +139,7 @@ def _parameter_row(name: str, field: dict[str, Any]) -> tuple[str, ...]:
         kind, rule = "number", f"{limits.low:g} to {limits.high:g}; only of {', '.join(map(code, owners))}"
         default = code(f"{limits.default:g}")
     else:
-        default = code(_yaml(DEFAULT_CONSTANTS[name])) if name in DEFAULT_CONSTANTS else "required"
+        default = _default(name)
     return (
         code(name),
         kind if name != "loss" else "text",
@@ -235,7 +228,13 @@ def _dataset_default(key: str) -> str:
 def _training_default(key: str) -> str | None:
     if key == "learning_rate":
         return "required, here or under `parameters`"
-    return code(_yaml(DEFAULT_CONSTANTS[key])) if key in TRAINING_PARAMETERS else None
+    return _default(key) if key in TRAINING_PARAMETERS else None
+
+
+def _default(name: str) -> str:
+    """Of a parameter that every trial has."""
+    default = TRAINING_PARAMETERS[name].default if name in TRAINING_PARAMETERS else None
+    return "required" if default is None else code(_yaml(default))
 
 
 def _yaml(value: object) -> str:

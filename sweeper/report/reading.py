@@ -65,7 +65,7 @@ class StoredSweep:
             value = row[f"param_{name}"]
             if pd.isna(value):
                 continue
-            whole = types.get(name) == "int64" or (name in TRAINING_PARAMETERS and TRAINING_PARAMETERS[name].type is int)
+            whole = types.get(name) == "int64" or (name in TRAINING_PARAMETERS and TRAINING_PARAMETERS[name].kind == "int")
             is_float = types.get(name) == "float64" and not isinstance(value, str)
             found[name] = int(value) if whole else float(value) if is_float else value.item() if hasattr(value, "item") else value
         return found

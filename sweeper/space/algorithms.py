@@ -11,8 +11,8 @@ import optuna
 
 from sweeper.records import Value
 from sweeper.space.elsewhere import nearest_here
-from sweeper.space.parameters import Finding
 from sweeper.space.schema import Algorithm
+from sweeper.space.values import Finding
 from sweeper.space.wording import Path
 from sweeper.text import shown
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.records import Value
 from sweeper.space.loss_signatures import LossSignature
-from sweeper.space.parameters import TRAINING_DOMAINS, is_among
 from sweeper.space.schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
+from sweeper.space.values import is_among
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ def define(
 
 def owning_losses(name: str, signatures: Mapping[str, LossSignature]) -> tuple[str, ...] | None:
     """The losses that have a parameter ``name`` of their own; ``None`` for one of the training, which every loss has."""
-    if name == "loss" or name in TRAINING_DOMAINS:
+    if name == "loss" or name in TRAINING_PARAMETERS:
         return None
-    return tuple(loss for loss, signature in signatures.items() if name in signature.arguments or signature.takes_any)
+    return tuple(loss for loss, signature in signatures.items() if signature.has(name))
 
 
 def _silent_defaults(signatures: Mapping[str, LossSignature], given: Mapping[str, Parameter]) -> dict[str, Value]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.space.check_arms import arm_problems, compared_problems
 from sweeper.space.check_conditions import condition_problems
 from sweeper.space.draft import Draft
-from sweeper.space.parameters import TRAINING_DOMAINS, Finding, UnfitError, fitted
 from sweeper.space.schema import Dataset, Search
-from sweeper.space.space import training_constants
+from sweeper.space.values import Finding, UnfitError, fitted
 from sweeper.space.wording import Path
 from sweeper.text import listed, shown
 
@@ -61,10 +61,9 @@ def _dataset(dataset: Dataset) -> Iterator[Finding]:
 def _training(draft: Draft) -> Iterator[Finding]:
     if draft.training is None:
         return
-    constants = training_constants(draft.training)
-    for name, value in constants.items():
+    for name, value in draft.constants.items():
         try:
-            fitted(value, TRAINING_DOMAINS[name])
+            fitted(value, TRAINING_PARAMETERS[name])
         except UnfitError as error:
             yield Finding(("training", name), str(error))
         if name in draft.written:

@@ -8,14 +8,14 @@ from itertools import islice
 
 from pydantic import TypeAdapter, ValidationError
 
+from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.records import Value
 from sweeper.space.arms import Arm, Definition, define, list_arms, possible_values, value_name
 from sweeper.space.check_conditions import not_of
 from sweeper.space.draft import Draft
 from sweeper.space.grids import LARGEST_GRID, iterate_grid, n_points
-from sweeper.space.parameters import TRAINING_DOMAINS, Finding
 from sweeper.space.schema import ArmChoice, ArmName, Choices, Compare, Constant, FloatRange, IntRange, Search, Training
-from sweeper.space.space import DEFAULT_CONSTANTS, training_constants
+from sweeper.space.values import Finding, family
 from sweeper.space.wording import Path
 from sweeper.text import listed, nearest, shown
 
@@ -65,8 +65,7 @@ def _arm_names(draft: Draft, parameter: Choices, compared: str) -> Iterator[Find
 
 def arm_problems(draft: Draft, training: Training, compare: Compare) -> Iterator[Finding]:
     """What is wrong with the arms as wholes. Everything in ``draft`` must be sound by itself."""
-    constants = {**DEFAULT_CONSTANTS, **training_constants(training)}
-    constants = {name: value for name, value in constants.items() if name not in draft.parameters}
+    constants = training.completed(draft.parameters).constants
     arms = list_arms(draft.parameters, compare.arms)
     findings = [finding for index, arm in enumerate(arms) for finding in _settings(draft, arm, _arm_path(draft, compare, index))]
     definitions = {arm.name: define(draft.parameters, constants, arm, draft.signatures) for arm in arms}
@@ -96,9 +95,9 @@ def _settings(draft: Draft, arm: Arm, path: Path) -> Iterator[Finding]:
     fixed = {**draft.parameters, **{name: Constant(value=value) for name, value in arm.settings.items()}}
     losses = [str(loss) for loss in possible_values(fixed["loss"], "loss") or ()]
     for name in (*arm.settings, *arm.ranges):
-        if name == "loss" or name in TRAINING_DOMAINS:
+        if name == "loss" or name in TRAINING_PARAMETERS:
             continue
-        if any(name in draft.signatures[loss].arguments or draft.signatures[loss].takes_any for loss in losses):
+        if any(draft.signatures[loss].has(name) for loss in losses):
             continue
         yield Finding((*path, name), not_of(losses, name, draft.signatures))
 
@@ -115,14 +114,10 @@ def _unequal_defaults(draft: Draft, definitions: Mapping[str, tuple[Definition, 
                 message = f"losses of one study have different defaults of '{definition.name}'; write it under parameters"
                 yield Finding(_arm_path(draft, compare, index), message)
             values = possible_values(definition.parameter, definition.name)
-            kinds.setdefault(definition.name, set()).update(_family(value) for value in (values if values is not None else (0.0,)))
+            kinds.setdefault(definition.name, set()).update(family(value) for value in (values if values is not None else (0.0,)))
     for name, families in kinds.items():
         if len(families) > 1:
             yield Finding(("parameters", name), f"holds {' in one arm and '.join(sorted(families))} in another; one column cannot")
-
-
-def _family(value: Value) -> str:
-    return "true or false" if isinstance(value, bool) else "text" if isinstance(value, str) else "numbers"
 
 
 def _alike(draft: Draft, definitions: Mapping[str, tuple[Definition, ...]], compare: Compare) -> Iterator[Finding]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sweeper.catalogue import LOSSES
+from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
 from sweeper.records import Value
 from sweeper.space.arms import contains, possible_values
 from sweeper.space.draft import Draft
 from sweeper.space.keys import unknown_key
 from sweeper.space.loss_signatures import LossSignature
-from sweeper.space.parameters import TRAINING_DOMAINS, Finding, is_among
 from sweeper.space.schema import Condition, Constant, FloatRange, IntRange, Parameter, Training
+from sweeper.space.values import Finding, is_among
 from sweeper.space.wording import Path
 from sweeper.text import listed, nearest, shown
 
-SHARED = frozenset(Training.model_fields.keys() - TRAINING_DOMAINS.keys())
+SHARED = frozenset(Training.model_fields.keys() - TRAINING_PARAMETERS.keys())
 """Keys of ``training`` that are no parameters."""
 
 
@@ -24,7 +24,7 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
     in_cycles = {name for trail in _trails(draft.parameters) for name in trail}
     for name, parameter in draft.parameters.items():
         path: Path = ("parameters", name)
-        if name == "loss" or name in TRAINING_DOMAINS:
+        if name == "loss" or name in TRAINING_PARAMETERS:
             if parameter.when:
                 yield Finding(
                     (*path, "when"), f"every trial needs {name}: it cannot have a condition; give single arms a setting of their own"
@@ -47,7 +47,7 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
 
 def _slip(draft: Draft, name: str) -> Iterator[Finding]:
     """A name one letter off, which can be told even while the losses are not all known."""
-    known = {"loss", *TRAINING_DOMAINS, *(own for entry in LOSSES.values() for own in entry.parameters)}
+    known = {"loss", *TRAINING_PARAMETERS, *(own for entry in LOSSES.values() for own in entry.parameters)}
     known |= {own for signature in draft.signatures.values() for own in signature.arguments}
     meant = unknown_key(name, "parameters", sorted(known - draft.written))
     if name not in known and not meant.startswith("known: "):
@@ -126,7 +126,7 @@ def not_of(losses: list[str], name: str, signatures: Mapping[str, LossSignature]
         return f"is a parameter of loss {listed(elsewhere)}, not of {whose}"
     if name in SHARED:
         return f"all trials share it: write {name} under training"
-    known = [*(own for loss in losses for own in signatures[loss].arguments), *TRAINING_DOMAINS]
+    known = [*(own for loss in losses for own in signatures[loss].arguments), *TRAINING_PARAMETERS]
     return f"no parameter of {whose} has this name; {unknown_key(name, 'parameters', known)}"
 
 

@@ -1,46 +1,250 @@
-"""What could be read of a space file before the rules between its parts are checked."""
+"""A space file read section by section: what each holds, and every mistake that it makes by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeAlias, TypeVar
 
+from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS, Domain
+from sweeper.custom_code import is_import_path
+from sweeper.errors import Problem
 from sweeper.records import Value
-from sweeper.space.loss_signatures import LossSignature
-from sweeper.space.schema import ArmChoice, Choices, Compare, Condition, Dataset, Parameter, Resources, Search, Training
+from sweeper.space.elsewhere import as_parameter
+from sweeper.space.keys import unknown_key
+from sweeper.space.loss_signatures import (
+    LossError,
+    LossSignature,
+    ModelPathError,
+    check_model,
+    listed_values,
+    loss_signature,
+    signature_as_written,
+)
+from sweeper.space.parameters import conditions_of, parse_parameter
+from sweeper.space.schema import (
+    Algorithm,
+    ArmChoice,
+    Choices,
+    Compare,
+    Condition,
+    Dataset,
+    Parameter,
+    Resources,
+    Search,
+    Section,
+    Seed,
+    SweepName,
+    Training,
+)
+from sweeper.space.space import Space
+from sweeper.space.values import Finding, common_domain, validated
 from sweeper.space.wording import Path
+from sweeper.space.yaml_lines import Document
+from sweeper.text import shown
+
+MAIN_KEYS = {"dataset": "name", "compare": "arms", "search": "sampler", "training": "model"}
+"""What a text is likely to be meant as where a whole section is expected."""
+
+CustomCode: TypeAlias = Literal["run", "refuse", "unseen"]
+"""What is done about losses and models by import path: import them, refuse them, or take them, samplers and pruners too, as written."""
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
-@dataclass
+class _Head(Section):
+    """The two plain keys at the top level."""
+
+    name: SweepName = "unnamed"
+    seed: Seed = 1
+
+
 class Draft:
-    """What could be read of a space file; a section is ``None`` where it could not.
+    """What could be read of a space file; a section is ``None`` where it could not. Mistakes go to the document's problems.
 
-    ``written``, ``written_training``: the names under both sections, also of those that could not be read.
-    ``signatures``: of the losses that exist.
-    ``positions``: places in the file of the choices that could be read.
+    ``written``, ``written_training``: the names under ``parameters`` and ``training``, also of those that could not be read.
+    ``signatures``: of the losses that exist. ``places``: of code of the user's own, by import path.
     ``unread_conditions``: of the parameters that could not be read, by name.
     """
 
-    dataset: Dataset | None
-    training: Training | None
-    compare: Compare | None
-    search: Search | None
-    resources: Resources | None
-    parameters: dict[str, Parameter]
-    written: frozenset[str]
-    signatures: Mapping[str, LossSignature]
-    all_losses_known: bool
-    constants: dict[str, Value] = field(default_factory=dict)
-    written_training: frozenset[str] = frozenset()
-    positions: Mapping[str, list[int]] = field(default_factory=dict)
-    unread_conditions: Mapping[str, Condition] = field(default_factory=dict)
+    def __init__(self, document: Document, custom_code: CustomCode) -> None:
+        self._document = document
+        self._data: dict[str, Any] = document.data
+        self._custom_code = custom_code
+        self._told: set[Path] = set()
+        self._positions: dict[str, list[int]] = {}
+        self.signatures: dict[str, LossSignature] = {}
+        self.all_losses_known = True
+        self.places: dict[str, Problem] = {}
+        self.parameters: dict[str, Parameter] = {}
+        self.unread_conditions: dict[str, Condition] = {}
+        self._unknown_and_missing_keys()
+        self.dataset = self._section("dataset", Dataset) if "dataset" in self._data else None
+        self.training = self._section("training", Training)
+        if self.training is not None and is_import_path(self.training.model):
+            self._check_model(self.training.model)
+        self.compare = self._section("compare", Compare)
+        self.resources = self._section("resources", Resources)
+        self.search = self._search()
+        self._read_parameters()
+        head = {key: self._data[key] for key in ("name", "seed") if key in self._data}
+        self.report(validated(_Head, head, ())[1])
+
+    def space(self) -> Space:
+        """The space of a document without problems."""
+        training = self.training.completed(self.parameters) if self.training else None
+        sections = {"dataset": self.dataset, "compare": self.compare, "search": self.search, "resources": self.resources}
+        head = {"name": self._data["name"], "seed": self._data.get("seed", 1)}
+        return Space.of(self.signatures, **head, **sections, training=training, parameters=self.parameters)
+
+    def report(self, findings: Iterable[Finding]) -> None:
+        """Add findings to the document's problems, without what is said of the same place already, or cannot be known of it."""
+        for finding in findings:
+            is_told = finding.path in self._told and finding.message.startswith("is missing")
+            if not is_told and not self._document.is_refused(finding.path):
+                self._told.add(finding.path)
+                self._document.problems.append(self._document.problem(finding.path, finding.message, finding.at))
+
+    @property
+    def written(self) -> frozenset[str]:
+        raw = self._data.get("parameters")
+        return frozenset(raw) if isinstance(raw, dict) else frozenset()
+
+    @property
+    def written_training(self) -> frozenset[str]:
+        raw = self._data.get("training")
+        return frozenset(name for name, value in raw.items() if value is not None) if isinstance(raw, dict) else frozenset()
+
+    @property
+    def constants(self) -> dict[str, Value]:
+        """The training parameters that are constants under ``training``."""
+        return self.training.constants if self.training else {}
 
     def choice_path(self, name: str, index: int) -> Path:
         """Where the choice that stands at ``index`` among those that could be read stands in the file."""
-        return ("parameters", name, "choices", self.positions[name][index])
+        return ("parameters", name, "choices", self._positions[name][index])
 
     def set_by_every_arm(self) -> set[str]:
         """Parameters that every choice of some parameter sets, and that need no value elsewhere."""
         choices = [parameter.choices for parameter in self.parameters.values() if isinstance(parameter, Choices)]
         arms = [[set(choice.settings) if isinstance(choice, ArmChoice) else set() for choice in entries] for entries in choices]
         return {name for settings in arms for name in set.intersection(*settings)}
+
+    def _unknown_and_missing_keys(self) -> None:
+        known = list(Space.model_fields)
+        self.report(Finding((key,), f"unknown key; {unknown_key(key, '', known)}") for key in self._data if key not in known)
+        self.report(Finding((key,), "is missing") for key in ("name", "dataset", "parameters") if key not in self._data)
+
+    def _section(self, key: str, model: type[AnySection]) -> AnySection | None:
+        raw = self._data.get(key)
+        section, findings = validated(model, {} if raw is None and key != "dataset" else raw, (key,))
+        if isinstance(raw, str) and key in MAIN_KEYS:
+            findings = [Finding((key,), f"must be a mapping of keys to values, got {shown(raw)}; write {key}: {{{MAIN_KEYS[key]}: {raw}}}")]
+        self.report(findings)
+        return section
+
+    def _check_model(self, path: str) -> None:
+        """Look up a model of the user's own, as far as that can be done without images."""
+        self.places[path] = self._document.problem(("training", "model"), "")
+        try:
+            if self._custom_code == "refuse":
+                raise ModelPathError(f"{shown(path)} is code of your own, which --no-custom-code refuses to run")
+            if self._custom_code == "run":
+                check_model(path)
+        except ModelPathError as error:
+            self.report([Finding(("training", "model"), str(error))])
+
+    def _search(self) -> Search | None:
+        raw = self._data.get("search")
+        if raw is not None and not isinstance(raw, dict):
+            return self._section("search", Search)  # reports that it is no mapping
+        section = dict(raw or {})
+        roles: tuple[tuple[Literal["sampler", "pruner"], str], ...] = (("sampler", "tpe"), ("pruner", "median"))
+        for role, default in roles:
+            algorithm, findings = self._algorithm(section.pop(role, default), role)
+            self.report(findings)
+            section |= {role: algorithm} if algorithm else {}
+        search, findings = validated(Search, section, ("search",))
+        self.report(findings)
+        return search
+
+    def _algorithm(self, raw: object, role: Literal["sampler", "pruner"]) -> tuple[Algorithm | None, list[Finding]]:
+        if self._custom_code == "unseen":  # Optuna was asked when the sweep began, and may know other options by now
+            return validated(Algorithm, Algorithm.in_parts(raw), ("search", role))
+        from sweeper.space.algorithms import parse_algorithm  # Optuna: a tenth of the time of a report, which has no use for it
+
+        return parse_algorithm(raw, role, ("search", role))
+
+    def _read_parameters(self) -> None:
+        raw = self._data.get("parameters")
+        if not isinstance(raw, dict):
+            if "parameters" in self._data:
+                self.report([Finding(("parameters",), f"must be a mapping of keys to values, got {shown(raw)}")])
+            self.all_losses_known = False
+            return
+        self._look_up_losses(raw)
+        if "loss" not in raw:
+            self.all_losses_known = False
+            self.report([Finding(("parameters", "loss"), f"is missing: write one of {', '.join(LOSSES)}, or {{choices: [...]}} of them")])
+        for name, value in raw.items():
+            parameter, findings = parse_parameter(value, name, ("parameters", name), self._domain)
+            self.report(findings)
+            if parameter is None:
+                self.unread_conditions[name] = conditions_of(value)
+                continue
+            self.parameters[name] = parameter
+            if isinstance(parameter, Choices):
+                faulty = {finding.path[3] for finding in findings if finding.path[2:3] == ("choices",) and len(finding.path) > 3}
+                self._positions[name] = [index for index in range(len(value["choices"])) if index not in faulty]
+        self.all_losses_known = self.all_losses_known and "loss" in self.parameters
+        self._fit_conditions()
+
+    def _look_up_losses(self, raw: Mapping[str, Any]) -> None:
+        """Look up every loss that is named anywhere, before the parameters that may belong to one."""
+        for path, loss in _named_losses(raw):
+            if loss in self.signatures:
+                continue
+            self.places[loss] = self._document.problem(path, "")
+            try:
+                if is_import_path(loss) and self._custom_code == "refuse":
+                    raise LossError(f"{shown(loss)} is code of your own, which --no-custom-code refuses to run")
+                is_unseen = is_import_path(loss) and self._custom_code == "unseen"
+                self.signatures[loss] = signature_as_written(raw) if is_unseen else loss_signature(loss)
+            except LossError as error:
+                self.all_losses_known = False
+                here = as_parameter(loss)
+                self.report([Finding(path, f"is written {here} here, got {shown(loss)}" if here else str(error))])
+
+    def _domain(self, name: str) -> Domain:
+        if name == "loss":
+            return Domain("text")
+        if name in TRAINING_PARAMETERS:
+            return TRAINING_PARAMETERS[name]
+        signatures = [*self.signatures.values(), *([] if self.all_losses_known else map(loss_signature, LOSSES))]
+        return common_domain(signature.arguments[name] for signature in signatures if name in signature.arguments)
+
+    def _fit_conditions(self) -> None:
+        """Put the values of conditions in the type of the parameter they are about, so that 1 finds 1.0."""
+        for name, parameter in self.parameters.items():
+            when: Condition = {}
+            for other, wanted in parameter.when.items():
+                kind = self._domain(other).kind
+                when[other] = tuple(float(value) if kind == "float" and type(value) is int else value for value in wanted)
+            self.parameters[name] = parameter.model_copy(update={"when": when})
+
+
+def _named_losses(raw: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    """Every loss under ``parameters`` with its place: a constant, a choice, a setting of an arm."""
+    found: list[tuple[Path, Any]] = []
+    for name, parameter in raw.items():
+        path: Path = ("parameters", name)
+        if not isinstance(parameter, dict):
+            found += [(path, parameter)] if name == "loss" else []
+            continue
+        if name == "loss":
+            found.append(((*path, "value"), parameter.get("value")))
+        for index, choice in enumerate(listed_values(parameter.get("choices"))):
+            if isinstance(choice, dict):
+                found.append(((*path, "choices", index, "loss"), choice.get("loss")))
+            elif name == "loss":
+                found.append(((*path, "choices", index), choice))
+    return [(path, loss) for path, loss in found if isinstance(loss, str)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from sweeper.space.schema import Algorithm, ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
+from sweeper.space.schema import ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
 from sweeper.space.space import Space
 from sweeper.space.yaml_lines import RESOLVERS
 
@@ -28,11 +28,8 @@ def dump_space(space: Space) -> str:
     """YAML with every default written out; ``parse_space(dump_space(space), …) == space``."""
     data = space.model_dump(exclude_none=True, exclude={"parameters", "search"}, mode="python")
     data["parameters"] = {name: _parameter(parameter) for name, parameter in space.parameters.items()}
-    data["search"] = {
-        "metric": space.search.metric,
-        "sampler": _algorithm(space.search.sampler),
-        "pruner": _algorithm(space.search.pruner),
-    }
+    search = space.search
+    data["search"] = {"metric": search.metric, "sampler": search.sampler.as_written(), "pruner": search.pruner.as_written()}
     ordered = {name: data[name] for name in type(space).model_fields}
     return yaml.dump(ordered, Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=LINE_WIDTH, default_flow_style=None)
 
@@ -53,8 +50,3 @@ def _parameter(parameter: Parameter) -> Any:
 
 def _arm(choice: ArmChoice) -> dict[str, Any]:
     return {"name": choice.name, **{name: _parameter(setting) for name, setting in choice.settings.items()}}
-
-
-def _algorithm(algorithm: Algorithm) -> dict[str, Any]:
-    wrapped = {"wrapped": _algorithm(algorithm.wrapped)} if algorithm.wrapped else {}
-    return {"name": algorithm.name, **algorithm.options, **wrapped}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal, TypeAlias
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, TypeAlias
 
-from sweeper.text import core, letters, nearest, printable
+from sweeper.text import core, letters, nearest, printable, shown
+
+NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
+MOST_CHARACTERS = 80
+"""Of a parameter that a message writes out."""
 
 Kind: TypeAlias = Literal["key", "form", "option", "loss", "sampler", "pruner", "metric", "data set", "flag"]
 """Of what a word is the name: a key of a section, a key of a parameter, an option of an algorithm, one of the catalogues, a flag."""
@@ -209,3 +214,55 @@ def nearest_here(name: object, known: Iterable[object], kind: Kind) -> str:
     if meant is None or not (is_sentence(meant) or meant in names):
         return nearest(name, names)
     return meant if is_sentence(meant) else f"did you mean '{printable(meant)}'?"
+
+
+def translated(raw: Mapping[str, Any], forms: Collection[str]) -> str | None:
+    """A parameter in the words of other tools in those of this one, ``forms``; ``None`` where it is not made of such words."""
+    here: dict[str, Any] = {}
+    for key, value in raw.items():
+        meant = key if key in forms else meant_by(str(key), "form")
+        if meant is not None and meant in forms and meant != "type":
+            here[meant] = value
+        elif isinstance(value, str) and (meant == "type" or letters(str(key)) in ("distribution", "dist")):
+            here |= _type_here(value)
+        else:
+            return None
+    return in_one_line({key: here[key] for key in forms if key in here}) if here.keys() & {"choices", "value", "low"} else None
+
+
+def _type_here(word: str) -> dict[str, Any]:
+    """The keys that say what a distribution or a type of another tool says."""
+    name = letters(word)
+    is_whole = name.startswith(("int", "q", "discrete")) or name.endswith(("int", "integer"))
+    return {**({"type": "int"} if is_whole and "float" not in name else {}), **({"log": True} if "log" in name else {})}
+
+
+def as_parameter(text: str) -> str | None:
+    """``loguniform(1e-4, 1e-1)``, as Ray Tune, Optuna or Hydra writes it, as it is written here."""
+    call = re.fullmatch(r"(?:\w+\.)*(\w+)\((.*)\)", text.strip())
+    if call is None:
+        return None
+    name, arguments = letters(call[1]), [part.strip(" []'\"") for part in call[2].split(",")]
+    if name in ("choice", "choices", "gridsearch", "categorical", "suggestcategorical"):
+        return f"{{choices: [{', '.join(arguments)}]}}"
+    ends = [part for part in arguments if re.fullmatch(NUMBER, part)][:2]
+    if len(ends) < 2 or not re.search("uniform|interval|range|int|float", name):
+        return None
+    whole = "type: int, " if re.search("int(?!erval)|range", name) else ""
+    is_log = "log" in name or re.search(r"log\s*=\s*[Tt]rue", text) is not None
+    return f"{{{whole}low: {ends[0]}, high: {ends[1]}{', log: true' if is_log else ''}}}"
+
+
+def in_one_line(raw: Mapping[str, Any]) -> str | None:
+    """A short mapping of plain values as YAML writes it in one line; ``None`` if it is long or holds anything else."""
+    values = [each for value in raw.values() for each in (value if isinstance(value, list) else [value])]
+    if not all(isinstance(value, bool | int | float | str) for value in values):
+        return None
+    parts = ", ".join(f"{key}: {_one_value(value)}" for key, value in raw.items())
+    return f"{{{parts}}}" if len(parts) <= MOST_CHARACTERS else None
+
+
+def _one_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_one_value, value))}]"
+    return printable(value) if isinstance(value, str) else shown(value)

@@ -9,17 +9,9 @@ from fractions import Fraction
 
 from sweeper.records import Value
 from sweeper.space.arms import Definition
-from sweeper.space.parameters import plain_choices
 from sweeper.space.schema import Algorithm, Choices, Constant, IntRange
 
 LARGEST_GRID = 100_000
-
-
-def plain_values(parameter: Constant | Choices) -> tuple[Value, ...]:
-    """The values of a parameter that is no range."""
-    if isinstance(parameter, Constant):
-        return (parameter.value,)
-    return plain_choices(parameter.choices)
 
 
 def n_points(sampler: Algorithm) -> int:
@@ -45,7 +37,7 @@ def iterate_grid(definitions: tuple[Definition, ...], n_points: int) -> Iterator
 def _grid_values(definition: Definition, n_points: int) -> Iterable[Value]:
     parameter = definition.parameter
     if isinstance(parameter, Constant | Choices):
-        return plain_values(parameter)
+        return parameter.values
     if isinstance(parameter, IntRange):
         return range(parameter.low, parameter.high + 1, parameter.step)
     low, high = parameter.low, parameter.high

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from sweeper.custom_code import is_import_path
 from sweeper.records import Value
 from sweeper.space.arms import Definition, possible_values
-from sweeper.space.grids import plain_values
 from sweeper.space.schema import FloatRange, IntRange
 from sweeper.space.space import Space
 
@@ -44,5 +43,5 @@ def _corners(definitions: tuple[Definition, ...], loss: str) -> Iterator[dict[st
 def _values(definition: Definition) -> tuple[Value, ...]:
     parameter = definition.parameter
     if not isinstance(parameter, FloatRange | IntRange):
-        return plain_values(parameter)
+        return parameter.values
     return (parameter.low, parameter.high)

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, TRAINING_PARAMETERS
+from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, TRAINING_PARAMETERS, Domain, Kind
 from sweeper.custom_code import ForeignCodeError, import_custom, is_import_path, is_network_class
 from sweeper.records import Value
 from sweeper.space.elsewhere import nearest_here
@@ -18,30 +18,28 @@ from sweeper.text import shown
 _LABELS = frozenset({"label", "target", "y", "y_true", "truth"})
 _LOGITS = frozenset({"logit", "input", "output", "pred", "prediction", "score", "y_pred", "x"})
 """What authors call the two arguments of a loss, without a plural's s."""
-
-Kind: TypeAlias = Literal["float", "int", "text", "bool", "any"]
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """One parameter of a loss: what it may hold and its default; ``is_required`` when it has none.
-
-    ``default`` is ``None`` where the loss has a default that is no plain value (a tensor, ``None``): it then stays out of the records.
-    """
-
-    kind: Kind
-    low: float = -float("inf")
-    high: float = float("inf")
-    default: Value | None = None
-    is_required: bool = False
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
 class LossSignature:
-    """The parameters of one loss by name; ``takes_any``: its constructor has ``**kwargs``."""
+    """The parameters of one loss by name; ``takes_any``: it has ``**kwargs``. ``training``: those of the training that it wants to know."""
 
-    arguments: Mapping[str, Argument]
+    arguments: Mapping[str, Domain]
     takes_any: bool = False
+    training: frozenset[str] = frozenset()
+
+    def has(self, name: str) -> bool:
+        """Whether ``name`` is, or may be, a parameter of the loss's own."""
+        return name in self.arguments or self.takes_any
+
+    def accepted(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
+        """Those parameters of a trial that the loss is given."""
+        return {
+            name: value
+            for name, value in parameters.items()
+            if (name in self.training if name in TRAINING_PARAMETERS else name != "loss" and self.has(name))
+        }
 
 
 class LossError(Exception):
@@ -68,7 +66,7 @@ def check_model(path: str) -> None:
             f"{shown(path)} is a function that takes none of {', '.join(MODEL_ARGUMENTS)}, so that it builds no model for a data set"
         )
     for parameter in parameters:
-        is_needed = parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        is_needed = parameter.default is parameter.empty and parameter.kind not in VARIADIC
         if is_needed and (parameter.kind is parameter.POSITIONAL_ONLY or parameter.name not in MODEL_ARGUMENTS):
             raise ModelPathError(
                 f"{shown(path)} needs {shown(parameter.name)}, and a model is given only {', '.join(MODEL_ARGUMENTS)}: "
@@ -83,8 +81,7 @@ def loss_signature(loss: str) -> LossSignature:
         LossError: unknown name, or a path that cannot be imported or called.
     """
     if loss in LOSSES:
-        arguments = {name: Argument("float", entry.low, entry.high, entry.default) for name, entry in LOSSES[loss].parameters.items()}
-        return LossSignature(arguments)
+        return LossSignature(LOSSES[loss].parameters)
     if is_import_path(loss):
         return _imported_signature(loss)
     hint = nearest_here(loss, LOSSES, "loss")
@@ -119,18 +116,43 @@ def _imported_signature(loss: str) -> LossSignature:
         raise LossError(f"{shown(loss)} is a module that is built already; name the class, so that each trial has one of its own")
     else:
         parameters = _after_logits_and_labels(loss, "is a function, and", parameters)
-    arguments: dict[str, Argument] = {}
     for parameter in parameters:
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD or parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            continue
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise LossError(f"{shown(loss)} takes {shown(parameter.name)} by position only; a space file gives parameters by name")
-        if parameter.name in TRAINING_PARAMETERS:
-            continue  # the training gives the loss its own value of it
-        if parameter.name == "loss":
+        if parameter.name == "loss" and parameter.kind not in VARIADIC:
             raise LossError(f"{shown(loss)} has a parameter 'loss', a name that is taken; rename it")
-        arguments[parameter.name] = _argument(parameter)
-    return LossSignature(arguments, takes_any=any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters))
+    return read_signature(target)
+
+
+def read_signature(loss: Callable[..., Any]) -> LossSignature:
+    """What a class is built with, or a function called with after logits and labels, as far as it is given by name.
+
+    Raises:
+        TypeError, ValueError: the loss has no signature that can be read.
+    """
+    parameters = list(inspect.signature(loss).parameters.values())[0 if isinstance(loss, type) else 2 :]
+    named = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
+    return LossSignature(
+        {parameter.name: _domain(parameter) for parameter in named if parameter.name not in TRAINING_PARAMETERS},
+        takes_any=any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters),
+        training=frozenset(parameter.name for parameter in named) & TRAINING_PARAMETERS.keys(),
+    )
+
+
+def signature_as_written(parameters: Mapping[str, Any]) -> LossSignature:
+    """The signature of a loss that is not looked at: every parameter of the file that is not one of the training may be its own.
+
+    A report reads stored spaces so, where the loss may be gone by now.
+    """
+    choices = [choice for each in parameters.values() if isinstance(each, dict) for choice in listed_values(each.get("choices"))]
+    names = {*parameters, *(name for choice in choices if isinstance(choice, dict) for name in choice)}
+    own = names - {"loss", "name", *TRAINING_PARAMETERS}
+    return LossSignature({str(name): Domain("any") for name in own}, takes_any=True)
+
+
+def listed_values(value: object) -> list[Any]:
+    """``value`` where it is a list, else nothing."""
+    return value if isinstance(value, list) else []
 
 
 def _check_class(loss: str, target: type) -> None:
@@ -146,7 +168,7 @@ def _check_class(loss: str, target: type) -> None:
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters[:2]):
         return
     for parameter in _after_logits_and_labels(loss, f"is a class whose {name}", parameters):
-        if parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if parameter.default is parameter.empty and parameter.kind not in VARIADIC:
             raise LossError(f"{shown(loss)} is a class whose {name} needs {shown(parameter.name)} besides (logits, labels)")
 
 
@@ -161,7 +183,7 @@ def _after_logits_and_labels(loss: str, what: str, parameters: list[inspect.Para
     return parameters[2:]
 
 
-def _argument(parameter: inspect.Parameter) -> Argument:
+def _domain(parameter: inspect.Parameter) -> Domain:
     default, annotation = parameter.default, parameter.annotation
     is_required = default is inspect.Parameter.empty
     plain = default if isinstance(default, bool | int | str) or (isinstance(default, float) and math.isfinite(default)) else None
@@ -172,7 +194,7 @@ def _argument(parameter: inspect.Parameter) -> Argument:
         kind = "float" if isinstance(plain, float) else "bool" if isinstance(plain, bool) else "text" if isinstance(plain, str) else "any"
     if kind == "float" and isinstance(plain, int):
         plain = float(plain)
-    return Argument(kind, default=plain, is_required=is_required)
+    return Domain(kind, default=plain, is_required=is_required)
 
 
 def _first_line(error: BaseException) -> str:

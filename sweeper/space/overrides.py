@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sweeper.errors import Problem
-from sweeper.space.parameters import is_among
+from sweeper.space.values import is_among
 from sweeper.space.wording import Path, dotted
 from sweeper.space.yaml_lines import Document, read_yaml
 from sweeper.text import printable, shown

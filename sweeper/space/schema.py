@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import ValidationError
 
-from sweeper.catalogue import DATASETS, MODELS
+from sweeper.catalogue import DATASETS, MODELS, TRAINING_PARAMETERS
 from sweeper.custom_code import is_import_path
 from sweeper.records import VAL_METRICS, Value
 from sweeper.space.elsewhere import nearest_here
@@ -17,6 +26,7 @@ from sweeper.space.wording import rule
 from sweeper.text import nearest, shown
 
 MAX_NAME_LENGTH = 64
+SWEEP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 WINDOWS_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 
 CIFAR_VALIDATION = 5000
@@ -56,7 +66,7 @@ def _model_name(name: str) -> str:
 
 
 def _sweep_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+    if not re.fullmatch(SWEEP_NAME, name):
         raise rule(f"must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit, got {shown(name)}")
     return _no_device(name)
 
@@ -88,7 +98,8 @@ ChannelDeviations: TypeAlias = Annotated[
     expecting("three numbers from 0.001 to 1, one per channel of pixels from 0 to 1"),
 ]
 
-SweepName: TypeAlias = Annotated[str, AfterValidator(_sweep_name)]
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generators take
+SweepName: TypeAlias = Annotated[str, AfterValidator(_sweep_name), WithJsonSchema({"type": "string", "pattern": f"^{SWEEP_NAME}$"})]
 ArmName: TypeAlias = Annotated[str, AfterValidator(_arm_name)]
 
 
@@ -99,22 +110,33 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    """Which images. ``validation``: how many are held out of train for pruning and choosing, or ``test``, the notebook's way.
+    """Which images."""
 
-    ``image``, ``label``: columns of Parquet files. ``image_size``: images are resized to it. ``mean``, ``std``: for normalising, per
-    channel, of pixels from 0 to 1.
-    """
-
-    name: Annotated[str, one_of(DATASETS, "data set")]
-    validation: Annotated[int | Literal["test"], expecting("a whole number of images or 'test'")]
-    data_dir: Annotated[str, Field(min_length=1)] | None = None
-    train_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    test_images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    image: Annotated[str, Field(min_length=1)] | None = None
-    label: Annotated[str, Field(min_length=1)] | None = None
-    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    mean: ChannelMeans | None = None
-    std: ChannelDeviations | None = None
+    name: Annotated[str, one_of(DATASETS, "data set"), WithJsonSchema({"enum": list(DATASETS)}), Field(description="The data set.")]
+    validation: Annotated[
+        int | Literal["test"],
+        expecting("a whole number of images or 'test'"),
+        Field(description="Images held out of train for pruning and choosing; 'test' measures every epoch on the test split."),
+    ]
+    data_dir: Annotated[str | None, Field(min_length=1, description="Folder of the data set's files.")] = None
+    train_images: Annotated[int | None, Field(ge=1, le=1_000_000, description="Training images to generate (synthetic).")] = None
+    test_images: Annotated[int | None, Field(ge=1, le=1_000_000, description="Test images to generate (synthetic).")] = None
+    image: Annotated[
+        str | None,
+        Field(min_length=1, description="Column of the encoded images (parquet); img or image where it is not named."),
+    ] = None
+    label: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="Column of the labels (parquet): numbers from 0, text, or true and false; label or labels where it is not named.",
+        ),
+    ] = None
+    image_size: Annotated[int | None, Field(ge=1, le=4096, description="Side in pixels to which images are resized.")] = None
+    mean: Annotated[ChannelMeans | None, Field(description="Mean per channel for normalising, of pixels from 0 to 1.")] = None
+    std: Annotated[
+        ChannelDeviations | None, Field(description="Standard deviation per channel for normalising, of pixels from 0 to 1.")
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -127,12 +149,15 @@ class Dataset(Section):
 
 
 class Training(Section):
-    """What all trials share; the six parameters of the optimiser stand here when they are constant, ``None`` when they are tuned."""
+    """What all trials share. Parameters of the optimiser that are not tuned stand here."""
 
-    model: Annotated[str, AfterValidator(_model_name)] = "convnet"
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
-    reduction: Literal["batch", "elements"] = "batch"
-    augment: bool = True
+    model: Annotated[str, AfterValidator(_model_name), Field(description="The network.")] = "convnet"
+    epochs: Annotated[int, Field(ge=1, le=100_000, description="Epochs of a trial that is not pruned.")] = 30
+    reduction: Annotated[
+        Literal["batch", "elements"],
+        Field(description="batch: mean over images. elements: mean over images x classes for elementwise losses."),
+    ] = "batch"
+    augment: Annotated[bool, Field(description="Random crops and flips of training images.")] = True
     batch_size: int | None = None
     learning_rate: float | None = None
     momentum: float | None = None
@@ -140,42 +165,61 @@ class Training(Section):
     step_size: int | None = None
     step_gamma: float | None = None
 
+    @property
+    def constants(self) -> dict[str, Value]:
+        """The training parameters that are constant, by name."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in TRAINING_PARAMETERS}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def completed(self, tuned: Collection[str]) -> Training:
+        """With the default of every training parameter that is neither a constant here nor ``tuned``."""
+        silent = {name: entry.default for name, entry in TRAINING_PARAMETERS.items() if getattr(self, name) is None and name not in tuned}
+        return self.model_copy(update=silent)
+
 
 Scalar: TypeAlias = Annotated[Value, expecting("a number, text, true or false")]
 Condition: TypeAlias = dict[str, tuple[Scalar, ...]]
 
 
+When: TypeAlias = Annotated[Condition, Field(description="The parameter exists only where another has this value, or one of these.")]
+
+
 class Constant(Section):
     """A parameter with one value; written plainly where it has no condition."""
 
-    value: Scalar
-    when: Condition = {}
+    value: Annotated[Scalar, Field(description="The constant.")]
+    when: When = {}
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The one value."""
+        return (self.value,)
 
 
 class FloatRange(Section):
-    """low to high, both included; ``log``: uniform in the logarithm; ``step``: only low, low + step, …"""
+    """A range of real numbers."""
 
     type: Literal["float"] = "float"
-    low: float
-    high: float
-    log: bool = False
-    step: Annotated[float, Field(gt=0)] | None = None
-    when: Condition = {}
+    low: Annotated[float, Field(description="Lowest value, included.")]
+    high: Annotated[float, Field(description="Highest value, included.")]
+    log: Annotated[bool, Field(description="Uniform in the logarithm.")] = False
+    step: Annotated[float | None, Field(gt=0, description="Only low, low + step, ...")] = None
+    when: When = {}
 
 
 class IntRange(Section):
-    """low to high in whole numbers, both included."""
+    """A range of whole numbers."""
 
     type: Literal["int"] = "int"
-    low: Annotated[int, Field(ge=-(2**53), le=2**53)]
-    high: Annotated[int, Field(ge=-(2**53), le=2**53)]
-    log: bool = False
-    step: Annotated[int, Field(ge=1)] = 1
-    when: Condition = {}
+    low: Annotated[int, Field(ge=-(2**53), le=2**53, description="Lowest value, included.")]
+    high: Annotated[int, Field(ge=-(2**53), le=2**53, description="Highest value, included.")]
+    log: Annotated[bool, Field(description="Uniform in the logarithm.")] = False
+    step: Annotated[int, Field(ge=1, description="Only low, low + step, ...")] = 1
+    when: When = {}
 
 
 class ArmChoice(Section):
-    """A choice with a name and settings of its own: constants, or ranges that this arm alone has."""
+    """An arm with a name and settings of its own: constants, or ranges."""
 
     name: ArmName
     settings: dict[str, Constant | FloatRange | IntRange]
@@ -184,8 +228,13 @@ class ArmChoice(Section):
 class Choices(Section):
     """One of several values."""
 
-    choices: Annotated[tuple[ArmChoice | Value, ...], Field(min_length=1)]
-    when: Condition = {}
+    choices: Annotated[tuple[ArmChoice | Value, ...], Field(min_length=1, description="One of several values.")]
+    when: When = {}
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The choices that are values, without arms."""
+        return tuple(choice for choice in self.choices if not isinstance(choice, ArmChoice))
 
 
 Parameter: TypeAlias = Constant | FloatRange | IntRange | Choices
@@ -194,17 +243,19 @@ Parameter: TypeAlias = Constant | FloatRange | IntRange | Choices
 class Reference(Section):
     """Published figures that a report shows beside ours."""
 
-    source: Annotated[str, Field(min_length=1)]
-    test_accuracy: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
+    source: Annotated[str, Field(min_length=1, description="Where the figures were published.")]
+    test_accuracy: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, description="Test accuracy per arm.")]
 
 
 class Compare(Section):
-    """``arms``: the compared parameter, one study per choice. ``seeds``: fresh seeds of the confirm phase, 0 skips it."""
+    """The compared parameter, its budget, and how often the best of each arm is confirmed."""
 
-    arms: str | None = None
-    trials_per_arm: Annotated[int, Field(ge=1, le=1_000_000)] = 32
-    seeds: Annotated[int, Field(ge=0, le=10_000)] = 8
-    reference: Reference | None = None
+    arms: Annotated[str | None, Field(description="The compared parameter: one study, one pruner and one budget per choice of it.")] = None
+    trials_per_arm: Annotated[int, Field(ge=1, le=1_000_000, description="Trials that each arm's search may use.")] = 32
+    seeds: Annotated[
+        int, Field(ge=0, le=10_000, description="Fresh seeds on which each arm's best is confirmed; 0 skips the confirm phase.")
+    ] = 8
+    reference: Annotated[Reference | None, Field(description="Published test accuracies that a report shows beside ours.")] = None
 
 
 class Algorithm(Section):
@@ -214,13 +265,30 @@ class Algorithm(Section):
     options: dict[str, Value] = {}
     wrapped: Algorithm | None = None
 
+    @classmethod
+    def in_parts(cls, raw: object) -> object:
+        """An algorithm as a file has it, ``{name, option: value, ..., wrapped}``, with the options under a key of their own."""
+        if not isinstance(raw, dict):
+            return {"name": raw}
+        parts = {key: cls.in_parts(raw[key]) if key == "wrapped" else raw[key] for key in ("name", "wrapped") if key in raw}
+        return {**parts, "options": {key: value for key, value in raw.items() if key not in parts}}
+
+    def as_written(self) -> dict[str, Any]:
+        """The algorithm as a file has it."""
+        return {"name": self.name, **self.options, **({"wrapped": self.wrapped.as_written()} if self.wrapped else {})}
+
 
 class Search(Section):
-    """What is optimised and how."""
+    """The metric, the sampler and the pruner."""
 
-    metric: Annotated[str, one_of(VAL_METRICS, "metric")] = "val_accuracy"
-    sampler: Algorithm = Algorithm(name="tpe")
-    pruner: Algorithm = Algorithm(name="median")
+    metric: Annotated[
+        str,
+        one_of(VAL_METRICS, "metric"),
+        WithJsonSchema({"enum": list(VAL_METRICS)}),
+        Field(description="What is optimised and pruned by."),
+    ] = "val_accuracy"
+    sampler: Annotated[Algorithm, Field(description="Optuna's sampler and its options.")] = Algorithm(name="tpe")
+    pruner: Annotated[Algorithm, Field(description="Optuna's pruner and its options.")] = Algorithm(name="median")
 
 
 SMALLEST_SHARE = 0.01
@@ -236,11 +304,18 @@ def _whole_devices(devices: float | str) -> float | str:
 
 
 class Resources(Section):
-    """What one Ray Tune trial occupies, how many members train together in it, how often it is tried again."""
+    """What one trial occupies."""
 
-    cpus_per_trial: Annotated[float, Field(ge=SMALLEST_SHARE, le=10_000)] = 1.0
+    cpus_per_trial: Annotated[float, Field(ge=SMALLEST_SHARE, le=10_000, description="CPU cores of a trial.")] = 1.0
     gpus_per_trial: Annotated[
-        Annotated[float, Field(ge=0, le=1_000)] | Literal["auto"], expecting("a number >= 0 or 'auto'"), AfterValidator(_whole_devices)
+        Annotated[float, Field(ge=0, le=1_000)] | Literal["auto"],
+        expecting("a number >= 0 or 'auto'"),
+        AfterValidator(_whole_devices),
+        Field(description="GPUs of a trial; fractions share one; auto: one where there is any."),
     ] = "auto"
-    pack: Annotated[Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"], expecting("an integer >= 1 or 'auto'")] = 1
-    max_failures: Annotated[int, Field(ge=0, le=1_000)] = 2
+    pack: Annotated[
+        Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"],
+        expecting("an integer >= 1 or 'auto'"),
+        Field(description="Trials that one device trains together as one fused model."),
+    ] = 1
+    max_failures: Annotated[int, Field(ge=0, le=1_000, description="How often a failed trial is tried again.")] = 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,7 +18,6 @@ from sweeper.space.arms import Arm, Definition, define, list_arms
 from sweeper.space.grids import iterate_grid, n_points
 from sweeper.space.loss_signatures import LossSignature
 from sweeper.space.schema import (
-    Choices,
     Compare,
     Constant,
     Dataset,
@@ -27,16 +27,13 @@ from sweeper.space.schema import (
     Resources,
     Search,
     Section,
+    Seed,
     SweepName,
     Training,
 )
 from sweeper.text import printable
 
-Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generators take
 ColumnType: TypeAlias = Literal["string", "int64", "float64", "bool"]
-
-DEFAULT_CONSTANTS: Mapping[str, Value] = {"batch_size": 128, "momentum": 0.9, "weight_decay": 0.0, "step_size": 1, "step_gamma": 1.0}
-"""Training parameters on which a file is silent. A factor of 1 at every epoch is a constant learning rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +51,17 @@ class Remarks:
 class Space(Section):
     """What ``parse_space`` and ``load_space`` return; they alone check the rules between sections."""
 
-    name: SweepName
+    name: Annotated[SweepName, Field(description="Name of the sweep; its id is this name and the time.")]
     dataset: Dataset
     training: Training
-    parameters: dict[str, Constant | FloatRange | IntRange | Choices]
+    parameters: Annotated[
+        dict[str, Parameter],
+        Field(description="What is tuned, and what is compared: a constant, a range {low, high}, or {choices: [...]}."),
+    ]
     compare: Compare
     search: Search
     resources: Resources
-    seed: Seed = 1
+    seed: Annotated[Seed, Field(description="Seed of samplers, splits, weights and batches.")] = 1
     _signatures: Mapping[str, LossSignature] = PrivateAttr(default_factory=dict)
     _remarks: Remarks = PrivateAttr(default_factory=Remarks)
 
@@ -96,14 +96,19 @@ class Space(Section):
         """Import paths of the model and losses that are the user's own."""
         return tuple(path for path in (self.training.model, *self._signatures) if is_import_path(path))
 
-    @property
+    @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """The arms in the file's order."""
         return list_arms(self.parameters, self.compare.arms)
 
     def definitions(self, arm: Arm) -> tuple[Definition, ...]:
         """Every parameter that trials of ``arm`` can have, in an order in which their conditions can be decided."""
-        return define(self.parameters, training_constants(self.training), arm, self._signatures)
+        return self.definitions_by_arm[arm.name]
+
+    @cached_property
+    def definitions_by_arm(self) -> Mapping[str, tuple[Definition, ...]]:
+        """The definitions of every arm, under its name."""
+        return {arm.name: define(self.parameters, self.training.constants, arm, self._signatures) for arm in self.arms}
 
     def training_settings(self) -> TrainingSettings:
         """What all trials of the sweep share."""
@@ -145,19 +150,12 @@ class Space(Section):
         return sum(1 for _ in islice(iterate_grid(definitions, n_points(self.search.sampler)), budget))
 
 
-def training_constants(training: Training) -> dict[str, Value]:
-    """The training parameters that are constant, by name."""
-    values: dict[str, Any] = {name: getattr(training, name) for name in TRAINING_PARAMETERS}
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _column_types(name: str, parameter: Parameter) -> set[ColumnType]:
     if name in TRAINING_PARAMETERS:
-        return {"int64" if TRAINING_PARAMETERS[name].type is int else "float64"}
+        return {"int64" if TRAINING_PARAMETERS[name].kind == "int" else "float64"}
     if isinstance(parameter, FloatRange | IntRange):
         return {"float64" if isinstance(parameter, FloatRange) else "int64"}
-    values = [parameter.value] if isinstance(parameter, Constant) else parameter.choices
-    return {column_type(value) for value in values if isinstance(value, bool | int | float | str)}
+    return {column_type(value) for value in parameter.values}
 
 
 def column_type(value: Value) -> ColumnType:

@@ -11,7 +11,7 @@ import optuna
 from sweeper.records import Value
 from sweeper.space.algorithms import PRUNERS, SAMPLERS
 from sweeper.space.arms import Arm, Definition
-from sweeper.space.grids import iterate_grid, n_points, plain_values
+from sweeper.space.grids import iterate_grid, n_points
 from sweeper.space.schema import Algorithm, FloatRange, IntRange
 from sweeper.space.space import Space
 
@@ -35,7 +35,7 @@ def _suggest(trial: optuna.trial.BaseTrial, definition: Definition) -> Value:
     if isinstance(parameter, IntRange):
         return trial.suggest_int(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
     # a cast, since Optuna's categories may also be None, which ours never are
-    return cast("Value", trial.suggest_categorical(name, plain_values(parameter)))
+    return cast("Value", trial.suggest_categorical(name, parameter.values))
 
 
 def grid(space: Space, arm: Arm) -> list[dict[str, Value]]:

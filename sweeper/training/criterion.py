@@ -81,8 +81,8 @@ class Criterion:
                 continue
             entry = LOSSES[name]
             parameters = {
-                key: torch.tensor([float(member.parameters.get(key, parameter.default)) for member in same], device=device)
-                for key, parameter in entry.parameters.items()
+                key: torch.tensor([float(member.parameters.get(key, default)) for member in same], device=device)
+                for key, default in entry.defaults.items()
             }
             divisor = n_classes if entry.elementwise and reduction == "elements" else 1
             self._builtins.append(_Builtin(rows, LOSS_FUNCTIONS[name], parameters, divisor))

@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.custom_code import ForeignCodeError, import_custom
 from sweeper.errors import TrainingError
 from sweeper.records import Value
+from sweeper.space.loss_signatures import read_signature
 
 UNTRAINED = "and only the network is trained: hold them as buffers, or let the space set them"
 
@@ -92,7 +92,11 @@ class CustomLoss:
             what = f"holds a {type(target).__name__} under it, neither class nor function"
             raise TrainingError(f"loss {path!r}: module {module_name} {what}; a loss is given as package.module:Name")
         self._function: Callable[..., Any] = target
-        self._arguments = self._accepted(parameters, inspect.signature(target), n_given=0 if inspect.isclass(target) else 2)
+        signature = read_signature(target)
+        if missing := [key for key, argument in signature.arguments.items() if argument.is_required and key not in parameters]:
+            them = "it" if len(missing) == 1 else "them"
+            raise TrainingError(f"loss {path!r} needs {', '.join(missing)}; add {them} to the parameters of the space")
+        self._arguments = signature.accepted(parameters)
         if inspect.isclass(target):
             with generators_kept(device):
                 seed_generators(f"{seed}/built", device)
@@ -105,19 +109,6 @@ class CustomLoss:
                     raise TrainingError(f"loss {path!r} has parameters to train ({', '.join(trained)}), {UNTRAINED}")
             self._function = built
             self._arguments = {}
-
-    def _accepted(self, parameters: Mapping[str, Value], signature: inspect.Signature, n_given: int) -> dict[str, Value]:
-        """The parameters that a call is given by name, after ``n_given`` leading arguments."""
-        own = {key: value for key, value in parameters.items() if key != "loss"}
-        arguments = list(signature.parameters.values())[n_given:]
-        named = {
-            argument.name: argument for argument in arguments if argument.kind in {argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY}
-        }
-        if missing := [name for name, argument in named.items() if argument.default is argument.empty and name not in own]:
-            them = "it" if len(missing) == 1 else "them"
-            raise TrainingError(f"loss {self._path!r} needs {', '.join(missing)}; add {them} to the parameters of the space")
-        takes_any = any(argument.kind is argument.VAR_KEYWORD for argument in arguments)
-        return {key: value for key, value in own.items() if key in named or (takes_any and key not in TRAINING_PARAMETERS)}
 
     @property
     def target(self) -> Callable[..., Any]:
