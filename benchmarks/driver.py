@@ -86,7 +86,7 @@ def measure(trials: int, sampler: str, pruner: str = "none") -> Clock:
         recorder = Recorder(folder, space.parameter_types(), space.search.metric)
         studies = Studies(space, folder.journal)
         clock = Clock()
-        coordinator = Coordinator(studies, recorder, folder, metric="val_accuracy", n_epochs=EPOCHS, max_failures=2, observer=clock)
+        coordinator = Coordinator(space, studies, recorder, folder, clock)
         busy = Path(scratch) / "busy"
         busy.mkdir()
         plan = PackPlan(PackSize(1), Capacity(1, 0))

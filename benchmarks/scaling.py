@@ -122,7 +122,7 @@ def measure(*, gpus: int, trials: int, epochs: int, epoch_seconds: float, sample
         recorder = Recorder(folder, space.parameter_types(), space.search.metric)
         studies = Studies(space, folder.journal)
         observer = Counts(trials)
-        coordinator = Coordinator(studies, recorder, folder, metric="val_accuracy", n_epochs=epochs, max_failures=2, observer=observer)
+        coordinator = Coordinator(space, studies, recorder, folder, observer)
         plan = PackPlan(PackSize(1), capacity or Capacity(1, 1, tell=print))
         load = Load()
         with load:

@@ -6,22 +6,22 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 
 import numpy as np
 import torch
 
-from sweeper.data import Dataset
+from sweeper.cluster.autoscaler import packs_on
 from sweeper.data.dataset import make_dataset
 from sweeper.preflight import load_data
-from sweeper.records import TrainingSettings
 from sweeper.space import Space
 from sweeper.store.provenance import available_cores, processor
 from sweeper.studies.expected_epochs import expected_epochs
 from sweeper.studies.studies import example_members
 from sweeper.text import plural
-from sweeper.tune.pack_size import PackSize, timed_size
+from sweeper.tune.pack_size import PackSize, Piece, choose_pack_size, piece_of, settings_for_share, timed_size
 from sweeper.tune.probe import probe
 from sweeper.view.text import aligned
 from sweeper.view.wording import duration
@@ -102,16 +102,13 @@ def make_plan(space: Space, notice: Callable[[str], None] = lambda _: None) -> P
     n_trials = sum(arm.search_trials for arm in arms)
     piece = _piece(space, notice)
     notice("timing an epoch")
-    size = PackSize(space.resources.pack) if space.resources.pack != "auto" else None
-    if size is None:
-        members = example_members(space, len(space.arms))
-        each = math.ceil(n_trials / packs)
-        size = PackSize(timed_size(piece.dataset, piece.settings, members, device, _threads(space), each, piece.share), even=True)
+    timing = partial(timed_size, piece.dataset, piece.settings, device, space.resources.threads, share_of_images=piece.share)
+    size = choose_pack_size(space, n_trials, packs, timing)
     load_seconds = time.monotonic() - began
     sizes = sorted({1, size.most})
     memberships = [example_members(space, each) for each in sizes]
     beside = min(packs, math.ceil(packs / max(1, torch.cuda.device_count()))) if on_gpu else packs
-    timed = probe(piece.dataset, piece.settings, memberships, device, _threads(space), beside)
+    timed = probe(piece.dataset, piece.settings, memberships, device, space.resources.threads, beside)
     start_seconds = load_seconds + STARTS * timed.start
     lengths = expected_epochs(space, packs * size.most)
     work = _Work(arms, packs, size, [each / piece.share for each in timed.epochs], timed.test / piece.share, refill=on_gpu)
@@ -192,54 +189,25 @@ class _Work:
 
 
 def _packs(space: Space, on_gpu: bool) -> int:
+    """Packs that this machine has room for, at least one."""
     wanted = space.resources.gpus_per_trial
-    limits = [available_cores() / space.resources.cpus_per_trial]
-    if on_gpu:
-        limits.append(torch.cuda.device_count() / (1.0 if wanted == "auto" else float(wanted)))
-    return max(1, math.floor(min(limits)))
+    gpus = (1.0 if wanted == "auto" else wanted) if on_gpu else 0.0
+    here = {"CPU": available_cores(), "GPU": torch.cuda.device_count()}
+    return max(1, packs_on(here, space.resources.cpus_per_trial, gpus))
 
 
-def _threads(space: Space) -> int:
-    """Threads that a pack on the CPU computes with."""
-    return max(1, math.floor(space.resources.cpus_per_trial))
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """The first images of a data set, or noise in their place, the settings for them, and the share that they are of the whole."""
-
-    dataset: Dataset
-    settings: TrainingSettings
-    share: float
-
-
-def _piece(space: Space, notice: Callable[[str], None]) -> _Piece:
-    """At most :data:`TIMED_IMAGES` training images, the other splits in proportion."""
-    options = space.dataset
-    if options.name in ("cifar10", "synthetic"):
-        n_train, n_test = CIFAR10_IMAGES if options.name == "cifar10" else (options.train_images or 1, options.test_images or 1)
-        whole = None
-    else:
-        whole = load_data(space, notice)
-        n_train, n_test = len(whole.train_labels), len(whole.test_labels)
+def _piece(space: Space, notice: Callable[[str], None]) -> Piece:
+    """At most :data:`TIMED_IMAGES` training images, or noise in the place of images that are not here yet."""
+    options, settings = space.dataset, space.training_settings()
+    if options.name not in ("cifar10", "synthetic"):
+        return piece_of(load_data(space, notice), settings, TIMED_IMAGES)
+    n_train, n_test = CIFAR10_IMAGES if options.name == "cifar10" else (options.train_images or 1, options.test_images or 1)
     share = min(1.0, TIMED_IMAGES / n_train)
-    counts = [max(1, math.ceil(n * share)) for n in (n_train, n_test)]
     generator = np.random.default_rng(0)
-    if whole is None:
-        images = [generator.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8) for n in counts]
-        labels = [np.arange(n, dtype=np.int64) % 10 for n in counts]
-        classes: tuple[str, ...] = tuple(map(str, range(10)))
-    else:
-        chosen = [generator.permutation(n)[:count] for n, count in zip((n_train, n_test), counts, strict=True)]
-        images = [whole.train_images[chosen[0]], whole.test_images[chosen[1]]]
-        labels = [whole.train_labels[chosen[0]], whole.test_labels[chosen[1]]]
-        classes = whole.classes
-    grey = (0.5, 0.5, 0.5)
-    dataset = make_dataset("piece", (images[0], labels[0]), (images[1], labels[1]), classes, grey, (0.25, 0.25, 0.25))
-    settings = space.training_settings()
-    if settings.validation is not None:
-        settings = replace(settings, validation=max(1, math.floor(settings.validation * share)))
-    return _Piece(dataset, settings, share)
+    counts = [max(1, math.ceil(n * share)) for n in (n_train, n_test)]
+    train, test = ((generator.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), np.arange(n, dtype=np.int64) % 10) for n in counts)
+    dataset = make_dataset("noise", train, test, tuple(map(str, range(10))), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    return Piece(dataset, settings_for_share(settings, share), share)
 
 
 def plan_text(plan: Plan) -> str:

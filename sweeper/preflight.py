@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,12 @@ def load_data(space: Space, notice: Any, *, glance: bool = False) -> Dataset:
     if isinstance(options.validation, int):
         split(dataset.train_labels, options.validation, space.seed)  # refuses what no trial could be trained with
     return dataset
+
+
+def changed_fingerprint(dataset: Dataset, provenance: Mapping[str, Any]) -> str | None:
+    """The fingerprint of a data set, and the one that a sweep began with, in words; ``None`` where they are equal, or it has noted none."""
+    then = provenance.get("dataset", {}).get("fingerprint")
+    return None if then in (None, dataset.fingerprint) else f"fingerprint {dataset.fingerprint[:12]}, was {str(then)[:12]}"
 
 
 def _unread_data(space: Space) -> Sequence[str]:

@@ -11,7 +11,7 @@ import torch
 
 from sweeper.custom_code import source_digests
 from sweeper.errors import SpaceError, SweeperError
-from sweeper.preflight import load_data
+from sweeper.preflight import changed_fingerprint, load_data
 from sweeper.records import EpochMetrics
 from sweeper.store import SweepFolder
 from sweeper.store.provenance import package_versions
@@ -79,15 +79,11 @@ def reproduce_trial(
             f"{folder}: {trial} has trained no epoch, there is nothing to compare with: {view.error or 'it failed at once'}"
         )
     dataset = load_data(space, notice)
-    then = view.provenance.get("dataset", {}).get("fingerprint")
-    if then not in (None, dataset.fingerprint):
-        raise ReproduceError(
-            f"{folder}: the data set has changed since the sweep (fingerprint {dataset.fingerprint[:12]}, was {str(then)[:12]}); "
-            "restore the files to train this trial again"
-        )
+    if changed := changed_fingerprint(dataset, view.provenance):
+        raise ReproduceError(f"{folder}: the data set has changed since the sweep ({changed}); restore the files to train this trial again")
     device = "cuda" if view.device != "cpu" and torch.cuda.is_available() else "cpu"
     if device == "cpu":
-        torch.set_num_threads(max(1, math.floor(space.resources.cpus_per_trial)))
+        torch.set_num_threads(space.resources.threads)
     notice(f"training {trial} for {plural(len(view.curve), 'epoch')} on {device}, seed {view.seed}")
     whole = {name for name, kind in space.parameter_types().items() if kind == "int64"}
     parameters = {name: int(value) if name in whole else value for name, value in view.parameters.items()}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from sweeper.cluster.capacity import Capacity
 from sweeper.cluster.cluster import Cluster
 from sweeper.cluster.session import ray_session
 from sweeper.custom_code import source_digests
@@ -22,7 +21,7 @@ from sweeper.driver.coordinator import Coordinator
 from sweeper.driver.events import Notice, Observer, Preparing, SweepEnded, SweepStarted, observed_by
 from sweeper.driver.recorder import Recorder
 from sweeper.errors import FolderExistsError, StoreError, SweeperError
-from sweeper.preflight import load_data
+from sweeper.preflight import changed_fingerprint, load_data
 from sweeper.process import reaper
 from sweeper.process.interruption import Aborted, Interrupted, clear_interruption, exit_message, interruptible, set_exit_message
 from sweeper.records import TrialState
@@ -30,12 +29,12 @@ from sweeper.space import Space, dump_space
 from sweeper.store import Folder, SweepFolder
 from sweeper.store.provenance import provenance
 from sweeper.store.trust import space_to_run, trust
-from sweeper.studies.studies import Studies, TrialEnd, example_members
+from sweeper.studies.studies import Studies, TrialEnd
 from sweeper.text import plural
 from sweeper.training.build_model import describe_model
 from sweeper.training.custom_code_check import check_custom_code
-from sweeper.tune.pack_size import PackSize, timed_size, timed_size_on_a_node
-from sweeper.tune.run import PackPlan, run_packs, threads_for
+from sweeper.tune.pack_size import choose_pack_size, timed_size, timed_size_on_a_node
+from sweeper.tune.run import PackPlan, run_packs
 from sweeper.tune.trainable import TrialContext
 
 __all__ = ["Interrupted", "SweepResult", "SweepStoppedError", "resume_sweep", "start_sweep"]
@@ -135,11 +134,10 @@ def resume_sweep(
                 return SweepResult(folder, studies.n_failed, nothing_to_do=True)
             dataset = _load(space, observe)
             began = folder.read_provenance()
-            began_with = began.get("dataset", {}).get("fingerprint")
-            if began_with not in (None, dataset.fingerprint):
+            if changed := changed_fingerprint(dataset, began):
                 raise DataChangedError(
-                    f"{folder}: the data set has changed since the sweep began (fingerprint {dataset.fingerprint[:12]}, "
-                    f"was {str(began_with)[:12]}); restore the files, or run the space as a new sweep"
+                    f"{folder}: the data set has changed since the sweep began ({changed}); restore the files, or run the space as a new "
+                    "sweep"
                 )
             check_custom_code(space, dataset)
             _compare_custom_code(space, folder, describe_model(space.training.model, dataset), began, _teller(observe))
@@ -207,23 +205,17 @@ def _execute(
     observe: Observer,
     cluster: Cluster,
 ) -> SweepResult:
-    settings = space.training_settings()
     wanted = space.resources
     capacity = cluster.capacity(wanted.cpus_per_trial, wanted.gpus_per_trial, str(folder), _teller(observe))
-    context = TrialContext(folder, settings, threads_for(capacity.cpus), "cuda" if capacity.gpus else "cpu")
-    coordinator = Coordinator(
-        studies,
-        recorder,
-        folder,
-        metric=space.search.metric,
-        n_epochs=settings.epochs,
-        max_failures=space.resources.max_failures,
-        observer=observe,
-        refill=bool(capacity.gpus),  # the CPU trains each stream of batches on its own
-    )
+    context = TrialContext(folder, space.training_settings(), wanted.threads, "cuda" if capacity.gpus else "cpu")
+    refill = bool(capacity.gpus)  # the CPU trains each stream of batches on its own
+    coordinator = Coordinator(space, studies, recorder, folder, observe, refill=refill)
     if wanted.pack == "auto":
         observe(Preparing("timing packs of several sizes, to choose the fastest"))
-    size = _pack_size(space, context, dataset, capacity, studies.n_waiting, joined=cluster.joined)
+    here = context.device == "cpu" and not cluster.joined
+    time_size = timed_size if here else partial(timed_size_on_a_node, capacity.cpus, capacity.gpus)
+    timing = partial(time_size, dataset, context.settings, context.device, context.threads)
+    size = choose_pack_size(space, studies.n_waiting, capacity.n_packs, timing)
     if size.even:
         observe(Notice(f"packs of at most {plural(size.most, 'trial')}"))
     try:
@@ -235,18 +227,6 @@ def _execute(
     except SweeperError as error:
         raise SweepStoppedError(f"{error}\n{exit_message()}") from error
     return SweepResult(folder, studies.n_failed)
-
-
-def _pack_size(space: Space, context: TrialContext, dataset: Dataset, capacity: Capacity, n_trials: int, *, joined: bool) -> PackSize:
-    """As many members as the space asks for; for ``auto`` as many as are fastest where a pack would be put."""
-    if space.resources.pack != "auto":
-        return PackSize(space.resources.pack)
-    members = example_members(space, len(space.arms))
-    each = math.ceil(n_trials / max(1, capacity.n_packs))
-    arguments = (dataset, context.settings, members, context.device, context.threads, each)
-    if joined or context.device != "cpu":
-        return PackSize(timed_size_on_a_node(capacity.cpus, capacity.gpus, *arguments), even=True)
-    return PackSize(timed_size(*arguments), even=True)
 
 
 def _compare_custom_code(

@@ -16,6 +16,7 @@ from sweeper.driver.messages import Failure, PackReport
 from sweeper.driver.recorder import Recorder
 from sweeper.errors import StoreError
 from sweeper.records import EpochMetrics, TestMetrics, TrialConfig, TrialOutcome, TrialState
+from sweeper.space import Space
 from sweeper.store import SweepFolder
 from sweeper.studies.studies import Studies, TrialEnd
 
@@ -53,24 +54,15 @@ class Coordinator:
     """
 
     def __init__(
-        self,
-        studies: Studies,
-        recorder: Recorder,
-        folder: SweepFolder,
-        *,
-        metric: str,
-        n_epochs: int,
-        max_failures: int,
-        observer: Observer,
-        refill: bool = False,
+        self, space: Space, studies: Studies, recorder: Recorder, folder: SweepFolder, observe: Observer, *, refill: bool = False
     ) -> None:
         self._studies = studies
         self._recorder = recorder
         self._folder = folder
-        self._metric = metric
-        self._n_epochs = n_epochs
-        self._max_failures = max_failures
-        self._observe = observer
+        self._metric = space.search.metric
+        self._n_epochs = space.training.epochs
+        self._max_failures = space.resources.max_failures
+        self._observe = observe
         self._refill = refill
         self._sizes: dict[str, int] = {}
         self._packs: dict[str, dict[str, _Member]] = {}

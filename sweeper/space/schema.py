@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
@@ -319,3 +320,8 @@ class Resources(Section):
         Field(description="Trials that one device trains together as one fused model."),
     ] = 1
     max_failures: Annotated[int, Field(ge=0, le=1_000, description="How often a failed trial is tried again.")] = 2
+
+    @property
+    def threads(self) -> int:
+        """Threads that a pack on the CPU computes with: the whole cores that it is given, at least one."""
+        return max(1, math.floor(self.cpus_per_trial))

@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 
 from sweeper.data import Dataset
 from sweeper.records import TrainingSettings, TrialConfig
+from sweeper.space import Space
+from sweeper.studies.studies import example_members
 from sweeper.training.engine import Pack
 
 TIMED_IMAGES = 1024
@@ -56,6 +59,16 @@ class PackSize:
         return max(1, min(self.most, math.ceil(n_waiting / (PACKS_TO_COME * max(1, n_packs)))))
 
 
+def choose_pack_size(space: Space, n_trials: int, n_packs: int, time_size: Callable[[Sequence[TrialConfig], int], int]) -> PackSize:
+    """As many members as the space asks for; for ``auto`` as many as are fastest.
+
+    ``time_size`` finds them, given trials as they may come and how many of ``n_trials`` each of ``n_packs`` devices will train.
+    """
+    if space.resources.pack != "auto":
+        return PackSize(space.resources.pack)
+    return PackSize(time_size(example_members(space, len(space.arms)), math.ceil(n_trials / max(1, n_packs))), even=True)
+
+
 def fastest_size(seconds: Callable[[int], float], *, most: int, enough: Callable[[int], bool], untimed: int = 1) -> int:
     """The pack size, a power of two up to ``most``, beyond which doubling it saves less than :data:`LEAST_GAIN`.
 
@@ -77,9 +90,9 @@ def fastest_size(seconds: Callable[[int], float], *, most: int, enough: Callable
 def timed_size(
     dataset: Dataset,
     settings: TrainingSettings,
-    members: Sequence[TrialConfig],
     device: str,
     threads: int,
+    members: Sequence[TrialConfig],
     n_trials_each: int,
     share_of_images: float = 1.0,
 ) -> int:
@@ -88,14 +101,14 @@ def timed_size(
     ``members``: trials as they may come; more are made from them. ``n_trials_each``: trials that each device will train, from which follow
     the largest pack and how long choosing may take. ``share_of_images``: how much of the sweep's images ``dataset`` holds.
     """
-    piece, settings, share = _piece(dataset, settings)
-    share *= share_of_images
+    piece = piece_of(dataset, settings, TIMED_IMAGES)
+    share = piece.share * share_of_images
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     started = time.perf_counter()
     measured: dict[int, float] = {}
     try:
-        pack = _PackOf(piece, settings, members, device)
+        pack = _PackOf(piece.dataset, piece.settings, members, device)
         pack.epoch_seconds(1)  # compiles, or loads what was compiled before
         whole_sweep = pack.epoch_seconds(1) / share * settings.epochs * n_trials_each
 
@@ -155,18 +168,34 @@ class _PackOf:
         return self._bytes_each * size < SHARE_OF_MEMORY * free
 
 
-def _piece(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset, TrainingSettings, float]:
-    """The first images of a data set, settings that hold out as large a share of them as before, and the share that they are."""
-    n_images = len(dataset.train_labels)
-    share = min(1.0, TIMED_IMAGES / n_images)
-    n_train, n_test = (max(1, math.ceil(n * share)) for n in (n_images, len(dataset.test_labels)))
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Images to time an epoch with, settings for them, and the share of a whole data set that they are."""
+
+    dataset: Dataset
+    settings: TrainingSettings
+    share: float
+
+
+def piece_of(dataset: Dataset, settings: TrainingSettings, most_images: int) -> Piece:
+    """The first images of a data set, at most ``most_images`` of them for training; test and validation images in proportion.
+
+    Their labels are 0 and 1 in turn: no time depends on them, and of many classes too few images would be left to hold some out.
+    """
+    share = min(1.0, most_images / len(dataset.train_labels))
+    n_train, n_test = (max(1, math.ceil(len(labels) * share)) for labels in (dataset.train_labels, dataset.test_labels))
     piece = replace(
         dataset,
         train_images=dataset.train_images[:n_train],
-        train_labels=dataset.train_labels[:n_train],
+        train_labels=np.arange(n_train) % min(2, len(dataset.classes)),
         test_images=dataset.test_images[:n_test],
-        test_labels=dataset.test_labels[:n_test],
+        test_labels=np.arange(n_test) % min(2, len(dataset.classes)),
     )
-    if settings.validation is not None:
-        settings = replace(settings, validation=max(1, math.floor(settings.validation * share)))
-    return piece, settings, share
+    return Piece(piece, settings_for_share(settings, share), share)
+
+
+def settings_for_share(settings: TrainingSettings, share: float) -> TrainingSettings:
+    """Settings that hold out as large a share of a piece for validation as of the whole data set."""
+    if settings.validation is None:
+        return settings
+    return replace(settings, validation=max(1, math.floor(settings.validation * share)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -90,8 +89,3 @@ def run_packs(
             tuner.fit()
         except HookError as error:
             raise error.error from error.error.__cause__
-
-
-def threads_for(cpus: float) -> int:
-    """Threads that a pack on the CPU computes with: the cores it was given, at least one."""
-    return max(1, math.floor(cpus))

@@ -157,15 +157,7 @@ def run_sweep(
         stack.callback(studies.close)
         if retry_failed:
             studies.retry_failed()
-        coordinator = Coordinator(
-            studies,
-            recorder,
-            folder,
-            metric=space.search.metric,
-            n_epochs=space.training.epochs,
-            max_failures=space.resources.max_failures,
-            observer=observer,
-        )
+        coordinator = Coordinator(space, studies, recorder, folder, observer)
         observer(SweepStarted(folder, space, n_packs, studies.planned))
         workers, n_started = {}, 0
         while not coordinator.finished:

@@ -2,13 +2,19 @@
 
 import math
 
+import numpy as np
 import pytest
 from faults.invariants import check_equal, check_sweep, tables
 from finished_sweep import sweep
 
-from sweeper.data import load_dataset
+from sweeper.data import load_dataset, split
+from sweeper.data.dataset import make_dataset
+from sweeper.errors import DataError
 from sweeper.records import Phase, TrainingSettings, TrialConfig
-from sweeper.tune.pack_size import PackSize, fastest_size, timed_size
+from sweeper.tune.pack_size import TIMED_IMAGES, PackSize, fastest_size, timed_size
+
+PARAMETERS = {"loss": "l1", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0, "step_size": 1, "step_gamma": 1.0}
+MEMBER = TrialConfig("l1", Phase.SEARCH, 0, 1, PARAMETERS | {"batch_size": 128})
 
 
 def choose(seconds, most=64, enough=lambda size: False, untimed=1):
@@ -56,9 +62,7 @@ def test_a_timing_that_found_packs_slower_is_believed():
 def test_a_sweep_of_seconds_trains_in_packs_on_a_cpu_and_leaves_four_to_each_core(n_trials, size):
     dataset = load_dataset("synthetic", train_images=1100, test_images=100)
     settings = TrainingSettings("convnet", 1, "batch", augment=True, validation=100, evaluate_on="validation")
-    parameters = {"loss": "l1", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0, "step_size": 1, "step_gamma": 1.0}
-    member = TrialConfig("l1", Phase.SEARCH, 0, 1, parameters | {"batch_size": 128})
-    assert timed_size(dataset, settings, [member], "cpu", 1, n_trials) == size
+    assert timed_size(dataset, settings, "cpu", 1, [MEMBER], n_trials) == size
 
 
 @pytest.mark.parametrize(
@@ -85,3 +89,15 @@ def test_rows_are_the_same_bit_by_bit_with_packs_as_without(undisturbed, tmp_pat
     check_equal(packed, alone)
     if largest:
         assert tables(packed)[0].groupby("pack").size().max() == largest
+
+
+def test_a_data_set_of_many_classes_with_few_images_each_is_timed_too():
+    generator = np.random.default_rng(0)
+    labels = generator.permutation(3000) // 3
+    images = generator.integers(0, 256, (3100, 32, 32, 3), dtype=np.uint8)
+    classes = [str(number) for number in range(1000)]
+    dataset = make_dataset("many", (images[:3000], labels), (images[3000:], np.arange(100)), classes, (0.5,) * 3, (0.25,) * 3)
+    settings = TrainingSettings("convnet", 1, "batch", augment=True, validation=1500, evaluate_on="validation")
+    with pytest.raises(DataError):  # of the first images of some classes none would be left to train with
+        split(labels[:TIMED_IMAGES], TIMED_IMAGES // 2, 0)
+    assert timed_size(dataset, settings, "cpu", 1, [MEMBER], 4) == 1

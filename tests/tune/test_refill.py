@@ -25,6 +25,7 @@ compare: {arms: loss, trials_per_arm: 8, seeds: 0}
 search:
   sampler: {name: random}
   pruner: {name: successive_halving, min_resource: 1, reduction_factor: 2}
+resources: {max_failures: 1}
 seed: 3
 """
 
@@ -40,9 +41,7 @@ def opened(tmp_path):
             recorder, studies = _open(space, folder)
             stack.callback(recorder.close)
             stack.callback(studies.close)
-            coordinator = Coordinator(
-                studies, recorder, folder, metric="val_accuracy", n_epochs=4, max_failures=1, observer=ignore, refill=refill
-            )
+            coordinator = Coordinator(space, studies, recorder, folder, ignore, refill=refill)
             return coordinator, folder
 
         yield open_sweep

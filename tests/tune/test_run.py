@@ -53,9 +53,7 @@ space = parse_space(sys.argv[2], "space.yaml")
 folder = SweepFolder(str(scratch / "sweep"))
 folder.create()
 recorder = Recorder(folder, space.parameter_types(), space.search.metric)
-coordinator = Coordinator(
-    Studies(space, folder.journal), recorder, folder, metric="val_accuracy", n_epochs=1, max_failures=0, observer=ignore
-)
+coordinator = Coordinator(space, Studies(space, folder.journal), recorder, folder, ignore)
 with ray_session(None):
     run_packs(coordinator, str(scratch / "processes"), None, PackPlan(PackSize(1), Capacity(0.5, 0)), str(scratch / "tune"), Short)
 recorder.flush()
@@ -72,6 +70,7 @@ parameters:
   learning_rate: {low: 1.0e-3, high: 0.5, log: true}
 compare: {arms: loss, trials_per_arm: 20, seeds: 0}
 search: {sampler: random, pruner: none}
+resources: {max_failures: 0}
 """
 
 
