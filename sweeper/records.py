@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -71,13 +71,18 @@ class TrialConfig:
 
     @property
     def trial_id(self) -> str:
-        """The name of this trial within its sweep: ``focal-3``, or ``focal-confirm-0``."""
-        return f"{study_name(self.arm, self.phase)}-{self.number}".replace("/", "-")
+        """The name of this trial within its sweep."""
+        return trial_name(self.arm, self.phase, self.number)
 
 
 def study_name(arm: str, phase: Phase) -> str:
     """The Optuna study of an arm: its own name for the search, ``<arm>/confirm`` for the confirm phase."""
     return arm if phase is Phase.SEARCH else f"{arm}/{phase}"
+
+
+def trial_name(arm: str, phase: Phase, number: int) -> str:
+    """The name of a trial within its sweep: ``focal-3``, or ``focal-confirm-0``."""
+    return f"{study_name(arm, phase)}-{number}".replace("/", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +161,14 @@ MAXIMIZED_METRICS = frozenset({"val_accuracy"})
 """Metrics of which more is better; of all others less is better."""
 
 
-def trial_rank(metric: str, number: int, state: str, value: float | None) -> tuple[float, int] | None:
-    """What orders the trials of a search, the best last: the final value of the metric, of equals the lowest number first.
+T = TypeVar("T")
 
-    ``None`` for a trial that cannot be the best: one that is not complete, or whose value is not a finite number.
-    """
-    if state != TrialState.COMPLETE or value is None or not math.isfinite(value):
-        return None
-    return (value if metric in MAXIMIZED_METRICS else -value), -number
+
+def best_of(metric: str, candidates: Iterable[T], value: Callable[[T], float | None]) -> T | None:
+    """The candidate whose finite value of a metric is the best, the first of equals; ``None`` where none has one."""
+    sign = 1.0 if metric in MAXIMIZED_METRICS else -1.0
+    valued = [(sign * found, candidate) for candidate in candidates if (found := value(candidate)) is not None and math.isfinite(found)]
+    return max(valued, key=lambda entry: entry[0])[1] if valued else None
 
 
 TEMPERATURE_RANGE = (1e-2, 1e2)

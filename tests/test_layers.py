@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
     {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.text", "sweeper.custom_code"},
-    {"sweeper.metrics", "sweeper.space", "sweeper.data", "sweeper.process"},
+    {"sweeper.metrics", "sweeper.trial_counts", "sweeper.space", "sweeper.data", "sweeper.process"},
     {"sweeper.store"},
     {"sweeper.training", "sweeper.studies"},
     {"sweeper.cluster", "sweeper.driver"},

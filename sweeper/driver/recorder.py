@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from sweeper.errors import StoreError
-from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, TrialState, study_name
+from sweeper.records import SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, TrialState, best_of, study_name
 from sweeper.store import SweepFolder
 from sweeper.store.append_log import AppendLog
 
@@ -179,15 +179,8 @@ class Recorder:
 
 
 def best_epoch(epochs: Sequence[EpochMetrics], metric: str) -> EpochMetrics:
-    """The epoch with the best value of the search metric, the first of equals; a value that is not finite is never the best."""
-    worst = -math.inf if metric in MAXIMIZED_METRICS else math.inf
-    pick = max if metric in MAXIMIZED_METRICS else min
-
-    def rank(epoch: EpochMetrics) -> float:
-        value = float(getattr(epoch, metric))
-        return value if math.isfinite(value) else worst
-
-    return pick(epochs, key=rank)
+    """The epoch with the best value of the search metric, the first of equals; the first of all where no value is finite."""
+    return best_of(metric, epochs, lambda epoch: float(getattr(epoch, metric))) or epochs[0]
 
 
 def _ended(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ import pandas as pd
 from sweeper.records import Phase
 from sweeper.report.measure import Measure, ReportError
 from sweeper.report.reading import StoredSweep
-from sweeper.report.search import best_trial, count_ends, final_values
+from sweeper.report.search import count_trials, ends, final_values
 from sweeper.report.summary import Group
 from sweeper.text import nearest, shown
 
@@ -59,18 +59,18 @@ def _split(rows: pd.DataFrame, values: pd.Series[float]) -> Iterator[tuple[str, 
 
 
 def _group(sweep: StoredSweep, rows: pd.DataFrame, label: str, low: float | None, high: float | None, arm: str, measure: Measure) -> Group:
-    best = best_trial(sweep, rows, measure)
+    part = count_trials(sweep, rows, measure)
     values = final_values(sweep, rows, measure).dropna()
     return Group(
         label=label,
         low=low,
         high=high,
         arm=arm,
-        ends=count_ends(rows),
-        best=best.value if best else None,
-        best_trial=best.trial if best else None,
+        ends=ends(part),
+        best=part.best.value if part.best else None,
+        best_trial=part.best.trial if part.best else None,
         median=float(values.median()) if len(values) else None,
-        epochs=int(rows["epochs"].fillna(0).sum()),
+        epochs=part.epochs,
         seconds=math.fsum(rows["train_seconds"].dropna()),
     )
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
-from sweeper.records import Phase, TrialState, trial_rank
+from sweeper.records import Phase, TrialState
 from sweeper.report.measure import Measure
 from sweeper.report.reading import StoredSweep
-from sweeper.report.summary import ArmSummary, BestTrial, Cost, Ends
+from sweeper.report.summary import ArmSummary, Cost, Ends
+from sweeper.trial_counts import BestTrial, Part, saved_by_pruning
 
 
 def summarize_arms(sweep: StoredSweep, measure: Measure) -> tuple[ArmSummary, ...]:
@@ -18,31 +20,30 @@ def summarize_arms(sweep: StoredSweep, measure: Measure) -> tuple[ArmSummary, ..
     seeds = sweep.space.compare.seeds if sweep.space else None
     summaries = []
     for arm in sweep.arms:
-        searched = sweep.rows(Phase.SEARCH, arm)
-        best = best_trial(sweep, searched, measure)
-        is_hopeless = best is None and len(searched) >= planned.get(arm, 0)  # nothing to confirm, and nothing more to come
-        search = _cost(sweep, searched, planned.get(arm))
-        confirm = _cost(sweep, sweep.rows(Phase.CONFIRM, arm), 0 if seeds is not None and is_hopeless else seeds)
-        summaries.append(ArmSummary(arm, search, confirm, best))
+        search, confirm = (count_trials(sweep, sweep.rows(phase, arm), measure) for phase in Phase)
+        is_hopeless = search.best is None and search.ended >= planned.get(arm, 0)  # nothing to confirm, and nothing more to come
+        summaries.append(
+            ArmSummary(
+                arm,
+                _cost(sweep, search, sweep.rows(Phase.SEARCH, arm), planned.get(arm)),
+                _cost(sweep, confirm, sweep.rows(Phase.CONFIRM, arm), 0 if seeds is not None and is_hopeless else seeds),
+                search.best,
+            )
+        )
     return tuple(summaries)
 
 
-def best_trial(sweep: StoredSweep, rows: pd.DataFrame, measure: Measure) -> BestTrial | None:
-    """The complete trial with the best final value among ``rows``."""
-    values = final_values(sweep, rows, measure)
-    ranks = [trial_rank(measure.val_column, *trial) for trial in zip(rows["number"], rows["state"], values, strict=True)]
-    ranked = [(rank, position) for position, rank in enumerate(ranks) if rank is not None]
-    if not ranked:
-        return None
-    _, position = max(ranked)
-    row = rows.iloc[position]
-    return BestTrial(
-        trial=str(row["trial"]),
-        number=int(row["number"]),
-        value=float(values.iloc[position]),
-        epochs=int(row["epochs"]),
-        parameters=sweep.parameters_of(row),
-    )
+def count_trials(sweep: StoredSweep, rows: pd.DataFrame, measure: Measure) -> Part:
+    """Trials of one arm and phase, counted; their best is the one by ``measure``."""
+    part, epochs = Part("", Phase.SEARCH), rows["epochs"].fillna(0)
+    columns = (rows["trial"], rows["number"], final_values(sweep, rows, measure), epochs, rows["state"])
+    for trial, number, value, n_epochs, state in zip(*columns, strict=True):
+        candidate = BestTrial(str(trial), int(number), float(value), int(n_epochs), {})
+        part = part.after(TrialState(state), candidate.epochs, candidate, measure.val_column)
+    if part.best is None:
+        return part
+    row = rows[rows["trial"] == part.best.trial].iloc[0]
+    return replace(part, best=replace(part.best, parameters=sweep.parameters_of(row)))
 
 
 def final_values(sweep: StoredSweep, rows: pd.DataFrame, measure: Measure) -> pd.Series[float]:
@@ -52,20 +53,16 @@ def final_values(sweep: StoredSweep, rows: pd.DataFrame, measure: Measure) -> pd
     return rows[column].astype(float).where(rows["state"] == str(TrialState.COMPLETE))
 
 
-def count_ends(rows: pd.DataFrame) -> Ends:
-    """How many of ``rows`` ended in each state."""
-    counts = rows["state"].value_counts()
-    return Ends(**{str(state): int(counts.get(str(state), 0)) for state in TrialState})
+def ends(part: Part) -> Ends:
+    """How many trials of a part ended in each state."""
+    return Ends(part.complete, part.pruned, part.failed, part.diverged)
 
 
-def _cost(sweep: StoredSweep, rows: pd.DataFrame, planned: int | None) -> Cost:
-    trained, is_pruned = rows["epochs"].fillna(0), rows["state"] == str(TrialState.PRUNED)
-    whole = sweep.space.training.epochs if sweep.space else 0
-    possible = len(rows) * whole
+def _cost(sweep: StoredSweep, part: Part, rows: pd.DataFrame, planned: int | None) -> Cost:
     return Cost(
-        planned=None if planned is None else max(planned, len(rows)),  # failed trials that were repeated came on top
-        ends=count_ends(rows),
-        epochs=int(trained.sum()),
+        planned=None if planned is None else max(planned, part.ended),  # failed trials that were repeated came on top
+        ends=ends(part),
+        epochs=part.epochs,
         seconds=math.fsum(rows["train_seconds"].dropna()),
-        saved=float((whole - trained[is_pruned]).sum()) / possible if possible else None,
+        saved=saved_by_pruning([part], sweep.space.training.epochs) if sweep.space else None,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeper.records import Value
+from sweeper.trial_counts import BestTrial
 
 FORMAT_VERSION = 2
 """Raised when a field of :class:`Report` changes its meaning."""
@@ -28,20 +28,6 @@ class Estimate:
     sd: float | None
     low: float | None
     high: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class BestTrial:
-    """The complete search trial with the best finite ``value`` of its arm (the metric at its last epoch), of equals the lowest number.
-
-    With another ``--metric`` than the space's, ``last_<metric>`` takes the place of ``value``.
-    """
-
-    trial: str
-    number: int
-    value: float
-    epochs: int
-    parameters: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +61,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
-    """One arm: its search, its confirm phase, its best trial (``None`` before any trial is complete)."""
+    """One arm: its search, its confirm phase, its best trial (``None`` before any trial is complete).
+
+    With another ``--metric`` than the space's, ``last_<metric>`` takes the place of the best trial's ``value``.
+    """
 
     arm: str
     search: Cost

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeper.records import best_of
 from sweeper.report import numbers
 from sweeper.report.comparison import can_be_compared
 from sweeper.report.measure import Measure
@@ -114,18 +115,18 @@ def _no_clear_winner(
 
 
 def _without_confirm(arms: Sequence[ArmSummary], measure: Measure, done: int, planned: int) -> Verdict:
-    measured = [(arm.arm, arm.best.value) for arm in arms if arm.best is not None]
+    measured = {arm.arm: arm.best.value for arm in arms if arm.best is not None}
     searched, search_planned = sum(arm.search.ends.finished for arm in arms), sum(arm.search.planned or 0 for arm in arms)
     is_searched = all(arm.search.ends.finished >= (arm.search.planned or 0) for arm in arms)
-    if not measured:
+    best = best_of(measure.val_column, measured, measured.get)
+    if best is None:
         state = (
             f"{searched:,} of {search_planned:,} search trials are finished, and none is complete"
             if search_planned
             else "no trial is complete"
         )
         return Verdict("nothing", f"Nothing to say yet: {state}." if not is_searched else f"Nothing to say: {state}.")
-    best, value = max(measured, key=lambda entry: measure.rank(entry[1]))
-    shown = numbers.with_unit(numbers.figure(value, measure), measure)
+    shown = numbers.with_unit(numbers.figure(measured[best], measure), measure)
     lead = f"{best} has the best validation {measure.label}, {shown}"
     if not is_searched:
         return Verdict("unfinished", f"No verdict yet: {searched:,} of {search_planned:,} search trials are finished; so far {lead}.", best)

@@ -11,9 +11,10 @@ from sweeper.report import numbers
 from sweeper.report.comparison import is_at_chance
 from sweeper.report.measure import Measure
 from sweeper.report.reading import StoredSweep
-from sweeper.report.summary import ArmSummary, BestTrial, Comparison
+from sweeper.report.summary import ArmSummary, Comparison
 from sweeper.space import Arm, Constant, FloatRange, IntRange, Space
 from sweeper.text import plural, shown
+from sweeper.trial_counts import BestTrial
 
 AT_BOUND = 0.05
 """A best value this close to an end of its range, as a share of the range on its own scale, is said to lie at the bound."""

@@ -27,7 +27,18 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StudyError
-from sweeper.records import MAXIMIZED_METRICS, SCHEMA_VERSION, Phase, Planned, TrialConfig, TrialState, Value, study_name, trial_rank
+from sweeper.records import (
+    MAXIMIZED_METRICS,
+    SCHEMA_VERSION,
+    Phase,
+    Planned,
+    TrialConfig,
+    TrialState,
+    Value,
+    best_of,
+    study_name,
+    trial_name,
+)
 from sweeper.space import Arm, Space, dump_space
 from sweeper.studies.journal import DriverStorage, SingleWriterJournal
 from sweeper.studies.optuna_parts import build_pruner, build_sampler, draw, grid
@@ -319,9 +330,7 @@ class Studies:
     def _best(self, study: optuna.Study) -> FrozenTrial | None:
         """The complete trial with the best value, the first of equals; ``None`` if none is complete."""
         complete = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
-        ranks = [trial_rank(self._space.search.metric, trial.number, TrialState.COMPLETE, trial.value) for trial in complete]
-        ranked = [(rank, trial) for rank, trial in zip(ranks, complete, strict=True) if rank is not None]
-        return max(ranked, key=lambda entry: entry[0])[1] if ranked else None
+        return best_of(self._space.search.metric, complete, lambda trial: trial.value)
 
 
 def example_members(space: Space, size: int) -> list[TrialConfig]:
@@ -357,7 +366,7 @@ def _enqueue(study: optuna.Study, points: list[tuple[Mapping[str, Any], Mapping[
 
 
 def _trial_id(entry: _ArmStudy, frozen: FrozenTrial) -> str:
-    return TrialConfig(entry.arm.name, entry.phase, frozen.number, 0, {}).trial_id
+    return trial_name(entry.arm.name, entry.phase, frozen.number)
 
 
 def _unrepeated_failures(study: optuna.Study) -> list[FrozenTrial]:

@@ -34,7 +34,7 @@ def pause_after(seconds: float) -> float:
 
 def progress_line(snapshot: Snapshot) -> str:
     """How far a sweep is, on one line."""
-    phase = snapshot.phase
+    phase = snapshot.stage
     told = [
         f"{duration(snapshot.seconds)} {phase} {snapshot.total('ended', phase)}/{snapshot.total('planned', phase)}",
         f"{snapshot.total('running')} running",

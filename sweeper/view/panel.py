@@ -12,7 +12,8 @@ from rich.text import Text
 
 from sweeper.records import Phase
 from sweeper.text import plural, printable
-from sweeper.view.snapshot import Part, Snapshot
+from sweeper.trial_counts import Part
+from sweeper.view.snapshot import Snapshot
 from sweeper.view.wording import best_text, duration, eta_text, pace_text, saved_text
 
 LINES_AROUND_ARMS = 10

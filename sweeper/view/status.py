@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sweeper.records import MAXIMIZED_METRICS, Phase, TrialConfig, TrialState, study_name, trial_rank
-from sweeper.space import Arm, Space, parse_stored_space
+from sweeper.records import Phase, TrialState, study_name, trial_name
+from sweeper.space import parse_stored_space
 from sweeper.store import SweepFolder
+from sweeper.trial_counts import BestTrial, Part
 from sweeper.view.counts import free_parameters
-from sweeper.view.snapshot import Best, Part, Snapshot
+from sweeper.view.snapshot import Snapshot, before_any_trial
 
 if TYPE_CHECKING:  # it imports Optuna, a quarter of a report's time
     from sweeper.studies.journal_reader import SeenTrial
@@ -44,28 +45,18 @@ def sweep_status(folder: SweepFolder) -> Status:
     owner = folder.owner()
     space = parse_stored_space(folder.read_space(), f"{folder}/sweep.yaml")
     studies = _read_studies(folder)
-    now = datetime.now()
-    parts = tuple(
-        _part(arm, phase, space, studies.get(study_name(arm.name, phase), ()), running=owner is not None)
-        for phase in Phase
-        for arm in space.arms
-    )
+    at_the_start, now = before_any_trial(folder.id, space), datetime.now()
+    free = {arm.name: free_parameters(space, arm) for arm in space.arms}
+    parts = [
+        _counted(part, studies.get(study_name(part.arm, part.phase), ()), free[part.arm], at_the_start.metric, is_owned=owner is not None)
+        for part in at_the_start.parts
+    ]
     trials = [trial for study in studies.values() for trial in study]
     pace = epochs_per_second(trials, now) if owner is not None else None
     begun = [trial.started for trial in trials if trial.started]
     last = now if owner is not None else max((trial.ended for trial in trials if trial.ended), default=now)
-    snapshot = Snapshot(
-        sweep=folder.id,
-        stage="",
-        metric=space.search.metric,
-        maximize=space.search.metric in MAXIMIZED_METRICS,
-        comparable=space.is_comparable(space.search.metric),
-        epochs_per_trial=space.training.epochs,
-        parts=parts,
-        seconds=(last - min(begun)).total_seconds() if begun else 0.0,
-        epochs_per_second=pace,
-        first_failure=_first_failure(studies),
-    )
+    seconds = (last - min(begun)).total_seconds() if begun else 0.0
+    snapshot = at_the_start.at(parts, seconds, pace, _first_failure(studies))
     started_at = folder.read_provenance().get("started_at")
     return Status(str(folder), _state(owner, snapshot), owner, str(started_at) if started_at else None, snapshot)
 
@@ -109,30 +100,19 @@ def _read_studies(folder: SweepFolder) -> dict[str, tuple[SeenTrial, ...]]:
         return read_journal(copy)
 
 
-def _part(arm: Arm, phase: Phase, space: Space, trials: tuple[SeenTrial, ...], *, running: bool) -> Part:
-    ended = [trial for trial in trials if trial.state is not None]
-    n_repeated = max(0, len(trials) - (space.planned_trials(arm) if phase is Phase.SEARCH else space.compare.seeds))
-    counts = {state: sum(trial.state is state for trial in ended) for state in TrialState}
-    ranks = ((trial_rank(space.search.metric, trial.number, str(trial.state), trial.value), trial) for trial in ended)
-    ranked = [(rank, trial) for rank, trial in ranks if rank is not None]
-    best = None
-    if ranked and phase is Phase.SEARCH:
-        trial = max(ranked, key=lambda entry: entry[0])[1]
-        free = {name: trial.parameters[name] for name in free_parameters(space, arm) if name in trial.parameters}
-        best = Best(TrialConfig(arm.name, phase, trial.number, 0, {}).trial_id, float(trial.value or 0.0), free)
-    return Part(
-        arm=arm.name,
-        phase=phase,
-        planned=(space.planned_trials(arm) if phase is Phase.SEARCH else space.compare.seeds) + n_repeated,
-        running=sum(trial.running for trial in trials) if running else 0,
-        complete=counts[TrialState.COMPLETE],
-        pruned=counts[TrialState.PRUNED],
-        diverged=counts[TrialState.DIVERGED],
-        failed=counts[TrialState.FAILED],
+def _counted(part: Part, trials: tuple[SeenTrial, ...], free: Collection[str], metric: str, *, is_owned: bool) -> Part:
+    """A part with its trials counted; those that repeat failed ones come on top of what the space plans."""
+    for trial in trials:
+        if trial.state is not None:
+            name = trial_name(part.arm, part.phase, trial.number)
+            chosen = {each: trial.parameters[each] for each in free if each in trial.parameters}
+            candidate = BestTrial(name, trial.number, trial.value, trial.epochs, chosen) if trial.value is not None else None
+            part = part.after(trial.state, trial.epochs, candidate, metric)
+    return replace(
+        part,
+        planned=max(part.planned, len(trials)),
+        running=sum(trial.running for trial in trials) if is_owned else 0,
         epochs=sum(trial.epochs for trial in trials),
-        epochs_of_ended=sum(trial.epochs for trial in ended),
-        epochs_of_pruned=sum(trial.epochs for trial in ended if trial.state is TrialState.PRUNED),
-        best=best,
     )
 
 

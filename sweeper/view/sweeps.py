@@ -11,7 +11,7 @@ import pandas as pd
 from sweeper.errors import SweeperError
 from sweeper.records import EpochMetrics, Phase, TrialState, Value
 from sweeper.store import SweepFolder, find_sweeps
-from sweeper.view.snapshot import Best
+from sweeper.trial_counts import BestTrial
 from sweeper.view.status import Status, sweep_status
 from sweeper.view.trial import curve_of, read_so_far
 
@@ -28,7 +28,7 @@ class SweepLine:
     planned: int
     failed: int
     metric: str | None
-    best: Best | None
+    best: BestTrial | None
     problem: str | None = None
 
 
@@ -108,7 +108,7 @@ def view_sweep(folder: SweepFolder) -> SweepView:
     )
 
 
-def _arm(arm: str, best: Best | None, trials: pd.DataFrame, epochs: pd.DataFrame) -> ArmView:
+def _arm(arm: str, best: BestTrial | None, trials: pd.DataFrame, epochs: pd.DataFrame) -> ArmView:
     confirm = trials[(trials["arm"] == arm) & (trials["phase"] == Phase.CONFIRM) & (trials["state"] == TrialState.COMPLETE)]
     accuracies = confirm["test_accuracy"].dropna() if len(confirm) else pd.Series(dtype=float)
     return ArmView(

@@ -11,7 +11,7 @@ from itertools import pairwise
 from sweeper.records import MAXIMIZED_METRICS, VAL_METRICS, Phase, TrialState
 from sweeper.store.provenance import repository_lines
 from sweeper.text import plural, printable
-from sweeper.view.snapshot import Part
+from sweeper.trial_counts import Part
 from sweeper.view.status import Status
 from sweeper.view.sweeps import ArmView, SweepLine, SweepView
 from sweeper.view.trial import TrialView

@@ -83,10 +83,7 @@ class Watcher:
 
     def snapshot(self) -> Snapshot | None:
         """How far the sweep is; ``None`` before it has started."""
-        if self._counts is None:
-            return None
-        snapshot = self._counts.snapshot("")
-        return self._counts.snapshot(str(snapshot.phase))
+        return self._counts.snapshot() if self._counts else None
 
     def _start(self, event: SweepStarted) -> None:
         """Begin to count, from what an earlier process left."""

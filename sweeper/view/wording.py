@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from sweeper.records import Phase, TrialOutcome, TrialState, Value
 from sweeper.text import plural, printable
-from sweeper.view.snapshot import Best, Snapshot
+from sweeper.trial_counts import BestTrial
+from sweeper.view.snapshot import Snapshot
 
 STATES_TOLD = (TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED)
 
@@ -27,7 +28,7 @@ def parameters_text(parameters: Mapping[str, Value]) -> str:
     return ", ".join(f"{printable(name)} {value_text(value)}" for name, value in parameters.items())
 
 
-def best_text(best: Best, metric: str) -> str:
+def best_text(best: BestTrial, metric: str) -> str:
     """``val_accuracy 0.6123 by focal-12 (gamma 1.73, learning_rate 0.0312)``."""
     chosen = parameters_text(best.parameters)
     return f"{metric} {best.value:.4f} by {printable(best.trial)}{f' ({chosen})' if chosen else ''}"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from finished_sweep import sweep
 
-from sweeper.view.snapshot import Best
+from sweeper.trial_counts import BestTrial
 from sweeper.view.sweeps import SweepLine
 from sweeper.view.text import list_text
 
@@ -35,7 +35,7 @@ def test_a_list_for_programs_holds_what_the_lines_hold(finished_sweep):
 
 
 def test_a_list_for_80_columns_puts_below_what_is_too_wide():
-    best = Best("cross_entropy-12", 0.722, {})
+    best = BestTrial("cross_entropy-12", 12, 0.722, 15, {})
     lines = (
         SweepLine("focal-20261124-165215", "finished", "2026-11-24T16:52:15+00:00", 3, 72, 72, 0, "val_accuracy", best),
         SweepLine("torn-20261124-165216", None, None, 0, 0, 0, 0, None, None, "sweep.yaml: 1 problem " + "and its long explanation " * 4),

@@ -105,8 +105,8 @@ def test_all_who_tell_the_best_trial_tell_the_same(tmp_path, case):
     (line,) = list_sweeps(str(tmp_path))
     summary = summarize(str(tmp_path)).sweeps[0]
     assert named(sweep_status(folder).snapshot) == (by_arm, best)
-    assert named(resumed.snapshot("")) == (by_arm, best)
-    assert named(live.snapshot("")) == (by_arm, best)
+    assert named(resumed.snapshot()) == (by_arm, best)
+    assert named(live.snapshot()) == (by_arm, best)
     assert (line.best and line.best.trial) == best
     assert {arm.arm: arm.trial for arm in view_sweep(folder).arms} == by_arm
     assert {arm.arm: arm.best and arm.best.trial for arm in summary.arms} == by_arm
@@ -121,7 +121,7 @@ def test_nobody_names_a_best_of_all_where_values_cannot_be_compared(tmp_path):
     for outcome in outcomes:
         live.outcome(outcome)
     by_arm = {"cross_entropy": "cross_entropy-1", "focal": "focal-0"}
-    assert named(sweep_status(folder).snapshot) == named(live.snapshot("")) == (by_arm, None)
+    assert named(sweep_status(folder).snapshot) == named(live.snapshot()) == (by_arm, None)
     assert list_sweeps(str(tmp_path))[0].best is None
     summary = summarize(str(tmp_path)).sweeps[0]
     assert {arm.arm: arm.best.trial for arm in summary.arms} == by_arm
@@ -136,6 +136,6 @@ def test_what_failed_or_diverged_was_not_saved_by_pruning(tmp_path):
     live = Counts("odd", space)
     for outcome in outcomes:
         live.outcome(outcome)
-    assert sweep_status(folder).snapshot.saved == live.snapshot("").saved == 4 / 24
+    assert sweep_status(folder).snapshot.saved == live.snapshot().saved == 4 / 24
     costs = {arm.arm: arm.search.saved for arm in summarize(str(tmp_path)).sweeps[0].arms}
     assert costs == {"cross_entropy": 2 / 16, "focal": 2 / 8}

@@ -13,7 +13,7 @@ from sweeper.view.wording import duration, outcome_text
 
 
 def part(counts, arm, phase=Phase.SEARCH):
-    return next(each for each in counts.snapshot("").parts if (each.arm, each.phase) == (arm, phase))
+    return next(each for each in counts.snapshot().parts if (each.arm, each.phase) == (arm, phase))
 
 
 def test_each_arm_counts_its_own_trials_by_their_end():
@@ -28,7 +28,7 @@ def test_each_arm_counts_its_own_trials_by_their_end():
 def test_the_best_is_the_best_of_the_complete_trials_with_the_parameters_that_were_drawn():
     counts = tally()
     half_way(counts)
-    best = counts.snapshot("").best
+    best = counts.snapshot().best
     assert (best.trial, best.value, best.parameters) == ("focal-0", 0.6123, {"gamma": 1.728, "learning_rate": 0.0312})
 
 
@@ -36,7 +36,7 @@ def test_of_a_metric_that_is_minimised_the_lowest_is_the_best():
     counts = tally(**{"search.metric": "val_nll"})
     for number, value in enumerate([1.5, 1.2, 1.4]):
         counts.outcome(ended(config("l1", number), TrialState.COMPLETE, [2.0, value]))
-    assert counts.snapshot("").best.value == 1.2
+    assert counts.snapshot().best.value == 1.2
 
 
 def test_a_trial_that_returns_is_not_running_until_it_joins_again():
@@ -53,25 +53,25 @@ def test_the_confirm_phase_begins_when_every_search_has_ended():
     counts = tally(**{"compare.trials_per_arm": 1})
     for arm in ("l1", "cross_entropy"):
         counts.outcome(ended(config(arm, 0), TrialState.COMPLETE, [0.5]))
-    assert counts.snapshot("").phase is Phase.SEARCH
+    assert counts.snapshot().stage is Phase.SEARCH
     counts.outcome(ended(config("focal", 0), TrialState.COMPLETE, [0.5]))
-    assert counts.snapshot("").phase is Phase.CONFIRM
+    assert counts.snapshot().stage is Phase.CONFIRM
 
 
 def test_a_sweep_that_confirms_nothing_stays_in_the_search():
     counts = tally(**{"compare.trials_per_arm": 1, "compare.seeds": 0})
     for arm in ("l1", "cross_entropy", "focal"):
         counts.outcome(ended(config(arm, 0), TrialState.COMPLETE, [0.5]))
-    assert " search 3/3, " in progress_line(counts.snapshot(""))
+    assert " search 3/3, " in progress_line(counts.snapshot())
 
 
 def test_pruning_saves_the_epochs_that_ended_search_trials_did_not_train():
     counts = tally()
-    assert counts.snapshot("").saved is None
+    assert counts.snapshot().saved is None
     counts.outcome(ended(config("l1", 0), TrialState.COMPLETE, [0.1] * 4))
     counts.outcome(ended(config("l1", 1), TrialState.PRUNED, [0.1]))
     counts.outcome(ended(config("l1", 0, Phase.CONFIRM), TrialState.COMPLETE, [0.1] * 4))
-    assert counts.snapshot("").saved == pytest.approx(3 / 8)
+    assert counts.snapshot().saved == pytest.approx(3 / 8)
 
 
 def test_what_is_left_is_reckoned_from_how_long_trials_last():
@@ -95,24 +95,24 @@ def test_until_trials_have_ended_what_is_left_is_reckoned_from_what_the_pruner_i
 
 def test_the_time_that_is_left_counts_the_end_of_the_sweep_too():
     counts = tally(**{"compare.trials_per_arm": 1, "compare.seeds": 0, "parameters.loss": "l1", "compare.arms": "null"})
-    assert counts.snapshot("search").eta_seconds is None  # nobody has measured a pace
-    snapshot = replace(counts.snapshot("search"), epochs_per_second=0.5)
+    assert counts.snapshot().eta_seconds is None  # nobody has measured a pace
+    snapshot = replace(counts.snapshot(), epochs_per_second=0.5)
     assert snapshot.eta_seconds == 4 / 0.5 + END_SECONDS
     counts.joined(config("all", 0))
     for number in range(1, 5):
         counts.epoch(config("all", 0), epoch(number))
-    trained = replace(counts.snapshot("search"), epochs_per_second=0.5)
+    trained = replace(counts.snapshot(), epochs_per_second=0.5)
     assert trained.eta_seconds == END_SECONDS
     assert progress_line(trained).endswith("about 0:00:04 left")
     counts.outcome(ended(config("all", 0), TrialState.COMPLETE, [0.1] * 4))
-    over = replace(counts.snapshot("search"), epochs_per_second=0.5)
+    over = replace(counts.snapshot(), epochs_per_second=0.5)
     assert over.eta_seconds is None  # the panel stays on the screen as it was drawn last
 
 
 def test_one_of_anything_is_told_in_the_singular():
     counts = tally(**{"compare.trials_per_arm": 1, "compare.seeds": 0, "parameters.loss": "l1", "compare.arms": "null"})
     counts.outcome(ended(config("all", 0), TrialState.COMPLETE, [0.1]))
-    assert closing_line(counts.snapshot("search")).startswith("0:00:00 ended: 1 of 1 trial, 1 epoch, ")
+    assert closing_line(counts.snapshot()).startswith("0:00:00 ended: 1 of 1 trial, 1 epoch, ")
 
 
 def test_trials_of_an_earlier_process_are_counted_from_their_rows():
@@ -142,17 +142,17 @@ def test_trials_of_an_earlier_process_are_counted_from_their_rows():
     ]
     counts.found(pd.DataFrame(rows))
     assert (part(counts, "focal").complete, part(counts, "l1").pruned) == (1, 1)
-    assert counts.snapshot("").best.parameters == {"gamma": 2.0}
+    assert counts.snapshot().best.parameters == {"gamma": 2.0}
 
 
 def test_a_line_tells_phase_states_and_the_best():
     counts = tally()
     half_way(counts)
-    assert progress_line(counts.snapshot("search")) == (
+    assert progress_line(counts.snapshot()) == (
         "0:00:00 search 6/18, 2 running, 1 pruned, 1 diverged, 1 failed, pace not known yet, "
         "best val_accuracy 0.6123 by focal-0 (learning_rate 0.0312, gamma 1.728)"
     )
-    assert closing_line(counts.snapshot("search")) == (
+    assert closing_line(counts.snapshot()) == (
         "0:00:00 ended: 6 of 27 trials, 1 pruned, 1 diverged, 1 failed, 10 epochs, 12 % of 24 epochs saved by pruning"
     )
 
@@ -181,9 +181,9 @@ def test_pace_counts_from_the_first_epoch_on(monkeypatch):
     for number, moment in enumerate((100.0, 101.0, 102.0), start=1):  # it took 100 s until Ray and torch were there
         now[0] = moment
         counts.epoch(config("l1", 0), epoch(number))
-    assert counts.snapshot("").epochs_per_second == pytest.approx(1.0)
+    assert counts.snapshot().epochs_per_second == pytest.approx(1.0)
     now[0] = 102.0 + 61
-    assert counts.snapshot("").epochs_per_second is None
+    assert counts.snapshot().epochs_per_second is None
 
 
 @pytest.mark.parametrize(("epochs", "known"), [(1, False), (6, False), (9, True)])
@@ -196,7 +196,7 @@ def test_pace_is_not_told_while_a_process_starts_unless_that_takes_long(epochs, 
     for number in range(1, epochs + 1):
         now[0] += 10.0  # slow beside the other's start
         counts.epoch(config("l1", 0), epoch(number))
-    assert (counts.snapshot("").epochs_per_second is not None) is known
+    assert (counts.snapshot().epochs_per_second is not None) is known
 
 
 def test_pace_counts_from_the_moment_on_at_which_all_are_under_way(monkeypatch):
@@ -211,4 +211,4 @@ def test_pace_counts_from_the_moment_on_at_which_all_are_under_way(monkeypatch):
     for number in (1, 2, 3):
         counts.epoch(config("l1", 1), epoch(number))
         now[0] += 1.0
-    assert counts.snapshot("").epochs_per_second == pytest.approx(2 / 3)
+    assert counts.snapshot().epochs_per_second == pytest.approx(2 / 3)

@@ -40,7 +40,7 @@ def drawn(panel, width=80, height=24, **options):
 def test_the_panel_of_a_sweep_that_is_half_way():
     counts = tally()
     half_way(counts)
-    assert drawn(SweepPanel(counts.snapshot("search"), "cpu 97 %")) == HALF_WAY
+    assert drawn(SweepPanel(counts.snapshot(), "cpu 97 %")) == HALF_WAY
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 20), (40, 12), (200, 60)])
@@ -50,7 +50,7 @@ def test_the_panel_fits_the_terminal_and_keeps_one_line_for_the_cursor(width, he
     counts = tally(**{"parameters.loss": f"{{choices: [{choices}]}}"} if n_arms != 3 else {})
     if n_arms == 3:
         half_way(counts)
-    lines = drawn(SweepPanel(counts.snapshot("search"), "cpu 97 %"), width, height).splitlines()
+    lines = drawn(SweepPanel(counts.snapshot(), "cpu 97 %"), width, height).splitlines()
     assert max(map(len, lines)) <= width
     assert len(lines) <= height
     assert lines[-1] == ""
@@ -68,7 +68,7 @@ def test_the_panel_fits_the_terminal_and_keeps_one_line_for_the_cursor(width, he
 def test_a_narrow_terminal_goes_without_columns_before_it_cuts_the_arms_short(width, headings):
     counts = tally()
     half_way(counts)
-    lines = drawn(SweepPanel(counts.snapshot("search")), width).splitlines()
+    lines = drawn(SweepPanel(counts.snapshot()), width).splitlines()
     assert lines[3].split()[1:-1] == headings.split()
     arms = [line.split()[1] for line in lines[4:7]]
     assert arms[0] == "l1"
@@ -86,7 +86,7 @@ def test_how_far_the_bar_is_can_be_seen_without_colours(options, encoding, done,
             counts.outcome(ended(config("l1", number), TrialState.COMPLETE, [0.1]))
         file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         console = Console(file=file, width=80, height=24, force_terminal=True, legacy_windows=False, color_system=None, **options)
-        console.print(SweepPanel(counts.snapshot("search")))
+        console.print(SweepPanel(counts.snapshot()))
         file.flush()
         bars.append(file.buffer.getvalue().decode(encoding).splitlines()[2].strip("│| ").partition(" ")[0])
     assert bars == [left * 61, done * 13 + left * 48]
@@ -97,7 +97,7 @@ def test_a_terminal_without_unicode_gets_plain_characters():
     half_way(counts)
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     console = Console(file=file, width=80, height=24, force_terminal=True, color_system=None, legacy_windows=False)
-    console.print(SweepPanel(counts.snapshot("search")))
+    console.print(SweepPanel(counts.snapshot()))
     file.flush()
     assert file.buffer.getvalue().isascii()
 
@@ -105,8 +105,8 @@ def test_a_terminal_without_unicode_gets_plain_characters():
 def test_text_from_outside_cannot_move_the_cursor():
     counts = tally()
     counts.outcome(ended(config("l1", 0), TrialState.FAILED, [], error="\x1b[2J\x07gone"))
-    assert "\x1b[2J" not in drawn(SweepPanel(counts.snapshot("search")))
-    assert "\\x1b[2J\\x07gone" in drawn(SweepPanel(counts.snapshot("search")))
+    assert "\x1b[2J" not in drawn(SweepPanel(counts.snapshot()))
+    assert "\\x1b[2J\\x07gone" in drawn(SweepPanel(counts.snapshot()))
 
 
 def told(tmp_path, events, **options):
