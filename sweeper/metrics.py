@@ -1,21 +1,87 @@
-"""Measures of stored logits on one scale for every loss: accuracy, NLL, Brier score, calibration, and temperature scaling.
+"""The table of metrics, from which columns, reports and documentation are made, and how each is computed from stored logits.
 
 ``logits`` are raw outputs (n, classes) of any floating type, ``labels`` the true classes (n,). Everything is computed in float64.
-Logits that are not finite give NaN (for accuracy: a miss). Every function raises ``DataError`` for no images, shapes that do not match,
-and labels that are no class.
+Logits that are not finite give NaN (for accuracy: a miss). Every function on them raises ``DataError`` for no images, shapes that do not
+match, and labels that are no class.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int64
 
 from sweeper.errors import DataError
-from sweeper.records import TEMPERATURE_RANGE
 
-DEFAULT_BINS = 15
+if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's time
+    from jaxtyping import Float, Float64, Int, Int64
+
+N_BINS = 15
+"""Equal-width bins of the top probability behind the expected calibration error."""
+
+TEMPERATURE_RANGE = (1e-2, 1e2)
+"""Lowest and highest temperature that is fitted; one of them is stored where the NLL is least beyond it."""
+
+Compute: TypeAlias = Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], float]
+Candidate = TypeVar("Candidate")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of a network on a split: on validation after every epoch, on test at the end.
+
+    ``label``: as a sentence has it; ``heading``: as a narrow column has it. ``least`` and ``most``: the values it can have. ``compute``:
+    from logits and labels; ``None`` for the trial's own loss, which training alone knows. ``scaled``: whether it is also taken after
+    temperature scaling.
+    """
+
+    name: str
+    label: str
+    heading: str
+    unit: str
+    val_doc: str
+    test_doc: str
+    least: float = -math.inf
+    most: float = math.inf
+    maximize: bool = False
+    scaled: bool = False
+    compute: Compute | None = None
+
+    @property
+    def val_column(self) -> str:
+        return f"val_{self.name}"
+
+    @property
+    def test_column(self) -> str:
+        return f"test_{self.name}"
+
+    @property
+    def scaled_column(self) -> str:
+        return f"test_{self.name}_scaled"
+
+    @property
+    def is_fraction(self) -> bool:
+        return self.unit == "fraction"
+
+    def rank(self, value: float) -> float:
+        """Larger is better."""
+        return value if self.maximize else -value
+
+
+def metric_of(column: str) -> Metric:
+    """The metric that a column holds: ``val_nll``, ``test_nll_scaled`` or ``train_loss``."""
+    return METRICS[column.partition("_")[2].removesuffix("_scaled")]
+
+
+def best_of(column: str, candidates: Iterable[Candidate], value: Callable[[Candidate], float | None]) -> Candidate | None:
+    """The candidate whose finite value of a metric is the best, the first of equals; ``None`` where none has one."""
+    metric = metric_of(column)
+    valued = [(metric.rank(found), each) for each in candidates if (found := value(each)) is not None and math.isfinite(found)]
+    return max(valued, key=lambda entry: entry[0])[1] if valued else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +123,7 @@ def brier(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> 
     return float((distance**2).sum(axis=-1).mean())
 
 
-def ece(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"], n_bins: int = DEFAULT_BINS) -> float:
+def ece(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"], n_bins: int = N_BINS) -> float:
     """Expected calibration error, a fraction: the mean over images of |accuracy - confidence| of their bin.
 
     Bins of equal width as in ``reliability``. Guo 2017 (1706.04599), eq. 3.
@@ -70,7 +136,7 @@ def ece(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"], n_bin
     return float((bins.counts[filled] * gaps).sum() / len(labels))
 
 
-def reliability(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"], n_bins: int = DEFAULT_BINS) -> Reliability:
+def reliability(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"], n_bins: int = N_BINS) -> Reliability:
     """Count, mean confidence and accuracy of the images in each of ``n_bins`` bins of equal width over the top class's probability.
 
     Bin i (from 0) holds i / n_bins < p <= (i + 1) / n_bins: an edge belongs to the bin below it, so p = 1 lies in the last bin
@@ -129,6 +195,73 @@ def fit_temperature(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, 
     from scipy.optimize import brentq  # a seventh of the time of a page, which fits nothing
 
     return float(np.exp(brentq(slope, min(0.0, np.log(bound)), max(0.0, np.log(bound)), xtol=1e-10)))
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric(
+                name="loss",
+                label="loss",
+                heading="loss",
+                unit="",
+                val_doc="the trial's own loss on the validation split; not comparable between losses",
+                test_doc="the trial's own loss on the test split",
+            ),
+            Metric(
+                name="accuracy",
+                label="accuracy",
+                heading="accuracy %",
+                unit="fraction",
+                val_doc="accuracy on the validation split",
+                test_doc="accuracy on the test split",
+                least=0.0,
+                most=1.0,
+                maximize=True,
+                compute=accuracy,
+            ),
+            Metric(
+                name="nll",
+                label="NLL",
+                heading="NLL",
+                unit="nats",
+                val_doc="negative log-likelihood on the validation split",
+                test_doc="negative log-likelihood on the test split",
+                least=0.0,
+                scaled=True,
+                compute=nll,
+            ),
+            Metric(
+                name="brier",
+                label="Brier score",
+                heading="Brier",
+                unit="",
+                val_doc="Brier score on the validation split, 0 to 2",
+                test_doc="Brier score on the test split",
+                least=0.0,
+                most=2.0,
+                scaled=True,
+                compute=brier,
+            ),
+            Metric(
+                name="ece",
+                label="ECE",
+                heading="ECE %",
+                unit="fraction",
+                val_doc=f"expected calibration error on the validation split, {N_BINS} equal-width bins",
+                test_doc=f"expected calibration error on the test split, {N_BINS} equal-width bins",
+                least=0.0,
+                most=1.0,
+                scaled=True,
+                compute=ece,
+            ),
+        )
+    }
+)
+"""Every metric by name, in the order of the columns. A new one is an entry here, its fields in ``records``, and a line in the engine's
+``score``.
+"""
 
 
 def _centred(logits: Float[np.ndarray, "*n cls"]) -> Float64[np.ndarray, "*n cls"]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from sweeper.metrics import METRICS, Metric
 
 Value: TypeAlias = float | int | str | bool
 """What a parameter can be once it is drawn."""
@@ -148,31 +149,8 @@ class Column:
     doc: str
 
 
-VAL_METRICS: Mapping[str, tuple[str, str]] = {
-    "val_loss": ("", "the trial's own loss on the validation split; not comparable between losses"),
-    "val_accuracy": ("fraction", "accuracy on the validation split"),
-    "val_nll": ("nats", "negative log-likelihood on the validation split"),
-    "val_brier": ("", "Brier score on the validation split, 0 to 2"),
-    "val_ece": ("fraction", "expected calibration error on the validation split, 15 equal-width bins"),
-}
-"""Metrics of an epoch by name, with unit and meaning; any of them may be ``search.metric``."""
-
-MAXIMIZED_METRICS = frozenset({"val_accuracy"})
-"""Metrics of which more is better; of all others less is better."""
-
-
-T = TypeVar("T")
-
-
-def best_of(metric: str, candidates: Iterable[T], value: Callable[[T], float | None]) -> T | None:
-    """The candidate whose finite value of a metric is the best, the first of equals; ``None`` where none has one."""
-    sign = 1.0 if metric in MAXIMIZED_METRICS else -1.0
-    valued = [(sign * found, candidate) for candidate in candidates if (found := value(candidate)) is not None and math.isfinite(found)]
-    return max(valued, key=lambda entry: entry[0])[1] if valued else None
-
-
-TEMPERATURE_RANGE = (1e-2, 1e2)
-"""Lowest and highest temperature that is fitted; one of them is stored where the NLL is least beyond it."""
+VAL_METRICS: Mapping[str, Metric] = {metric.val_column: metric for metric in METRICS.values()}
+"""Metrics of an epoch by column; any of them may be ``search.metric``."""
 
 IDENTITY_COLUMNS = (
     Column("sweep", "string", "", "id of the sweep, the name of its folder"),
@@ -191,19 +169,17 @@ TRIAL_COLUMNS = (
     Column("value", "float64", "", "what Optuna was told: the search metric after the last epoch; null unless complete"),
     Column("best_epoch", "int64", "", "epoch with the best search metric"),
     *(
-        Column(f"{when}_{name}", "float64", unit, f"{doc}, at {'best_epoch' if when == 'best' else 'the last epoch'}")
+        Column(f"{when}_{name}", "float64", metric.unit, f"{metric.val_doc}, at {'best_epoch' if when == 'best' else 'the last epoch'}")
         for when in ("best", "last")
-        for name, (unit, doc) in VAL_METRICS.items()
+        for name, metric in VAL_METRICS.items()
     ),
-    Column("test_loss", "float64", "", "the trial's own loss on the test split"),
-    Column("test_accuracy", "float64", "fraction", "accuracy on the test split"),
-    Column("test_nll", "float64", "nats", "negative log-likelihood on the test split"),
-    Column("test_brier", "float64", "", "Brier score on the test split"),
-    Column("test_ece", "float64", "fraction", "expected calibration error on the test split, 15 equal-width bins"),
+    *(Column(metric.test_column, "float64", metric.unit, metric.test_doc) for metric in METRICS.values()),
     Column("temperature", "float64", "", "divisor of the logits that minimises the NLL on the validation split"),
-    Column("test_nll_scaled", "float64", "nats", "test_nll after temperature scaling"),
-    Column("test_brier_scaled", "float64", "", "test_brier after temperature scaling"),
-    Column("test_ece_scaled", "float64", "fraction", "test_ece after temperature scaling"),
+    *(
+        Column(metric.scaled_column, "float64", metric.unit, f"{metric.test_column} after temperature scaling")
+        for metric in METRICS.values()
+        if metric.scaled
+    ),
     Column("epochs", "int64", "", "epochs trained"),
     Column("train_seconds", "float64", "s", "sum of epoch_seconds: this trial's share of the device"),
     Column("device", "string", "", "device that trained it"),
@@ -219,7 +195,7 @@ EPOCH_COLUMNS = (
     Column("epoch", "int64", "", "counts from 1; Optuna's step"),
     Column("train_loss", "float64", "", "the trial's own loss, mean over the epoch's batches in training mode"),
     Column("train_accuracy", "float64", "fraction", "accuracy on augmented training batches while the weights change"),
-    *(Column(name, "float64", unit, doc) for name, (unit, doc) in VAL_METRICS.items()),
+    *(Column(name, "float64", metric.unit, metric.val_doc) for name, metric in VAL_METRICS.items()),
     Column("learning_rate", "float64", "", "learning rate of this epoch"),
     Column("epoch_seconds", "float64", "s", "wall seconds of the pack's epoch divided by its live members"),
 )

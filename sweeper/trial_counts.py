@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from sweeper.records import Phase, TrialState, Value, best_of
+from sweeper.metrics import best_of
+from sweeper.records import Phase, TrialState, Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
-    {"sweeper", "sweeper.errors", "sweeper.records", "sweeper.catalogue", "sweeper.text", "sweeper.custom_code"},
-    {"sweeper.metrics", "sweeper.trial_counts", "sweeper.space", "sweeper.data", "sweeper.process"},
+    {"sweeper", "sweeper.errors", "sweeper.catalogue", "sweeper.text", "sweeper.custom_code"},
+    {"sweeper.metrics"},
+    {"sweeper.records"},
+    {"sweeper.trial_counts", "sweeper.space", "sweeper.data", "sweeper.process"},
     {"sweeper.store"},
     {"sweeper.training", "sweeper.studies"},
     {"sweeper.cluster", "sweeper.driver"},

@@ -1,6 +1,7 @@
 """Metrics against hand-computed cases, other formulas, scipy and the torch version of the engine."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from scipy.special import softmax
 
 from sweeper import metrics
 from sweeper.errors import DataError
+from sweeper.records import TRIAL_COLUMNS, VAL_METRICS, EpochMetrics, TestMetrics
 from sweeper.training.evaluate import score
 
 ALL_METRICS = [metrics.accuracy, metrics.nll, metrics.brier, metrics.ece, metrics.reliability, metrics.fit_temperature]
@@ -186,3 +188,27 @@ def test_no_finite_logits_make_a_metric_leave_its_range(logits, random):
     temperature = metrics.fit_temperature(logits, labels)
     assert 0.01 <= temperature <= 100
     assert metrics.nll(logits.astype(np.float64) / temperature, labels) <= metrics.nll(logits, labels) * (1 + 1e-9) + 1e-9
+
+
+def test_the_records_have_a_field_for_every_metric_of_the_table():
+    epoch = [field.name for field in fields(EpochMetrics) if field.name.startswith("val_")]
+    assert epoch == list(VAL_METRICS) == [metric.val_column for metric in metrics.METRICS.values()]
+    scaled = [metric.scaled_column for metric in metrics.METRICS.values() if metric.scaled]
+    test = [*(metric.test_column for metric in metrics.METRICS.values()), "temperature", *scaled]
+    assert [field.name for field in fields(TestMetrics)] == test
+    assert [column.name for column in TRIAL_COLUMNS if column.name in test] == test
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "best"),
+    [
+        ("val_accuracy", [0.1, 0.3, 0.3, math.nan], 1),
+        ("val_nll", [2.0, 1.0, 1.0, None], 1),
+        ("test_nll_scaled", [math.inf, -math.inf, 5.0], 2),
+        ("train_accuracy", [0.0, math.inf], 0),
+        ("val_ece", [None, math.nan], None),
+        ("val_loss", [], None),
+    ],
+)
+def test_the_best_is_the_first_of_the_best_finite_values(column, values, best):
+    assert metrics.best_of(column, range(len(values)), values.__getitem__) == best

@@ -84,7 +84,7 @@ def _sections() -> Iterator[str]:
     yield table(_HEAD, [_row(f"compare.reference.{key}", field, "required") for key, field in reference["properties"].items()])
     yield "## search\n"
     yield table(_HEAD, [_row(f"search.{key}", field, None) for key, field in schema["search"]["properties"].items()])
-    yield table(("metric", "unit", "what it is"), [(code(name), unit, doc) for name, (unit, doc) in VAL_METRICS.items()])
+    yield table(("metric", "unit", "what it is"), [(code(name), metric.unit, metric.val_doc) for name, metric in VAL_METRICS.items()])
     for role, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         yield f"### {role}s\n"
         yield "Written as a name, or as `{name: …}` with options of Optuna's class, which may refuse values beyond the rules below.\n"

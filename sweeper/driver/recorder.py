@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 
 from sweeper.errors import StoreError
-from sweeper.records import SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, TrialState, best_of, study_name
+from sweeper.metrics import best_of
+from sweeper.records import SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, TrialState, study_name
 from sweeper.store import SweepFolder
 from sweeper.store.append_log import AppendLog
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sweeper.records import TEMPERATURE_RANGE, Phase, TrialState
+from sweeper.metrics import TEMPERATURE_RANGE, metric_of
+from sweeper.records import Phase, TrialState
 from sweeper.report import statistics
-from sweeper.report.measure import TEST_MEASURES, Measure, possible_values
+from sweeper.report.measure import TEST_MEASURES, Measure
 from sweeper.report.reading import StoredSweep
 from sweeper.report.summary import ComparedArm, Comparison, Estimate, Power
 from sweeper.space import Space
@@ -108,7 +109,7 @@ def _alone(
 def _against_best(arm: ComparedArm, differences: Seeds, measure: Measure, p: tuple[float, float], n_arms: int) -> ComparedArm:
     """``differences``: of the arm less the best, by seed."""
     advantages = -differences if measure.maximize else differences
-    least, most = possible_values(measure.test_column)
+    least, most = measure.metric.least, measure.metric.most
     return replace(
         arm,
         difference=statistics.estimate(differences, least - most, most - least),
@@ -140,9 +141,12 @@ def _estimates(rows: pd.DataFrame) -> dict[str, Estimate]:
     found = {}
     for name in MEASURES:
         values = rows.sort_values("seed")[name].to_numpy(dtype=np.float64)
-        is_bound = name == "temperature" and np.isin(values, TEMPERATURE_RANGE).any()
-        if len(values) and np.isfinite(values).all() and not is_bound:
-            found[name] = statistics.estimate(values, *possible_values(name))
+        if not len(values) or not np.isfinite(values).all():
+            continue
+        if name != "temperature":
+            found[name] = statistics.estimate(values, metric_of(name).least, metric_of(name).most)
+        elif not np.isin(values, TEMPERATURE_RANGE).any():
+            found[name] = statistics.estimate(values)
     return found
 
 

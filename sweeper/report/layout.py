@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sweeper.metrics import METRICS
 from sweeper.report import numbers
 from sweeper.report.configurations import configurations
 from sweeper.report.document import Block, Cell, Code, Document, Grid, Heading, Sentence
@@ -12,13 +13,9 @@ from sweeper.report.statistics import sd_interval
 from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
 from sweeper.text import plural
 
+_SCALED = [metric for metric in METRICS.values() if metric.scaled]
 SCORES = (
-    ("NLL", "test_nll"),
-    ("scaled", "test_nll_scaled"),
-    ("Brier", "test_brier"),
-    ("scaled", "test_brier_scaled"),
-    ("ECE %", "test_ece"),
-    ("scaled", "test_ece_scaled"),
+    *(column for metric in _SCALED for column in ((metric.heading, metric.test_column), ("scaled", metric.scaled_column))),
     ("T", "temperature"),
 )
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from sweeper.errors import SweeperError
-from sweeper.records import MAXIMIZED_METRICS, TRIAL_COLUMNS, VAL_METRICS
+from sweeper.metrics import METRICS, Metric
+from sweeper.records import TRIAL_COLUMNS, VAL_METRICS
 from sweeper.text import nearest, shown
 
 TEST_MEASURES = tuple(column.name for column in TRIAL_COLUMNS if column.name.startswith("test_"))
 """Columns of the test split, in the order of ``trials/``."""
-
-_LABELS = {"accuracy": "accuracy", "nll": "NLL", "brier": "Brier score", "ece": "ECE", "loss": "loss"}
-
-_POSSIBLE = {"accuracy": (0.0, 1.0), "ece": (0.0, 1.0), "brier": (0.0, 2.0), "nll": (0.0, math.inf)}
 
 
 class ReportError(SweeperError):
@@ -25,38 +21,37 @@ class ReportError(SweeperError):
 class Measure:
     """A metric as the search sees it (on validation) and as the confirm phase does (on test)."""
 
-    stem: str
+    metric: Metric
     scaled: bool = False
 
     @property
+    def stem(self) -> str:
+        return self.metric.name
+
+    @property
     def val_column(self) -> str:
-        return f"val_{self.stem}"
+        return self.metric.val_column
 
     @property
     def test_column(self) -> str:
-        return f"test_{self.stem}{'_scaled' if self.scaled else ''}"
+        return self.metric.scaled_column if self.scaled else self.metric.test_column
 
     @property
     def maximize(self) -> bool:
-        return self.val_column in MAXIMIZED_METRICS
+        return self.metric.maximize
 
     @property
     def is_fraction(self) -> bool:
-        return self.stem in {"accuracy", "ece"}
+        return self.metric.is_fraction
 
     @property
     def label(self) -> str:
         """As a heading has it, without a unit."""
-        return _LABELS[self.stem] + (" after temperature scaling" if self.scaled else "")
+        return self.metric.label + (" after temperature scaling" if self.scaled else "")
 
     def rank(self, value: float) -> float:
         """Larger is better."""
-        return value if self.maximize else -value
-
-
-def possible_values(column: str) -> tuple[float, float]:
-    """The least and the largest value that a column of the test split can have."""
-    return _POSSIBLE.get(column.removeprefix("test_").removesuffix("_scaled"), (-math.inf, math.inf))
+        return self.metric.rank(value)
 
 
 def find_measure(name: str) -> Measure:
@@ -65,9 +60,9 @@ def find_measure(name: str) -> Measure:
     Raises:
         ReportError: for any other name, with the nearest one.
     """
-    known = {**dict.fromkeys(VAL_METRICS), **dict.fromkeys(TEST_MEASURES)}
-    column = name if name in known else f"val_{name}" if f"val_{name}" in known else f"test_{name}" if f"test_{name}" in known else None
+    known = [*VAL_METRICS, *TEST_MEASURES]
+    column = next((column for column in (name, f"val_{name}", f"test_{name}") if column in known), None)
     if column is None:
         raise ReportError(f"--metric: unknown metric {shown(name)}; {nearest(name, known)}")
     stem = column.partition("_")[2]
-    return Measure(stem.removesuffix("_scaled"), stem.endswith("_scaled"))
+    return Measure(METRICS[stem.removesuffix("_scaled")], stem.endswith("_scaled"))

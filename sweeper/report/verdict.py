@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.records import best_of
+from sweeper.metrics import best_of
 from sweeper.report import numbers
 from sweeper.report.comparison import can_be_compared
 from sweeper.report.measure import Measure

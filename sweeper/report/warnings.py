@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
-from sweeper.records import TEMPERATURE_RANGE, Phase
+from sweeper.metrics import TEMPERATURE_RANGE
+from sweeper.records import Phase
 from sweeper.report import numbers
 from sweeper.report.comparison import is_at_chance
 from sweeper.report.measure import Measure

@@ -27,15 +27,15 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StudyError
+from sweeper.metrics import best_of
 from sweeper.records import (
-    MAXIMIZED_METRICS,
     SCHEMA_VERSION,
+    VAL_METRICS,
     Phase,
     Planned,
     TrialConfig,
     TrialState,
     Value,
-    best_of,
     study_name,
     trial_name,
 )
@@ -82,7 +82,6 @@ class Studies:
         self._path = journal
         self._journal = SingleWriterJournal(journal)
         self._storage = DriverStorage(self._journal)
-        self._maximize = space.search.metric in MAXIMIZED_METRICS
         self._live: dict[str, tuple[_ArmStudy, optuna.Trial]] = {}
         self._interrupted: deque[tuple[_ArmStudy, FrozenTrial]] = deque()
         self._check_space()
@@ -279,7 +278,7 @@ class Studies:
         try:
             return optuna.load_study(study_name=name, storage=self._storage)
         except KeyError:
-            direction = StudyDirection.MAXIMIZE if self._maximize else StudyDirection.MINIMIZE
+            direction = StudyDirection.MAXIMIZE if VAL_METRICS[self._space.search.metric].maximize else StudyDirection.MINIMIZE
             return optuna.create_study(storage=self._storage, study_name=name, direction=direction)
 
     def _trial_ids(self, *, finished: bool) -> Collection[str]:

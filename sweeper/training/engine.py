@@ -22,7 +22,7 @@ from torch import Tensor
 from sweeper.custom_code import is_import_path
 from sweeper.data import Dataset
 from sweeper.errors import TrainingError
-from sweeper.records import EpochMetrics, Predictions, TrainingSettings, TrialConfig
+from sweeper.records import VAL_METRICS, EpochMetrics, Predictions, TrainingSettings, TrialConfig
 from sweeper.training.augment import normalised_levels
 from sweeper.training.backend import Backend
 from sweeper.training.block import Block, Member
@@ -106,16 +106,10 @@ class Pack:
         # the one transfer of the epoch, which also waits for the device
         rows = torch.stack([torch.cat([train[trial_id], val[trial_id]]) for trial_id in trained]).tolist() if trained else []
         seconds = (time.perf_counter() - started) / max(1, len(present))
-        for trial_id, (train_loss, train_accuracy, val_loss, val_accuracy, val_nll, val_brier, val_ece) in zip(trained, rows, strict=True):
+        for trial_id, row in zip(trained, rows, strict=True):
             result[trial_id] = EpochMetrics(
                 epoch=self._members[trial_id].epochs,
-                train_loss=train_loss,
-                train_accuracy=train_accuracy,
-                val_loss=val_loss,
-                val_accuracy=val_accuracy,
-                val_nll=val_nll,
-                val_brier=val_brier,
-                val_ece=val_ece,
+                **dict(zip(("train_loss", "train_accuracy", *VAL_METRICS), row, strict=True)),
                 learning_rate=learning_rates[trial_id],
                 epoch_seconds=seconds,
             )

@@ -7,12 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-N_BINS = 15
-"""Equal-width bins of the top probability behind the expected calibration error (Guo 2017, 1706.04599, eq. 3)."""
+from sweeper.metrics import METRICS, N_BINS
 
 
 def score(logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Float[Tensor, "member 4"]:
-    """Accuracy, NLL in nats, Brier score (0 to 2) and expected calibration error of each member, in float64.
+    """Each metric that has a ``compute`` of each member, in the order of :data:`sweeper.metrics.METRICS`, in float64.
 
     An image whose logits are not all finite is a miss, and makes the other figures of its member NaN; no other member's.
     """
@@ -26,4 +25,5 @@ def score(logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member
     bins = (torch.ceil(confidence.nan_to_num() * N_BINS) - 1).clamp(0, N_BINS - 1).long()
     gaps = torch.zeros(len(logits), N_BINS, dtype=torch.float64, device=logits.device).scatter_add_(1, bins, is_right - confidence)
     ece = gaps.abs().sum(1) / logits.shape[1]
-    return torch.stack([is_right.mean(1), nll.mean(1), brier.mean(1), ece], 1)
+    figures = {"accuracy": is_right.mean(1), "nll": nll.mean(1), "brier": brier.mean(1), "ece": ece}
+    return torch.stack([figures[metric.name] for metric in METRICS.values() if metric.compute], 1)

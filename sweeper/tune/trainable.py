@@ -13,10 +13,10 @@ import ray
 import torch
 from ray import tune
 
-from sweeper import metrics
 from sweeper.data import Dataset
 from sweeper.driver.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_from_json
 from sweeper.errors import StoreError, TrainingError
+from sweeper.metrics import METRICS, fit_temperature
 from sweeper.records import EpochMetrics, Phase, Predictions, TestMetrics, TrainingSettings, TrialConfig
 from sweeper.store import Checkpoint, SweepFolder, stored_precision
 from sweeper.training.engine import MemberFailure, Pack
@@ -158,25 +158,16 @@ class PackTrainable(tune.Trainable):
 def test_figures(pack: Pack, trial_id: str, *, with_validation: bool) -> tuple[TestMetrics, list[Predictions]]:
     """A member's figures on the test split, and the predictions behind them, those on the validation split first if there is one."""
     test = stored_precision(pack.predict(trial_id, "test"))
-    figures = {
-        "test_loss": pack.loss(trial_id, "test"),
-        "test_accuracy": metrics.accuracy(test.logits, test.labels),
-        "test_nll": metrics.nll(test.logits, test.labels),
-        "test_brier": metrics.brier(test.logits, test.labels),
-        "test_ece": metrics.ece(test.logits, test.labels),
-    }
+    figures = {"test_loss": pack.loss(trial_id, "test")}
+    figures |= {metric.test_column: metric.compute(test.logits, test.labels) for metric in METRICS.values() if metric.compute}
     predictions = [test]
     if with_validation:
         validation = stored_precision(pack.predict(trial_id, "validation"))
         predictions.insert(0, validation)
-        temperature = metrics.fit_temperature(validation.logits, validation.labels)
-        scaled = test.logits / temperature
-        figures |= {
-            "temperature": temperature,
-            "test_nll_scaled": metrics.nll(scaled, test.labels),
-            "test_brier_scaled": metrics.brier(scaled, test.labels),
-            "test_ece_scaled": metrics.ece(scaled, test.labels),
-        }
+        figures["temperature"] = fit_temperature(validation.logits, validation.labels)
+        scaled = test.logits / figures["temperature"]
+
+        figures |= {each.scaled_column: each.compute(scaled, test.labels) for each in METRICS.values() if each.compute and each.scaled}
     return TestMetrics(**figures), predictions
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from sweeper.records import MAXIMIZED_METRICS, Phase, Planned, best_of
+from sweeper.metrics import best_of
+from sweeper.records import VAL_METRICS, Phase, Planned
 from sweeper.space import Space
 from sweeper.trial_counts import BestTrial, Part, saved_by_pruning
 
@@ -79,7 +80,7 @@ def before_any_trial(sweep: str, space: Space, planned: Planned = MappingProxyTy
         sweep=sweep,
         stage=Phase.SEARCH,
         metric=space.search.metric,
-        maximize=space.search.metric in MAXIMIZED_METRICS,
+        maximize=VAL_METRICS[space.search.metric].maximize,
         comparable=space.is_comparable(space.search.metric),
         epochs_per_trial=space.training.epochs,
         parts=tuple(Part(arm, phase, planned.get((arm, phase), number)) for (arm, phase), number in of_space.items()),

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
 
-from sweeper.records import MAXIMIZED_METRICS, VAL_METRICS, Phase, TrialState
+from sweeper.metrics import best_of
+from sweeper.records import VAL_METRICS, Phase, TrialState
 from sweeper.store.provenance import repository_lines
 from sweeper.text import plural, printable
 from sweeper.trial_counts import Part
@@ -149,9 +150,8 @@ def _curves(view: TrialView) -> str:
     rows = [["", "epoch 1", "", "last", "best", "at epoch"]]
     for name in dict.fromkeys([view.metric, *VAL_METRICS, "train_loss", "train_accuracy", "learning_rate"]):
         values = [float(getattr(epoch, name)) for epoch in view.curve]
-        finite = [value for value in values if math.isfinite(value)]
-        best = (max if name in MAXIMIZED_METRICS or name == "train_accuracy" else min)(finite, default=math.nan)
-        at = [_number(best), str(values.index(best) + 1)] if finite and name != "learning_rate" else ["", ""]
+        best = best_of(name, range(len(values)), values.__getitem__) if name != "learning_rate" else None
+        at = [_number(values[best]), str(best + 1)] if best is not None else ["", ""]
         rows.append([name, _number(values[0]), sparkline(values), _number(values[-1]), *at])
     return aligned(rows, right={1, 3, 4, 5})
 
