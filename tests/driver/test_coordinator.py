@@ -7,13 +7,14 @@ import math
 import pytest
 from click.testing import CliRunner
 from faults.invariants import check_sweep, plain_studies, tables
-from faults.simulation import TEST, curve, new_sweep, run_sweep
+from faults.simulation import TEST, curve, new_sweep, run_sweep, run_with_copies
 from optuna.trial import TrialState as OptunaState
 from rich.console import Console
 
 from sweeper.cli import cli
 from sweeper.records import Phase, TrialOutcome, TrialState
 from sweeper.space import parse_space
+from sweeper.store import SweepFolder
 from sweeper.sweep import _open
 from sweeper.view.watch import Watcher
 
@@ -151,10 +152,8 @@ def test_failed_trials_are_repeated_once_whenever_it_is_asked_for(tmp_path, size
         return config.number in {1, 4} and epoch == 2
 
     reached = set()
-    for n_steps in range(1, 60, 3 if size == 1 else 2):
-        path = tmp_path / f"{n_steps}"
-        folder = new_sweep(path, space)
-        n_failed = run_sweep(folder, space, n_packs=2, size=size, fails=fails, until=stopped_after(n_steps))
+    for path in run_with_copies(tmp_path / "sweep", space, every=3 if size == 1 else 2, n_packs=2, size=size, fails=fails):
+        folder = SweepFolder(str(path))
         states = {name: [trial.state for trial in study.trials] for name, study in plain_studies(path).items()}
         reached.add((OptunaState.FAIL in states["l1"], "l1/confirm" in states, OptunaState.FAIL in states.get("l1/confirm", [])))
         for until in (stopped_after(2), None):
@@ -169,8 +168,6 @@ def test_failed_trials_are_repeated_once_whenever_it_is_asked_for(tmp_path, size
             repeated = [trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs]
             assert sorted(repeated) == [trial.number for trial in study.trials if trial.state is OptunaState.FAIL]
             assert len(set(repeated)) == len(repeated)
-        if n_failed is not None:
-            break
     assert {(False, False, False), (True, False, False), (True, True, False), (True, True, True)} <= reached
 
 
@@ -203,18 +200,13 @@ def test_nobody_joins_a_trial_that_is_tried_alone(tmp_path):
 @pytest.mark.parametrize("max_failures", [0, 2])
 def test_who_is_tried_alone_is_tried_alone_after_a_resume_too(tmp_path, max_failures):
     space = space_with(max_failures=max_failures)
-    for n_steps in range(1, 60):
-        folder = new_sweep(tmp_path / f"{n_steps}", space)
-        dies = dies_of(1)
-        n_failed = run_sweep(folder, space, size=8, dies=dies, until=stopped_after(n_steps))
-        assert run_sweep(folder, space, size=8, dies=dies) == 1
-        check_sweep(tmp_path / f"{n_steps}")
-        trials = tables(tmp_path / f"{n_steps}")[0].set_index("trial")
+    dies = dies_of(1)
+    for path in run_with_copies(tmp_path / "sweep", space, size=8, dies=dies):
+        assert run_sweep(SweepFolder(str(path)), space, size=8, dies=dies) == 1
+        check_sweep(path)
+        trials = tables(path)[0].set_index("trial")
         assert list(trials[trials["state"] == "failed"].index) == ["l1-1"]
         assert trials.loc["l1-1"]["attempts"] == 1 + max_failures
-        if n_failed is not None:
-            break
-    assert n_failed == 1
 
 
 @pytest.mark.parametrize(("full", "n_failed"), [(1, 0), (0, 8)])

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import shutil
 
 import numpy as np
 
@@ -181,3 +182,18 @@ def run_sweep(
                     del workers[pack_id]
         _close(folder, recorder)
         return studies.n_failed
+
+
+def run_with_copies(path, space, every=1, **options):
+    """Folders to resume: copies of a new sweep at ``path`` as a kill before every ``every``-th step would leave it, and the whole one."""
+    copies, n_steps = [], 0
+
+    def copy(studies):
+        nonlocal n_steps
+        if n_steps % every == 0:
+            copies.append(shutil.copytree(path, path.with_name(f"{path.name}-{n_steps}")))
+        n_steps += 1
+        return False
+
+    run_sweep(new_sweep(path, space), space, until=copy, **options)
+    return [*copies, path]
