@@ -40,3 +40,10 @@ def test_the_readme_and_the_change_log_are_pages(site):
     assert 'href="docs/' not in index
     assert 'href="tutorial.html' in index
     assert "Keep a Changelog" in (site / "changelog.html").read_text()
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_link_between_files_works_on_a_code_host_too(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text):
+        assert (page.parent / target).exists(), target
