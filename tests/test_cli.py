@@ -110,7 +110,7 @@ def test_a_report_writes_its_pictures_where_it_is_told(finished_sweep, tmp_path)
     done = sweep("report", str(finished_sweep.path), "--plots", str(tmp_path / "pictures"))
     assert done.returncode == 0, done.stderr
     written = {path.suffix for path in (tmp_path / "pictures").iterdir()}
-    assert written == {".png", ".svg"}
+    assert written == {".png", ".svg", ".pdf"}
 
 
 def test_a_validation_split_that_leaves_nothing_to_train_on_is_refused_before_the_sweep_begins(tmp_path):

@@ -18,7 +18,7 @@ from sweeper.cli.output import say, tell
 @click.option("--by", default="arm", show_default=True, metavar="NAME", help="arm, or any parameter: loss, gamma, learning_rate, ...")
 @click.option("--metric", default=None, metavar="NAME", help="Metric to compare by; default: the space's search.metric.")
 @click.option("--sweep", default=None, metavar="ID", help="One sweep of a folder that holds several, by its id or the beginning of it.")
-@click.option("--plots", default=None, metavar="DIR", callback=not_empty, help="Also write the pictures there, as PNG and SVG.")
+@click.option("--plots", default=None, metavar="DIR", callback=not_empty, help="Also write the pictures there, as PNG, SVG and PDF.")
 def report(
     folder: str | None,
     results: str,

@@ -46,12 +46,12 @@ def report(uri: str, *, format: str = "table", by: str = "arm", metric: str | No
 
 
 def write_plots(uri: str, directory: str | Path, *, sweep: str | None = None) -> list[Path]:
-    """Write pictures of the sweeps below ``uri`` as PNG and SVG into ``directory``, and say where each lies.
+    """Write pictures of the sweeps below ``uri`` as PNG, SVG and PDF into ``directory``, and say where each lies.
 
     Raises:
         StoreError: if there is no sweep, or a file cannot be written.
         ReportError: for an unknown sweep.
     """
-    from sweeper.report.plots import write_plots as write
+    from sweeper.report.pictures import write_plots as write
 
     return write(uri, directory, sweep=sweep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,22 +129,21 @@ def complete_configurations(sweep: StoredSweep, measure: Measure, parameters: li
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TestLogits:
+class ConfirmLogits:
     """Logits of one confirm trial on the test split, with the temperature that its validation split asks for."""
 
-    __test__ = False  # not a test class, whatever pytest reads into the name
-
-    arm: str
     logits: np.ndarray[Any, np.dtype[np.float32]]
     labels: np.ndarray[Any, np.dtype[np.int64]]
     temperature: float | None
 
 
-def test_logits(sweep: StoredSweep, predictions: pd.DataFrame) -> Iterator[TestLogits]:
-    """The stored logits of each complete confirm trial."""
+def logits_by_arm(sweep: StoredSweep) -> dict[str, list[ConfirmLogits]]:
+    """The stored logits of the complete confirm trials of each arm."""
+    predictions = sweep.folder.read_predictions().frame
     names = sorted((name for name in predictions.columns if name.startswith("logit_")), key=lambda name: int(name.removeprefix("logit_")))
     complete = sweep.rows(Phase.CONFIRM)
     complete = complete[complete["state"] == str(TrialState.COMPLETE)]
+    found: dict[str, list[ConfirmLogits]] = {}
     temperatures: Mapping[str, float] = dict(zip(complete["trial"], complete["temperature"].astype(float), strict=True))
     for trial, rows in predictions[predictions["split"] == "test"].groupby("trial", sort=True, observed=True):
         name = printable(str(trial))
@@ -152,19 +151,18 @@ def test_logits(sweep: StoredSweep, predictions: pd.DataFrame) -> Iterator[TestL
         if name not in temperatures or not len(labels) or labels.min() < 0 or labels.max() >= len(names):
             continue
         temperature = temperatures[name] if np.isfinite(temperatures[name]) else None
-        yield TestLogits(printable(str(rows["arm"].iloc[0])), rows[names].to_numpy(dtype=np.float32), labels, temperature)
+        logits = ConfirmLogits(rows[names].to_numpy(dtype=np.float32), labels, temperature)
+        found.setdefault(printable(str(rows["arm"].iloc[0])), []).append(logits)
+    return found
 
 
-test_logits.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest reads into the name
-
-
-def pooled_reliability(trials: list[TestLogits], *, scaled: bool) -> metrics.Reliability:
+def pooled_reliability(trials: list[ConfirmLogits], *, scaled: bool) -> metrics.Reliability:
     """Reliability over all images of all seeds of one arm, raw or with the logits divided by each trial's temperature."""
     logits = np.concatenate([trial.logits / (trial.temperature if scaled and trial.temperature else 1.0) for trial in trials])
     return metrics.reliability(logits, np.concatenate([trial.labels for trial in trials]))
 
 
-def pooled_confusion(trials: list[TestLogits]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def pooled_confusion(trials: list[ConfirmLogits]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Share of the images of each true class (row) that were given each class (column), over all seeds."""
     counts = np.sum([metrics.confusion_matrix(trial.logits, trial.labels) for trial in trials], axis=0)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), dtype=np.float64)

@@ -19,17 +19,13 @@ import jinja2
 from markupsafe import Markup
 
 from sweeper import __version__
-from sweeper.report.chart_data import TestLogits, colour_of, epoch_curves, test_logits
-from sweeper.report.charts import budget_chart, curve_charts, importance_chart, parameter_charts
+from sweeper.report.chart_data import colour_of
+from sweeper.report.charts import draw_charts
 from sweeper.report.document import Block, Code, Grid, Heading, Sentence
-from sweeper.report.importance import parameter_importance
 from sweeper.report.layout import lay_out_sweep, list_sweeps
-from sweeper.report.logit_charts import logit_charts
-from sweeper.report.measure import find_measure
 from sweeper.report.reading import StoredSweep
-from sweeper.report.summarize import class_names
 from sweeper.report.summary import Summary
-from sweeper.report.vega import Chart
+from sweeper.report.vega import CONFIG, Chart
 
 _ASSETS = resources.files("sweeper.report") / "assets"
 _LIBRARIES = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
@@ -42,9 +38,9 @@ def as_html(sweeps: Sequence[tuple[StoredSweep, Summary]]) -> str:
     if len(sweeps) > 1:
         sections.append({"colours": {}, "blocks": [*_blocks(list_sweeps([summary for _, summary in sweeps]))]})
     for index, (stored, summary) in enumerate(sweeps):
-        drawn = list(_charts(stored, summary))
+        drawn = [chart for chart in draw_charts(stored, summary) if chart.is_on_page]
         ids = {chart.name: f"chart-{index}-{chart.name}" for chart in drawn}
-        charts |= {ids[chart.name]: {**chart.spec, "description": chart.description} for chart in drawn}
+        charts |= {ids[chart.name]: chart.for_page() for chart in drawn}
         blocks = list(_blocks(lay_out_sweep(summary)))
         place = next(position for position, block in enumerate(blocks) if block.get("name") == "search")
         if drawn:
@@ -64,23 +60,10 @@ def _render(title: str, sections: list[dict[str, Any]], charts: dict[str, Any]) 
         style=Markup(_asset("page.css")),  # noqa: S704  ours
         scripts=[Markup(library) for library in libraries],  # noqa: S704  ours
         script_hashes=Markup(" ".join(_hash(script) for script in (*libraries, page_script))),  # noqa: S704  base64
-        chart_data=Markup(_json_for_a_script(charts)),  # noqa: S704  every < in it is escaped
+        chart_data=Markup(_json_for_a_script({"config": CONFIG, "charts": charts})),  # noqa: S704  every < in it is escaped
         page_script=Markup(page_script),  # noqa: S704  ours
         version=__version__,
     )
-
-
-def _charts(stored: StoredSweep, summary: Summary) -> Iterator[Chart]:
-    measure, colours = find_measure(summary.metric), colour_of(stored.arms)
-    yield from curve_charts(epoch_curves(stored, summary), colours, summary.evaluate_on or "validation")
-    yield from budget_chart(stored, measure, colours)
-    yield from parameter_charts(stored, measure, colours)
-    yield from importance_chart(parameter_importance(stored, measure), colours)
-    if summary.comparison is not None:
-        by_arm: dict[str, list[TestLogits]] = {}
-        for trial in test_logits(stored, stored.folder.read_predictions().frame):
-            by_arm.setdefault(trial.arm, []).append(trial)
-        yield from logit_charts(by_arm, summary.comparison.arms[0].arm, class_names(stored), colours)
 
 
 def _blocks(document: Sequence[Block]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,11 @@
 """Pictures: which there are, what is in them, that the same sweep gives the same bytes."""
 
+import html
+import itertools
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,9 +16,10 @@ from sweeper.errors import StoreError
 from sweeper.records import TrialState
 from sweeper.report import write_plots
 from sweeper.report.chart_data import best_so_far, colour_of, epoch_curves, parameter_points, tuned_parameters
+from sweeper.report.charts import draw_charts
 from sweeper.report.importance import parameter_importance
 from sweeper.report.measure import find_measure
-from sweeper.report.plots import draw_figures
+from sweeper.report.pictures import rendered
 from sweeper.report.reading import read_sweep
 from sweeper.report.summarize import summarize_sweep
 from sweeper.store import SweepFolder
@@ -41,42 +47,113 @@ def results(tmp_path_factory):
     return folder
 
 
-def test_every_picture_is_written_as_png_and_svg(results, tmp_path):
+@pytest.fixture(scope="module")
+def charts(results):
+    stored = read_sweep(SweepFolder(str(next(results.iterdir()))))
+    return {chart.name: chart for chart in draw_charts(stored, summarize_sweep(stored, "arm", ACCURACY))}
+
+
+def texts_of(svg):
+    """Every text that stands in a picture."""
+    return [html.unescape(text) for text in re.findall(r"<(?:text|tspan)[^>]*>([^<]+)<", svg.decode())]
+
+
+def layers_of(spec):
+    """Each layer of a picture with what it is encoded by, that of the chart around it too."""
+    inner = spec.get("spec", spec)
+    for panel in inner.get("hconcat", [inner]):
+        for layer in panel["layer"]:
+            yield layer, {**panel.get("encoding", {}), **layer.get("encoding", {})}
+
+
+def test_every_picture_is_written_as_png_svg_and_pdf(results, tmp_path):
     paths = write_plots(str(results), tmp_path / "plots")
-    assert {path.name for path in paths} == {f"{name}.{suffix}" for name in NAMES for suffix in ("png", "svg")}
+    assert {path.name for path in paths} == {f"{name}.{suffix}" for name in NAMES for suffix in ("png", "svg", "pdf")}
     for path in paths:
         if path.suffix == ".png":
             with Image.open(path) as picture:
                 assert picture.width >= 700
                 assert np.ptp(np.asarray(picture.convert("L"))) > 100
-        else:
+        elif path.suffix == ".svg":
             assert "<svg" in path.read_text()[:1000]
+        else:
+            assert path.read_bytes().startswith(b"%PDF-")
+            assert b"/Font" in path.read_bytes()
 
 
 def test_the_same_sweep_gives_the_same_bytes(tmp_path):
     searched(tmp_path / "results").done()
-    first = {path.name: path.read_bytes() for path in write_plots(str(tmp_path / "results"), tmp_path / "one")}
-    second = {path.name: path.read_bytes() for path in write_plots(str(tmp_path / "results"), tmp_path / "two")}
+    first = {path.name: path.read_bytes() for path in write_plots(str(tmp_path / "results"), tmp_path / "one") if path.suffix != ".pdf"}
+    second = {path.name: path.read_bytes() for path in write_plots(str(tmp_path / "results"), tmp_path / "two") if path.suffix != ".pdf"}
     assert first == second
+    assert len(first) >= 8
 
 
-def test_axes_are_named_with_their_units(results):
-    figures = dict(draw_figures(read_sweep(SweepFolder(str(next(results.iterdir()))))))
-    for name, figure in figures.items():
-        texts = [text for axes in figure.axes if axes.get_visible() for text in (axes.get_xlabel(), axes.get_ylabel()) if text]
-        assert texts or name in ("parallel_coordinates",), name
-    assert figures["learning_curves"].axes[0].get_ylabel() == "accuracy"
-    assert figures["learning_curves"].axes[0].yaxis.get_major_formatter()(0.5, 0) == "50 %"
-    assert figures["best_against_budget"].axes[0].get_xlabel() == "epochs spent on the arm's search"
+def test_axes_are_named_with_their_units(charts):
+    for name, chart in charts.items():
+        panels = chart.for_picture().get("hconcat") or [chart.for_picture().get("spec", chart.spec)]
+        for axis, panel in itertools.product("xy", panels):
+            assert panel["encoding"][axis].get("title") or name == "parallel_coordinates" or (name, axis) == ("importance", "y")
+    texts = {name: texts_of(rendered(charts[name])["svg"]) for name in ("learning_curves", "best_against_budget", "loss_and_accuracy")}
+    assert "accuracy" in texts["learning_curves"]
+    assert "50%" in texts["learning_curves"]
+    assert "epochs spent on the arm's search" in texts["best_against_budget"]
+    assert "best validation accuracy so far" in texts["best_against_budget"]
+    assert {"mean loss per image", "loss", "accuracy", "epoch"} <= set(texts["loss_and_accuracy"])
 
 
-def test_an_arm_has_one_colour_in_every_picture(results):
-    figures = dict(draw_figures(read_sweep(SweepFolder(str(next(results.iterdir()))))))
+def test_a_picture_says_what_it_shows_and_names_every_arm_and_line(charts):
+    for name, arms in (("learning_curves", 3), ("reliability", 3), ("parameter_learning_rate", 3), ("parameter_gamma", 1)):
+        texts = texts_of(rendered(charts[name])["svg"])
+        assert texts.count("focal") == 2, name  # over its panel, and in the legend
+        assert texts.count("cross_entropy") == (2 if arms == 3 else 0), name
+        assert charts[name].title in texts
+        assert charts[name].description in " ".join(texts), name
+    assert {"validation", "training"} <= set(texts_of(rendered(charts["learning_curves"])["svg"]))
+    assert "best of the arm" in texts_of(rendered(charts["parameter_gamma"])["svg"])
+    assert sum(bool(re.fullmatch(r"ECE \d+\.\d % → \d+\.\d %", text)) for text in texts_of(rendered(charts["reliability"])["svg"])) == 3
+
+
+def test_an_arm_has_one_colour_in_every_picture(charts):
     colours = colour_of(("l1", "cross_entropy", "focal"))
     assert len(set(colours.values())) == 3
-    panels = {axes.get_title(loc="left"): axes for axes in figures["learning_curves"].axes}
-    assert panels["focal"].lines[-1].get_color() == colours["focal"]
-    assert [line.get_color() for line in figures["best_against_budget"].axes[0].lines[::2]] == list(colours.values())
+    n_scales = 0
+    for name, chart in charts.items():
+        for _, encoding in layers_of(chart.for_picture()):
+            if encoding.get("color", {}).get("field") == "arm":
+                scale = encoding["color"]["scale"]
+                assert dict(zip(scale["domain"], scale["range"], strict=True)).items() <= colours.items(), name
+                n_scales += 1
+    assert n_scales >= len(NAMES)
+    assert charts["learning_curves"].for_picture()["facet"]["sort"] == list(colours)
+    for name in ("learning_curves", "best_against_budget"):
+        strokes = re.findall(r'stroke="(#[0-9A-Fa-f]{6})" stroke-width="2', rendered(charts[name])["svg"].decode())
+        assert set(strokes) == set(colours.values()), name
+
+
+def test_the_cross_marks_the_best_complete_trial_of_each_arm(results, charts):
+    stored = read_sweep(SweepFolder(str(next(results.iterdir()))))
+    best = {arm.arm: arm.best.trial for arm in summarize_sweep(stored, "arm", ACCURACY).arms}
+    for name, arms in (("parameter_learning_rate", set(best)), ("parameter_gamma", {"focal"})):
+        marked = {row["arm"]: row["trial"] for row in charts[name].spec["data"]["values"] if "is_best" in row}
+        assert marked == {arm: best[arm] for arm in arms}
+
+
+def test_the_learning_curves_have_bands_and_thin_lines(charts):
+    rows = charts["learning_curves"].spec["data"]["values"]
+    assert {row["role"] for row in rows} == {"chosen", "thin", "band", "training band"}
+    assert len({(row["arm"], row["trial"]) for row in rows if row["role"] == "thin"}) == 87
+    bands = [row for row in rows if row["role"] == "band"]
+    assert len(bands) == 3 * 6
+    assert all(row["low"] <= row["high"] for row in bands)
+    areas = re.findall(r'd="([^"]*)" fill="#[^"]*" opacity="0.25"', rendered(charts["learning_curves"])["svg"].decode())
+    assert [path.count("L") for path in areas] == [11, 11, 11]  # six epochs forth, six back
+
+
+def test_only_the_page_has_layers_for_a_pointer(charts):
+    for chart in charts.values():
+        assert '"param"' not in str(chart.for_picture()).replace("'", '"')
+    assert '"param"' in str(charts["learning_curves"].for_page()).replace("'", '"')
 
 
 def test_curves_have_roles(results):
@@ -149,3 +226,37 @@ def test_names_with_signs_of_mathematics_are_drawn_as_they_are(tmp_path):
     paths = write_plots(str(tmp_path / "results"), tmp_path / "plots")
     assert any(path.name == "learning_curves.png" for path in paths)
     assert not any(re.search(r"<script", path.read_text()) for path in paths if path.suffix == ".svg")
+
+
+def test_a_trial_of_one_epoch_is_a_point(tmp_path):
+    builder = SweepBuilder(tmp_path / "results")
+    builder.trial("l1", 0, [0.2], loss="l1")
+    builder.trial("l1", 1, [0.3], loss="l1")
+    stored = read_sweep(builder.done())
+    (curves,) = (chart for chart in draw_charts(stored, summarize_sweep(stored, "arm", ACCURACY)) if chart.name == "learning_curves")
+    points = [row for row in curves.spec["data"]["values"] if row.get("is_point")]
+    assert sorted((row["role"], row["accuracy"]) for row in points) == [("chosen", 0.28), ("chosen", 0.3), ("thin", 0.2)]
+    group = rendered(curves)["svg"].decode()
+    assert len(re.findall(r'aria-roledescription="point"|<path transform="translate\([^)]*\)" d="M2,0A', group)) == 3
+
+
+def test_names_in_any_writing_stand_in_the_svg_and_leave_a_mark_in_the_png(tmp_path):
+    names = ("損失", "Ωмега", "🙂")
+    builder = SweepBuilder(tmp_path / "results")
+    for name in names:
+        builder.trial(name, 0, [0.2, 0.3], loss="l1")
+    stored = read_sweep(builder.done())
+    (curves,) = (chart for chart in draw_charts(stored, summarize_sweep(stored, "arm", ACCURACY)) if chart.name == "learning_curves")
+    assert all(texts_of(rendered(curves)["svg"]).count(name) == 2 for name in names)
+
+
+def test_a_machine_without_fonts_has_letters_in_its_pictures(tmp_path):
+    text = '<text y="30" font-family="sans-serif" font-size="24">words</text>'
+    svg = tmp_path / "text.svg"
+    svg.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" width="200" height="40">{text}</svg>')
+    code = "import sys, vl_convert; open(sys.argv[2], 'wb').write(vl_convert.svg_to_png(open(sys.argv[1]).read()))"
+    (tmp_path / "fonts.conf").write_text('<?xml version="1.0"?><fontconfig></fontconfig>')
+    none = {**os.environ, "FONTCONFIG_FILE": str(tmp_path / "fonts.conf"), "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, str(svg), str(tmp_path / "text.png")], env=none, check=True, timeout=60)
+    with Image.open(tmp_path / "text.png") as picture:
+        assert np.count_nonzero(np.asarray(picture)[..., 3]) > 300

@@ -10,9 +10,10 @@ from sweeps import SweepBuilder
 
 from sweeper.report import report
 from sweeper.report.chart_data import complete_configurations, parameter_points, tuned_parameters
+from sweeper.report.charts import draw_charts
 from sweeper.report.measure import find_measure
-from sweeper.report.plots import draw_figures
 from sweeper.report.reading import read_sweep
+from sweeper.report.summarize import summarize_sweep
 
 SPACE = """
 name: scales
@@ -59,6 +60,21 @@ def sweep_of(folder, one, two):
     return builder.done()
 
 
+def charts_of(stored):
+    summary = summarize_sweep(stored, "arm", find_measure("val_accuracy"))
+    return {chart.name: chart for chart in draw_charts(stored, summary)}
+
+
+def values_in(spec):
+    """Every row of data that stands anywhere in a specification."""
+    if isinstance(spec, list):
+        for part in spec:
+            yield from values_in(part)
+    elif isinstance(spec, dict):
+        yield from spec.get("data", {}).get("values", [])
+        yield from values_in([part for key, part in spec.items() if key != "data"])
+
+
 WAYS = {**OF_ARMS, **OF_WHOLE_NUMBERS}
 PAIRS = [*itertools.product(OF_ARMS, repeat=2), *itertools.product(OF_WHOLE_NUMBERS, repeat=2)]
 
@@ -69,17 +85,22 @@ def test_arms_may_have_one_parameter_on_different_scales(tmp_path, one, two):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         page = report(str(tmp_path), format="html")
-        figures = dict(draw_figures(read_sweep(folder)))
+        charts = charts_of(read_sweep(folder))
     searched = [way for way in (one, two) if (WAYS[way][1] or "").startswith("{")]
     name = WAYS[one][0]
-    assert (f"parameter_{name}" in figures) == bool(searched)
+    assert (f"parameter_{name}" in charts) == bool(searched)
     assert f"{name} (log scale)" in page or not searched or not all("logarithmic" in way for way in searched)
     assert f"{name} (log scale)" not in page or all("logarithmic" in way for way in searched)
-    for figure in figures.values():
-        positions = [
-            number for axes in figure.axes for line in axes.collections for path in line.get_paths() for number in path.vertices.flat
-        ]
-        assert np.isfinite(positions).all()
+    for chart in charts.values():
+        values = list(values_in(chart.for_picture()))
+        assert values
+        numbers = [number for row in values for number in row.values() if isinstance(number, float | int)]
+        assert np.isfinite(numbers).all()
+    for name in [name for name in charts if name.startswith("parameter_")]:
+        points = [row["parameter"] for row in charts[name].spec["data"]["values"]]
+        is_log = charts[name].spec["encoding"]["x"]["scale"]["type"] == "log"
+        assert len(points) >= 12
+        assert min(points) > 0 or not is_log
 
 
 def test_a_parameter_that_one_arm_has_alone_is_drawn_for_it_alone(tmp_path):
@@ -91,4 +112,4 @@ def test_a_parameter_that_one_arm_has_alone_is_drawn_for_it_alone(tmp_path):
     configurations = complete_configurations(stored, measure, [tuned])
     assert configurations.groupby("arm")[name].count().to_dict() == {"one": 0, "two": 12}
     assert re.search(rf'"title":"{name}"', report(str(tmp_path), format="html"))
-    assert f"parameter_{name}" in dict(draw_figures(stored))
+    assert f"parameter_{name}" in charts_of(stored)

@@ -42,28 +42,12 @@ if (navigator.clipboard) {
   }
 }
 
-// Charts: vector graphics whose text takes the page's colour, so that light, dark and print need nothing more.
-const config = {
-  background: null,
-  aria: false, // a screen reader gets the description and the table, not thousands of marks
-  font: "system-ui, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif",
-  view: { stroke: null },
-  text: { color: "currentColor" },
-  axis: {
-    labelColor: "currentColor", titleColor: "currentColor", domainColor: "#8888", tickColor: "#8888", gridColor: "#8883",
-    labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal",
-  },
-  legend: {
-    labelColor: "currentColor", titleColor: "currentColor", labelFontSize: 12, orient: "bottom", title: null, symbolSize: 90,
-    symbolOpacity: 1, symbolBaseStrokeColor: "currentColor",
-  },
-  header: { labelColor: "currentColor", titleColor: "currentColor" },
-};
+// Charts.
+const { config, charts } = JSON.parse(document.getElementById("charts").textContent);
 const options = {
   mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, config,
   tooltip: { disableDefaultStyle: true },
 };
-const charts = JSON.parse(document.getElementById("charts").textContent);
 const drawn = Object.entries(charts).map(([id, spec]) =>
   vegaEmbed(document.getElementById(id), spec, options).catch((error) => {
     console.error(id, error);
