@@ -1,6 +1,6 @@
-"""What a space file may name: losses with their own parameters, models, data sets. Free of torch, so that checking a file is quick.
+"""What a space file may name: losses with their parameters, models, data sets. Does not import torch, so that checking a file is quick.
 
-``training/losses.py``, ``training/model.py`` and ``data/`` implement each entry; a test holds both sides together.
+``training/losses.py``, ``training/model.py`` and ``data/`` implement each entry; a test compares the two.
 """
 
 from __future__ import annotations

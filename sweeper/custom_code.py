@@ -1,4 +1,4 @@
-"""Code of the user's own, named in a space file by import path: imported from the working folder, and told apart by its source."""
+"""The user's own code, named in a space file by import path: imported from the working folder, identified by its source."""
 
 from __future__ import annotations
 

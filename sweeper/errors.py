@@ -1,6 +1,6 @@
-"""The exception tree: every message names file, key, rule, value and way out.
+"""The exceptions. Each message names the file, the key, the rule, the value and how to fix it.
 
-``cli.py`` alone turns a :class:`SweeperError` into an exit code; nothing else catches the whole tree.
+Only ``sweeper.cli`` turns a :class:`SweeperError` into an exit code; nothing else catches all of them.
 """
 
 from __future__ import annotations

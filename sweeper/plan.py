@@ -1,4 +1,4 @@
-"""What a sweep would do, and about how long it would take on this machine, from training a short piece of it. Creates nothing."""
+"""What a sweep would do, and about how long it would take on this machine, measured on a short piece of it. Creates nothing."""
 
 from __future__ import annotations
 

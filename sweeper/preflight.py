@@ -1,4 +1,4 @@
-"""What ``run`` would refuse, found before anything is created or started: for ``check``, ``run --dry-run`` and ``run`` alike."""
+"""What keeps a space from being run here, found before anything is created or started: for ``check``, ``run --dry-run`` and ``run``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frozen records that travel between layers, and the columns they are stored in: the one source of the Parquet schema."""
+"""Frozen records that are passed between layers, and the columns they are stored in: the source of the Parquet schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains one trial of a sweep again and compares the curves: bit by bit on the CPU, within a tolerance on a GPU."""
+"""Trains one trial of a sweep again and compares the curves: bit for bit on the CPU, within a tolerance on a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep from its space to its Parquet files; reads like the way of the data in ``docs/architecture``."""
+"""A sweep from its space to its Parquet files, in the order of ``docs/architecture.md``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values and names as messages and tables show them: printable, cut, counted, listed, and the nearest name to one that is not known."""
+"""Values and names as messages and tables show them: escaped, shortened, counted, listed; the nearest valid name to a mistyped one."""
 
 from __future__ import annotations
 

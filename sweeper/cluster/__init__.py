@@ -1,4 +1,4 @@
 """Ray as machines: the session, its nodes and processes, its capacity, its autoscaler.
 
-In: what must be known of a cluster before and while it works. Out of here: Tune's hooks, studies, training.
+In: what a sweep must know about a cluster before and during its run. Out of here: Tune's hooks, studies, training.
 """

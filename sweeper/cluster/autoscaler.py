@@ -1,7 +1,7 @@
 """What an autoscaler may add to the cluster that this driver has joined.
 
-Ray publishes no node types of a cluster. ``ray up`` leaves its settled configuration on the head, where a job's driver runs; KubeRay says
-only that it is there.
+Ray does not publish the node types of a cluster. ``ray up`` leaves its final configuration on the head, where a job's driver runs; KubeRay
+reveals only that it is there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How many packs a sweep keeps in work: as many as the cluster holds, and as its autoscaler may make it hold.
+"""How many packs a sweep runs at once: as many as fit on the cluster now, or as its autoscaler may make room for.
 
-A pack that finds no room is a placement group that waits, and that is what an autoscaler answers. So the limit is looked up again and
-again while a sweep runs: nodes that join are used, nodes that are lost are waited for.
+A pack without room is a pending placement group, and pending placement groups are what an autoscaler acts on. The limit is recomputed
+throughout a sweep: nodes that join are used, nodes that are lost are waited for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Whether the other nodes of a cluster can do a sweep's work: they have this sweeper, and they see where its results are kept.
+"""Whether the other nodes of a cluster can work for a sweep: they have the same sweeper, and they see its results folder.
 
-A worker writes checkpoints and predictions itself. On a folder of its own disk they would be lost with the node, and nobody would know.
+A worker writes checkpoints and predictions itself. In a folder on its own disk they would be lost with the node, unnoticed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Ray session for one sweep: the one that the process has already, a cluster that is joined, or one started on this machine."""
+"""A Ray session for one sweep: one that the process already has, a cluster to join, or one started on this machine."""
 
 from __future__ import annotations
 

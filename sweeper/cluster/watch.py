@@ -1,4 +1,4 @@
-"""Watches the processes of a Ray of our own: a driver whose Ray is gone waits for it for a minute, and then exits without a word."""
+"""Watches the processes of a Ray that the sweep started: without it, a driver whose Ray is gone waits a minute and exits silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets as plain numpy arrays, read from archives, Parquet files or folders, or generated; and the validation split.
+"""Data sets as plain numpy arrays, read from archives, Parquet files or folders, or generated; the validation split.
 
 In: readers and checks of images and labels. Out of here: tensors, devices, how a batch is cut.
 """

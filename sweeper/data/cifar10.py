@@ -1,4 +1,4 @@
-"""CIFAR-10 as its authors publish it: one archive, downloaded once, checksummed, and read without running what is in it."""
+"""CIFAR-10 as its authors publish it: one archive, downloaded once, verified by checksum, and read without executing anything in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the files of a data set lie, and what is found there."""
+"""Where the files of a data set are, and which are there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train and test images out of folders, one per class."""
+"""Train and test images from folders, one per class."""
 
 from __future__ import annotations
 

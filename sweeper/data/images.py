@@ -1,4 +1,4 @@
-"""Encoded images to one array of pixels: Pillow decodes, every image has one size, and the odd one is named."""
+"""Decodes images with Pillow into one array of pixels; all must have one size, and the error names one that has not."""
 
 from __future__ import annotations
 

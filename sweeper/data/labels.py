@@ -1,4 +1,4 @@
-"""Labels as Parquet files hold them, numbers or text, to classes numbered from 0."""
+"""Converts labels in Parquet files, numbers or text, to classes numbered from 0."""
 
 from __future__ import annotations
 

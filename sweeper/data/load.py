@@ -1,4 +1,4 @@
-"""One door to every data set: a name and a folder in, a checked ``Dataset`` out."""
+"""Loads any data set by its name and folder as a checked ``Dataset``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train and test images out of Parquet files, laid out as data set hubs publish them."""
+"""Train and test images from Parquet files in the layout of data set hubs."""
 
 from __future__ import annotations
 

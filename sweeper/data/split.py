@@ -1,4 +1,4 @@
-"""The validation split: images held out of train, class-balanced, fixed by a seed."""
+"""The validation split: images held out of the training split, class-balanced, determined by a seed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Joins the studies, the packs that Ray Tune runs, and the recorder: the one object behind the searcher and the scheduler.
+"""Connects the studies, the packs that Ray Tune runs, and the recorder; the searcher and the scheduler delegate to it.
 
-The order of writes is what makes a crash harmless: rows reach the disk, then Optuna is told of what ended, then the studies reach the disk
-in one piece, and only then does the worker hear a decision.
+The order of writes makes a crash harmless: rows are flushed, then Optuna is told which trials ended, then the studies are flushed in one
+append, and only then is the worker given a decision.
 """
 
 from __future__ import annotations

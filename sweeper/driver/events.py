@@ -1,4 +1,4 @@
-"""What happens in a sweep, as records that the driver hands to whoever observes it."""
+"""What happens in a sweep, as records that the driver passes to its observers."""
 
 from __future__ import annotations
 

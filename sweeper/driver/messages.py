@@ -1,4 +1,4 @@
-"""What the driver and a Trainable tell each other, as JSON: Tune keeps the last result of every trial, and text is what it keeps best."""
+"""The messages between the driver and a Trainable, as JSON text: Tune keeps every last result, and text is cheapest to keep."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Writes rows where nothing can lose them: first to an append-only log, then, every few seconds, to Parquet.
+"""Writes rows durably: first to an append-only log, then, every few seconds, to Parquet.
 
 A row is in the log, and on the disk, before Optuna is told of it, so a resumed sweep has a row for everything that its studies hold. The
-log is kept whole: a Parquet file that is missing or damaged is made up for from it.
+log keeps every row: a missing or damaged Parquet file is rebuilt from it.
 """
 
 from __future__ import annotations

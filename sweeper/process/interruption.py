@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and lost clusters: the thread that runs the sweep hears of them as an exception.
+"""Ctrl-C, SIGTERM and lost clusters are raised as an exception in the thread that runs the sweep.
 
-Everything that a sweep has decided is on the disk at every moment, so the command line, where it cannot put its things in order in time,
-simply ends. A program that uses this package as a library is never ended, and finds every handler as it was.
-Signals belong to the process: so does the state of this module.
+Everything that a sweep has decided is on the disk at every moment, so if the command line cannot clean up in time, it simply exits. A
+program that uses this package as a library is never terminated, and its signal handlers are restored. Signals are global to the process,
+and so is the state of this module.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A child that outlives this process if that ends without a word: it says how to go on, and ends the processes that were left behind.
+"""A child process that outlives an abrupt exit of this one, prints how to continue, and ends the processes that were left behind.
 
-Ray ends a driver that lost its raylet with ``_Exit``, and the kernel one that has taken too much memory or was sent SIGKILL: no handler of
-ours runs then, and two of Ray's agents look for a dead Ray for minutes.
+Ray ends a driver that has lost its raylet with ``_Exit``; the kernel kills one that uses too much memory or is sent SIGKILL. No handler
+runs then, and two of Ray's agents keep looking for the dead Ray for minutes.
 
-This file is also the child's program. It imports nothing of ours, so that it starts in milliseconds.
+This file is also the child's program. It imports nothing else of this package, so that it starts in milliseconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Ray, Tune and a sweep change in the process that they run in, and how it was before."""
+"""Restores what Ray, Tune and a sweep change in the process that they run in."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From a stored sweep to its comparison: statistics, verdict, tables, pictures, page. Knows no torch and no Ray.
+"""From a stored sweep to its comparison: statistics, verdict, tables, pictures, page. Imports neither torch nor Ray.
 
-In: what is said of finished trials. Out of here: how far a sweep is, and what it still does.
+In: what finished trials show. Out of here: the progress of a sweep.
 """
 
 from __future__ import annotations

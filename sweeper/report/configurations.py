@@ -1,4 +1,4 @@
-"""The best configuration of each arm as YAML that a space file takes as it stands."""
+"""The best configuration of each arm as YAML that can be pasted into a space file."""
 
 from __future__ import annotations
 

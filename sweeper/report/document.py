@@ -1,4 +1,4 @@
-"""The parts that a report is made of: headings, sentences, tables and code. Every text format draws the same ones."""
+"""The parts of a report: headings, sentences, tables and code. Every text format renders the same ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report for other programs: every figure of the summary, unrounded."""
+"""A report for other programs, as CSV or JSON: every figure of the summary, unrounded."""
 
 from __future__ import annotations
 

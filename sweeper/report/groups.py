@@ -1,4 +1,4 @@
-"""Search trials grouped by a parameter: by its values where they are few, else by quartiles."""
+"""Search trials grouped by a parameter: by its values if they are few, otherwise by quartiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report as one page in one file: nothing is loaded, and only the scripts that were written into it can run.
+"""A report as one self-contained HTML page: it loads nothing, and only its own scripts can run.
 
 The charts are Vega-Lite's. It was chosen over plotly.js because it draws SVG whose text takes the page's colour (dark mode and print need
 no second drawing), names its marks for screen readers, and with everything weighs 0.8 MB where the smallest plotly bundle weighs 1.2 MB

@@ -1,7 +1,7 @@
 """How much each parameter matters within an arm: PED-ANOVA (Watanabe 2023, 2304.10255) as Optuna computes it.
 
-Written out in numpy, for ``optuna.importance`` imports scikit-learn where that is installed (MLflow brings it) and wants a study of trials
-to read: together half the time of a page. A test holds the two equal.
+Implemented in numpy, since ``optuna.importance`` imports scikit-learn if that is installed (MLflow brings it) and needs a study of trials:
+together half the time of a page. A test compares the two.
 """
 
 from __future__ import annotations

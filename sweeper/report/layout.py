@@ -1,4 +1,4 @@
-"""A report laid out as a document. Numbers are rounded here, once, so that no two formats can differ in a figure."""
+"""Lays out a report as a document. Numbers are rounded here, once, so that no two formats can differ in a figure."""
 
 from __future__ import annotations
 

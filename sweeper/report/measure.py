@@ -1,4 +1,4 @@
-"""The measures that a report can compare by, and where each is stored."""
+"""The metrics that a report can compare by, and where each is stored."""
 
 from __future__ import annotations
 

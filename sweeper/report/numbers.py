@@ -1,4 +1,4 @@
-"""How numbers read: the same rounding in every format that people read. ``csv`` and ``json`` do not round."""
+"""Formats numbers: the same rounding in every format for people. ``csv`` and ``json`` do not round."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep's folder holds, read once for a report; whatever cannot be read is told, and the rest still reported."""
+"""Reads a sweep's folder once for a report; what cannot be read is named, and the rest is still reported."""
 
 from __future__ import annotations
 

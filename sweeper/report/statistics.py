@@ -1,4 +1,4 @@
-"""How sure a comparison is: intervals, paired tests, power. Every figure is deterministic.
+"""The uncertainty of a comparison: intervals, paired tests, power. Every figure is deterministic.
 
 **Interval** of a mean: Student's t over seeds at 95 %, cut at the least and the largest value that is possible. It holds the mean of
 normal noise at any number of seeds, where a percentile bootstrap does in 50 / 76 / 88 / 92 % of cases with 2 / 3 / 4 / 5 of them; strongly

@@ -1,4 +1,4 @@
-"""One sentence that says what a sweep found, and no more than its data carry."""
+"""The verdict: one sentence that says what a sweep found, and no more than its data support."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader must know before believing a sweep's figures: one sentence each."""
+"""What a reader must know before trusting a sweep's figures: one sentence each."""
 
 from __future__ import annotations
 

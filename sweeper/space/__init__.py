@@ -1,4 +1,4 @@
-"""A space file in, a checked :class:`Space` out; with every mistake, its line and a way out.
+"""Reads a space file into a checked :class:`Space`, or reports every mistake with its line and how to fix it.
 
 In: YAML, overrides, Python values, the rules of a space. Out of here: Optuna's studies, torch, Ray, files of results.
 """

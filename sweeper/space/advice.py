@@ -1,4 +1,4 @@
-"""What a valid space does that its author may not have meant."""
+"""Warnings about a valid space: what it does that its author may not have intended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samplers and pruners by name, their options checked against Optuna's own signatures and by building the object itself."""
+"""Samplers and pruners by name, their options checked against Optuna's own signatures and by constructing the object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arms of a space, and the parameters that each arm has: fixed or free, in an order in which conditions can be decided."""
+"""The arms of a space and the parameters of each, fixed or free, ordered so that conditions can be decided."""
 
 from __future__ import annotations
 

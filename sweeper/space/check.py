@@ -1,4 +1,4 @@
-"""Rules between the sections of a space file; all that are broken, in any part of it, are found at once."""
+"""Rules that involve several sections of a space file; all violations are found at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules about the compared arms: names fit for files, settings that exist, no two alike, packs and grids that can be made of them."""
+"""Rules about the compared arms: names fit for files, settings that exist, no duplicates, feasible packs and grids."""
 
 from __future__ import annotations
 

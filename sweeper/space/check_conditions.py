@@ -1,4 +1,4 @@
-"""Rules about which parameters exist when: names that no loss has, conditions that cannot be met or decided."""
+"""Rules about when parameters exist: names that no loss has, conditions that cannot be met or decided."""
 
 from __future__ import annotations
 

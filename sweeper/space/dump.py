@@ -1,4 +1,4 @@
-"""A space as YAML with every default written out: what a sweep keeps, and what reads back as the same space."""
+"""Writes a space as YAML with every default spelled out: what a sweep stores, and what reads back as the same space."""
 
 from __future__ import annotations
 

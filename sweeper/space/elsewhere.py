@@ -1,4 +1,4 @@
-"""What is written elsewhere, in Optuna, Ray Tune, W&B sweeps, Hydra, Keras, Lightning and timm, and what it is here."""
+"""The words of Optuna, Ray Tune, W&B Sweeps, Hydra, Keras, Lightning and timm, and what they are called here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A space given as Python values: classes become import paths, numpy's numbers plain ones, and what cannot be written down is refused."""
+"""A space given as Python values: classes become import paths, numpy's numbers plain ones, and what YAML cannot hold is refused."""
 
 from __future__ import annotations
 

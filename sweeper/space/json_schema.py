@@ -1,4 +1,4 @@
-"""A JSON Schema of space files, so that editors complete them and mark slips while one types. ``sweep check`` knows more rules.
+"""The JSON Schema of space files, with which editors complete them and mark mistakes. ``sweep check`` has more rules.
 
 It is pydantic's schema of :class:`Space`, changed where a file is written otherwise than the models hold it (parameters, arms, samplers
 and pruners), and with the names that the models check in code.

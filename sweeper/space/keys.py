@@ -1,4 +1,4 @@
-"""Where a key that is not known belongs: near it in its section, elsewhere in the file, or wherever another tool's word for it is meant."""
+"""What an unknown key probably means: a similar key of its section, a key of another section, or another tool's word for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations with which losses of the user's own are tried before a sweep: the ends of every range, and every choice."""
+"""The configurations in which custom losses are tried before a sweep: the ends of every range, and every choice."""
 
 from __future__ import annotations
 

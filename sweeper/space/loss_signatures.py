@@ -1,4 +1,4 @@
-"""What code of the user's own is called with, and the parameters that belong to a loss: the catalogue's, or those of its constructor."""
+"""What custom code is called with, and the parameters of a loss: the catalogue's, or those of its constructor."""
 
 from __future__ import annotations
 

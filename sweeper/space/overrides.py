@@ -1,4 +1,4 @@
-"""``--set key=value``: single fields of a space file replaced from the command line."""
+"""``--set key=value``: replaces single fields of a space file from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One parameter of a space file: which form it is written in, and every rule that it alone can break."""
+"""One parameter of a space file: the forms in which it can be written, and every rule that concerns it alone."""
 
 from __future__ import annotations
 

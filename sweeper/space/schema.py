@@ -1,4 +1,4 @@
-"""The sections of a space file as frozen models: which keys exist, their types, defaults and limits taken one by one."""
+"""The sections of a space file as frozen models: which keys exist, with their types, defaults and individual limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A space as it will be run: every section complete, every rule met."""
+"""A checked space, ready to run: every section complete, every rule met."""
 
 from __future__ import annotations
 

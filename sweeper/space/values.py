@@ -1,4 +1,4 @@
-"""A value against its domain, a section against its model: what is made of it, and what is wrong with it."""
+"""Checks a value against its domain and a section against its model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a problem is worded: the value as the file has it, the nearest valid name, pydantic's findings in plain words."""
+"""The wording of problems: the value as the file has it, the nearest valid name, pydantic's findings in plain words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML text to plain data that remembers its lines: safe, bounded, without duplicate keys, numbers and truth values as in YAML 1.2."""
+"""Parses YAML into plain data that remembers its lines: safe, bounded, no duplicate keys, numbers and booleans as in YAML 1.2."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A sweep's folder on a disk or object storage: its paths, logs, Parquet tables, checkpoints and provenance.
 
-In: whatever knows a file's name or format. Out of here: what the figures mean, and who trains.
+In: whatever knows a file's name or format. Out of here: what the figures mean, and how trials are trained.
 """
 
 from sweeper.store.current_rows import CurrentRows, current_epochs, current_rows, current_trials

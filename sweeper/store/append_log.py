@@ -1,4 +1,4 @@
-"""A file of lines that one process appends to: what was appended stays, and what a crash tore is cut off."""
+"""A file of lines with one writer: what was appended is kept, and a line that a crash left incomplete is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a sweep that may still be running: those in Parquet files, and those that only its log holds yet."""
+"""The rows of a sweep that may still be running: those in Parquet files, and those that are only in its log so far."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Bytes and names in a folder on a local disk or on object storage, through ``pyarrow.fs``.
 
-Every file appears whole or not at all: it is written aside, flushed to the disk and renamed (object storage publishes an object only when
+Writes are atomic: a file is written under a temporary name, flushed to the disk and renamed (object storage publishes an object only when
 its upload is complete).
 """
 

@@ -1,4 +1,4 @@
-"""Object storage that is away for a while: what its errors mean, and who waits how long for it."""
+"""Temporary outages of object storage: which errors mean one, and who waits how long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a sweep's figures come from: commit, versions, hardware, data, command line."""
+"""Where a sweep's figures come from: commits, versions, hardware, data, command line."""
 
 from __future__ import annotations
 

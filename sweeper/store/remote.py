@@ -1,13 +1,13 @@
-"""A sweep on object storage, where nothing can be appended to and nobody can lock: its logs are appended to here and saved there.
+"""A sweep on object storage, which has neither append nor locks: its logs are kept on this machine and uploaded.
 
-Journal and row log are saved together as one object, so that they always agree; ``studies.journal`` is saved beside it for readers. The
-object ``tune/owner.json`` says who runs the sweep, and is renewed while it runs: an owner of whom nothing has been heard is gone. How long
-ago that was is told by the storage's clock alone, as that of another machine may be wrong.
+Journal and row log are uploaded together as one object, so that they always agree; ``studies.journal`` is uploaded too, for readers. The
+object ``tune/owner.json`` says which process runs the sweep, and is renewed while it runs: an owner that stops renewing it counts as gone.
+Only the storage's clock decides how long ago that was, since another machine's clock may be wrong.
 
-To become the owner a process must be alone (:meth:`RemoteLogs._alone`): ``pyarrow.fs`` knows no conditional writes, and not every S3 server
-does, but all read and list what was written before.
+To become the owner a process must be the only claimant (:meth:`RemoteLogs._alone`): ``pyarrow.fs`` and some S3 servers have no conditional
+writes, but all of them read and list what was written before.
 
-What the driver writes while it decides is written by a thread: a sweep goes on while its storage is away.
+A thread uploads what the driver writes while it decides: a sweep continues while its storage is unavailable.
 """
 
 from __future__ import annotations

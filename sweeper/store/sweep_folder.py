@@ -1,4 +1,4 @@
-"""One sweep's folder ``results/<sweep-id>/``: the one owner of its file names, and of what each file holds."""
+"""One sweep's folder, ``results/<sweep-id>/``: the only place that knows its file names and what each file holds."""
 
 from __future__ import annotations
 

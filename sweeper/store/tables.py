@@ -1,6 +1,6 @@
-"""The Parquet tables of a sweep: typed by ``records``, stamped with a schema version, read without guessing.
+"""The Parquet tables of a sweep: typed by ``records``, with a schema version in each file.
 
-A file that is not ours, or not whole, is skipped, named and counted.
+A foreign or incomplete file is skipped, named and counted.
 """
 
 from __future__ import annotations

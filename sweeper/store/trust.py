@@ -1,4 +1,4 @@
-"""Whose code a sweep's folder may run: that of a sweep begun here unasked, that of one from elsewhere only with the user's word."""
+"""Whether a sweep's folder may run custom code: without asking if the sweep was begun here, otherwise only with the user's consent."""
 
 from __future__ import annotations
 

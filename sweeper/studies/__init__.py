@@ -1,4 +1,4 @@
-"""Everything of Optuna at run time: studies, their journal, samplers, pruners and draws. The truth that a resume starts from.
+"""Optuna at run time: studies, their journal, samplers, pruners and draws. A resume starts from what is here.
 
-In: whatever asks or tells Optuna. Out of here: Ray, torch, who trains the trials.
+In: whatever asks or tells Optuna. Out of here: Ray, torch, how trials are trained.
 """

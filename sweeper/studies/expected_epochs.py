@@ -1,4 +1,4 @@
-"""How long the trials of a search may be expected to last, from letting its pruner decide about made-up trials."""
+"""The expected number of epochs of a search's trials, from running its pruner on simulated trials."""
 
 from __future__ import annotations
 

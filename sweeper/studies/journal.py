@@ -1,12 +1,12 @@
-"""Optuna's journal file with one writer, which writes a decision as a whole: one append and one flush to the disk for all its records.
+"""Optuna's journal file with one writer, which writes each decision with one append and one flush for all its records.
 
 Optuna's own backend takes a lock and calls fsync for every record, eleven times for one trial of this project, and a crash between two
 records leaves half a decision. The driver is the only writer (``SweepFolder`` holds a lock on the whole sweep), so records can wait in
 memory until :meth:`SingleWriterJournal.commit`. Readers (optuna-dashboard, ``sweep status``) use Optuna's own backend on the same file.
 
-A crash in the middle of an append can leave some of its records alone. The first record of an append says how many belong together (under a
-key that Optuna does not read), and the next process cuts off an append that is not whole: else it could find that a trial has reported an
-epoch, and not what the pruner noted down for it.
+A crash in the middle of an append can leave only some of its records. The first record of an append says how many belong together (under a
+key that Optuna does not read), and the next process truncates an incomplete append: otherwise it could find that a trial has reported an
+epoch without what the pruner recorded for it.
 """
 
 from __future__ import annotations

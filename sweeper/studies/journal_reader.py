@@ -1,4 +1,4 @@
-"""What the studies in a journal hold, without a lock and without writing: another process may be appending to it."""
+"""Reads the studies in a journal without a lock and without writing: another process may be appending to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A space as Optuna sees it: draws, grids, samplers and pruners."""
+"""Builds Optuna's distributions, samplers and pruners from a space."""
 
 from __future__ import annotations
 

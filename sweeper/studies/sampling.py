@@ -1,12 +1,12 @@
-"""Samplers whose draws depend on the trial alone, so that a resumed sweep draws what an uninterrupted one would have drawn.
+"""Samplers whose draws depend on the trial's number alone, so that a resumed sweep draws what an uninterrupted one would.
 
-A seeded Optuna sampler replays its random numbers when it is created again, and goes on with other numbers when it is not. Here every
-draw has a seed of its own, mixed from the sweep's seed, the study, the trial's number and the parameter's name: the same whatever was
-interrupted, whatever runs side by side. The points of a quasi-Monte Carlo sampler are one sequence, scrambled by one seed: there the
-trial's number says which of them.
+A seeded Optuna sampler repeats its random numbers when it is created anew, and continues with others when it is not. Here every draw has
+its own seed, derived from the sweep's seed, the study, the trial's number and the parameter's name: the same whatever was interrupted and
+whatever runs concurrently. The points of a quasi-Monte Carlo sampler are one sequence, scrambled with one seed, and the trial's number is
+the index into it.
 
-TPE reads the whole study for every draw: 6 ms at 300 trials, 38 ms at 3,000, on the way to seconds. So that the ten thousandth trial costs
-little more than the first, it is shown no more than :data:`MOST_FINISHED` finished trials of its study. Up to that many, nothing changes.
+TPE reads the whole study for every draw: 6 ms at 300 trials, 38 ms at 3,000, and seconds later on. So that the ten thousandth trial costs
+little more than the first, it sees at most :data:`MOST_FINISHED` finished trials of its study. Up to that many, nothing changes.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The Optuna studies of a sweep, one per arm and phase: what to train next, whether to prune, and the truth that resume starts from.
+"""The Optuna studies of a sweep, one per arm and phase: what to train next and whether to prune. A resume starts from them.
 
 Equal budgets: the arm with the fewest trials is asked next, up to its planned number. A trial is pruned by the pruner of its own study
 only. When the search of an arm has ended, its best configuration is enqueued in the study ``<arm>/confirm`` once per fresh seed.
 
-Attributes of a trial: ``trial`` and ``seed``; ``failures``, how often it failed and was tried again; ``alone``, that a pack died with it,
-so that it is tried alone; ``error``; ``diverged``, the epoch; ``retry_of``, the number of the failed trial that it repeats with the same
-parameters and seed, on top of the budget.
+Attributes of a trial: ``trial`` and ``seed``; ``failures``, how often it failed and was tried again; ``alone``, if its pack died, so that
+it is tried alone; ``error``; ``diverged``, the epoch; ``retry_of``, the number of the failed trial that it repeats with the same parameters
+and seed, on top of the budget.
 """
 
 from __future__ import annotations

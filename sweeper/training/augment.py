@@ -2,7 +2,7 @@
 
 Members with the same seed, epoch and batch size read the same stream, so its images are cropped and normalised once for all of them.
 The draws are made on the CPU whatever the device, so that a trial sees the same batches everywhere, and none depends on an earlier one,
-so that a trial goes on from a checkpoint without any random state.
+so that a trial continues from a checkpoint without any random state.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What trains: how a device holds batches and runs a fused model. :mod:`.lanes` is the CPU's way, :mod:`.grouped` any other device's."""
+"""How a device holds batches and runs a fused model: :mod:`.lanes` on the CPU, :mod:`.grouped` on any other device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members fused into one model for the length of an epoch."""
+"""Members fused into one model for one epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that a space names: one of the catalogue, or one of the user's own."""
+"""Builds the model that a space names: one of the catalogue, or a custom one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The losses of a pack's members side by side: members of one loss in one call, each user's own loss in a call of its own."""
+"""Computes the losses of a pack's members: one call for all members of a built-in loss, one call per member for a custom loss."""
 
 from __future__ import annotations
 

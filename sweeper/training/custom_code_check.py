@@ -1,4 +1,4 @@
-"""The user's own model and losses, tried before a second of compute is spent: all that is wrong with them at once, with their lines."""
+"""Tries the custom model and losses before any compute is spent, and reports everything wrong with them at once, with line numbers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A loss of the user's own, named by import path: found, given its parameters, and called for one member at a time.
+"""A custom loss, named by import path: imported, given its parameters, and called for one member at a time.
 
-Whatever it does wrong ends its own trial with the error and its traceback; the members beside it go on.
+If it fails, only its own trial ends, with the error and its traceback; the other members continue.
 """
 
 from __future__ import annotations

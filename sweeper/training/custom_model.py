@@ -1,4 +1,4 @@
-"""A model of the user's own, named by import path: built, checked, and called on weights that are handed to it."""
+"""A custom model, named by import path: built, checked, and called with the weights passed to it."""
 
 from __future__ import annotations
 

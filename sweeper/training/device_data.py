@@ -1,4 +1,4 @@
-"""A data set that lives on the device as bytes, and the batches that are cut out of it there."""
+"""A data set kept on the device as bytes, and the batches made from it there."""
 
 from __future__ import annotations
 

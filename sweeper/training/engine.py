@@ -1,8 +1,8 @@
 """Trains a pack of K ≥ 1 members, each a trial of its own, as fused models on one device.
 
 Members with the same seed, epoch and batch size share a stream of batches. On the CPU each stream is trained on its own; on a GPU all
-streams of one batch size are trained together. A member's curve does not depend on its company: its numbers meet the other members' in
-no sum, and its random draws follow from its seed and epoch alone.
+streams of one batch size are trained together. A member's curve does not depend on the others in its pack: its numbers are never summed
+with theirs, and its random draws are determined by its seed and epoch alone.
 """
 
 from __future__ import annotations

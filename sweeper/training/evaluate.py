@@ -1,4 +1,4 @@
-"""Figures of many networks on one scale, on the device: accuracy, NLL, Brier score and calibration error from raw logits."""
+"""Metrics of many networks from their raw logits, computed on the device: accuracy, NLL, Brier score and calibration error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fused model of a user's own module: all members in one call of ``torch.func.vmap`` where that can be, else one after the other."""
+"""The fused model of a custom module: all members in one call of ``torch.func.vmap`` if possible, otherwise one after the other."""
 
 from __future__ import annotations
 

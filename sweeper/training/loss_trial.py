@@ -1,4 +1,4 @@
-"""A loss of the user's own, tried on a few logits before any trial is trained with it."""
+"""Tries a custom loss on a few logits before any trial is trained with it."""
 
 from __future__ import annotations
 

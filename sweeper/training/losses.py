@@ -1,6 +1,6 @@
 """The losses of the catalogue with a member axis: value and gradient of every image for every member, each with its own parameters.
 
-Gradients are written out, since autograd's bookkeeping costs more than these formulas on a batch of logits. Most losses are a function
+Gradients are explicit formulas, since autograd's bookkeeping costs more than they do on a batch of logits. Most losses are a function
 of u = -log p of the true class; their gradient with respect to the logits is their slope in u times softmax - onehot. Written in u,
 value and gradient stay finite in float32 for logits of ±1e4. Members never mix.
 """

@@ -1,4 +1,4 @@
-"""What Ray says of a process that died, as a user can read it."""
+"""What Ray reports about a process that died, in words for users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A way out of Ray Tune's hooks for errors of ours: Tune takes every ``Exception`` in a hook for a failed trial, and goes on."""
+"""How errors get out of Ray Tune's hooks: Tune treats every ``Exception`` in a hook as a failed trial, and continues."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """TensorBoard, MLflow and W&B through Ray's own logger callbacks, one run per trial.
 
 A pack is one trial to Ray and several to us, so the callbacks are not given to Tune: each member is shown to them as a trial of its own,
-from the events of the sweep. They work in a thread, for a tracking server may be slow and the driver must not wait for it.
+from the events of the sweep. They run in a thread, since a tracking server may be slow and the driver must not wait for it.
 """
 
 from __future__ import annotations

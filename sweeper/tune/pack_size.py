@@ -1,4 +1,4 @@
-"""How many trials train together as one pack: the number that was asked for, or what ``--pack auto`` finds by a short timing."""
+"""How many trials train together as one pack: the given number, or what ``--pack auto`` finds by short timings."""
 
 from __future__ import annotations
 

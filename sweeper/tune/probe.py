@@ -1,4 +1,4 @@
-"""How long a pack's process takes to start and to train, from starting such processes side by side, as a sweep would."""
+"""How long a pack's process takes to start and to train, measured by starting such processes side by side, as a sweep would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ray Tune's view of the coordinator when a result arrives: Optuna's pruners decide, member by member."""
+"""The scheduler that Ray Tune calls when a result arrives: Optuna's pruners decide, member by member."""
 
 from __future__ import annotations
 

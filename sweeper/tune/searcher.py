@@ -1,4 +1,4 @@
-"""Ray Tune's view of the coordinator when it wants another trial: one suggestion is one pack of members."""
+"""The searcher that Ray Tune asks for trials: one suggestion is one pack of members."""
 
 from __future__ import annotations
 

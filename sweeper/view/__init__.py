@@ -1,4 +1,4 @@
-"""How far a sweep is and what it holds, pushed (panel, lines) or pulled (list, status, show). Knows no torch and no Ray.
+"""The progress and content of a sweep, pushed (panel, lines) or pulled (list, status, show). Imports neither torch nor Ray.
 
-In: what a person watches or looks up. Out of here: statistics and verdicts, and anything that writes to the sweep.
+In: what a person watches or looks up. Out of here: statistics, verdicts, and anything that writes to the sweep.
 """

@@ -1,4 +1,4 @@
-"""Counts what a running sweep does, so that somebody can be shown how far it is."""
+"""Counts the trials and epochs of a running sweep, for the panel and the lines."""
 
 from __future__ import annotations
 

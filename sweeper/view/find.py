@@ -1,4 +1,4 @@
-"""Which sweep, and which of its trials, somebody means."""
+"""Finds the sweep, and the trial, that the user means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A running sweep as plain lines, for pipes, files and logs of continuous integration."""
+"""The progress of a running sweep as plain lines, for pipes, files and CI logs."""
 
 from __future__ import annotations
 

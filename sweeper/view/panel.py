@@ -1,4 +1,4 @@
-"""A snapshot as a panel of a terminal, for any width and height from 40 × 12 on."""
+"""Draws a snapshot as a panel in a terminal of at least 40 × 12 characters."""
 
 from __future__ import annotations
 

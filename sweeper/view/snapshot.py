@@ -1,4 +1,4 @@
-"""How far a sweep is, at one moment, as plain frozen data: what the panel, the lines and ``sweep status`` show."""
+"""The progress of a sweep at one moment, as frozen data: what the panel, the lines and ``sweep status`` show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a sweep is, seen from outside: its studies, its lock and its space, without disturbing who runs it."""
+"""The progress of a sweep, read from its studies, lock and space without disturbing the process that runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sweeps of a results folder at a glance, and the best trial of each arm of one."""
+"""The sweeps of a results folder, one line each, and the best trial of each arm of one sweep."""
 
 from __future__ import annotations
 

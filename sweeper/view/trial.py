@@ -1,4 +1,4 @@
-"""One trial as stored: its curve, its parameters, where it comes from, and the command that trains it again."""
+"""One stored trial: its curve, its parameters, its provenance, and the command that trains it again."""
 
 from __future__ import annotations
 

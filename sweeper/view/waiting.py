@@ -1,4 +1,4 @@
-"""Says what a program is doing while nothing else is said: loading libraries, reading a data set, starting Ray."""
+"""Says what a program is doing while nothing else is printed: loading libraries, reading a data set, starting Ray."""
 
 from __future__ import annotations
 

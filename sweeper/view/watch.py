@@ -1,4 +1,4 @@
-"""Who watches a sweep: a panel where a person sits at a terminal, timed lines elsewhere, nobody with ``--quiet``."""
+"""Shows the progress of a sweep: a panel in a terminal, lines elsewhere, nothing with ``--quiet``."""
 
 from __future__ import annotations
 

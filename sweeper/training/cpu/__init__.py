@@ -1,4 +1,4 @@
-"""The CPU's way of training: convolutions and cutting of images, compiled with Numba.
+"""Training on the CPU: convolutions and image cropping, compiled with Numba.
 
 In: kernels and the model that calls them. Out of here: losses, optimiser, anything that other devices share.
 """

@@ -1,4 +1,4 @@
-"""The compiled kernel that cuts blocks of images out of a data set: cropped, flipped and normalised on the way."""
+"""The compiled kernel that copies blocks of images from a data set, cropped, flipped and normalised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How kernels of the CPU are compiled, and what they work on: blocks of 16 images side by side."""
+"""How CPU kernels are compiled, and their data layout: blocks of 16 images side by side."""
 
 from __future__ import annotations
 

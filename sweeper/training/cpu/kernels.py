@@ -6,7 +6,7 @@ outputs of a pooling window never leave the registers. On one core of an AMD EPY
 backward, 43 of the core's 54 billion multiply-adds a second. PyTorch's operators (channels-last, grouped convolution, without a gradient
 for the images) took 43 µs for a member alone, 21 in a pack of eight and 35 in one of 32, whose activations leave the cache.
 
-Members are never summed, and lanes only at the end, so that a member's numbers do not depend on its company, to the bit.
+Members are never summed, and lanes only at the end, so that a member's numbers do not depend on the others in its pack, to the bit.
 
 Sizes are compile-time constants, without which LLVM does not vectorise; Numba keeps the machine code on disk, per size and processor.
 """

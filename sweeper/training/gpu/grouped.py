@@ -1,4 +1,4 @@
-"""The fused model of PyTorch's own operators: grouped convolutions and batched matrix products under autograd. For GPUs, and any device."""
+"""The fused model made of PyTorch's operators: grouped convolutions and batched matrix products under autograd. Runs on any device."""
 
 from __future__ import annotations
 
