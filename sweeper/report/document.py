@@ -17,10 +17,17 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Running text; ``role`` is verdict, note or warning."""
+    """Running text; ``role`` is verdict or note."""
 
     text: str
     role: str = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Warnings:
+    """What to be careful about, a sentence each."""
+
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +56,5 @@ class Code:
     text: str
 
 
-Block: TypeAlias = Heading | Sentence | Grid | Code
+Block: TypeAlias = Heading | Sentence | Warnings | Grid | Code
 Document: TypeAlias = tuple[Block, ...]

@@ -21,11 +21,11 @@ from markupsafe import Markup
 from sweeper import __version__
 from sweeper.report.chart_data import colour_of
 from sweeper.report.charts import draw_charts
-from sweeper.report.document import Block, Code, Grid, Heading, Sentence
+from sweeper.report.document import Block, Code, Grid, Heading, Sentence, Warnings
 from sweeper.report.layout import lay_out_sweep, list_sweeps
 from sweeper.report.reading import StoredSweep
 from sweeper.report.summary import Summary
-from sweeper.report.vega import CONFIG, Chart
+from sweeper.report.vega import CONFIG
 
 _ASSETS = resources.files("sweeper.report") / "assets"
 _LIBRARIES = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
@@ -38,14 +38,12 @@ def as_html(sweeps: Sequence[tuple[StoredSweep, Summary]]) -> str:
     if len(sweeps) > 1:
         sections.append({"colours": {}, "blocks": [*_blocks(list_sweeps([summary for _, summary in sweeps]))]})
     for index, (stored, summary) in enumerate(sweeps):
-        drawn = [chart for chart in draw_charts(stored, summary) if chart.is_on_page]
-        ids = {chart.name: f"chart-{index}-{chart.name}" for chart in drawn}
-        charts |= {ids[chart.name]: chart.for_page() for chart in drawn}
+        ids = {f"chart-{index}-{chart.name}": chart for chart in draw_charts(stored, summary) if chart.is_on_page}
+        charts |= {chart_id: chart.for_page() for chart_id, chart in ids.items()}
         blocks = list(_blocks(lay_out_sweep(summary)))
         place = next(position for position, block in enumerate(blocks) if block.get("name") == "search")
-        if drawn:
-            section = {"kind": "charts", "charts": [_chart(chart, ids[chart.name]) for chart in drawn]}
-            blocks[place:place] = [{"kind": "heading", "level": 2, "text": "Charts"}, section]
+        if ids:
+            blocks[place:place] = [{"kind": "heading", "level": 2, "text": "Charts"}, {"kind": "charts", "charts": ids}]
         sections.append({"colours": colour_of(stored.arms), "blocks": blocks})
     return _render(", ".join(summary.sweep for _, summary in sweeps), sections, charts)
 
@@ -67,28 +65,21 @@ def _render(title: str, sections: list[dict[str, Any]], charts: dict[str, Any]) 
 
 
 def _blocks(document: Sequence[Block]) -> Iterator[dict[str, Any]]:
-    """The document's blocks as the template wants them: warnings as one list, each table captioned with the heading above it."""
-    heading, warnings = "", []
+    """The document's blocks as the template wants them: each table captioned with the heading above it."""
+    heading = ""
     for block in document:
         match block:
             case Heading(text, level, name):
                 heading = text
                 yield {"kind": "heading", "text": text, "level": level, "name": name}
-            case Sentence(text, "warning"):
-                warnings.append(text)
             case Sentence(text, role):
                 yield {"kind": role, "text": text}
+            case Warnings(texts):
+                yield {"kind": "warnings", "texts": texts}
             case Grid():
                 yield {"kind": "grid", "grid": block, "caption": heading}
             case Code(_, text):
                 yield {"kind": "code", "text": text}
-    if warnings:
-        yield {"kind": "warnings", "texts": warnings}
-
-
-def _chart(chart: Chart, chart_id: str) -> dict[str, Any]:
-    table = {"grid": chart.table, "caption": chart.title} if chart.table is not None else None
-    return {"id": chart_id, "title": chart.title, "description": chart.description, "is_wide": chart.is_wide, "table": table}
 
 
 def _asset(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from sweeper.metrics import METRICS
 from sweeper.report import numbers
 from sweeper.report.configurations import configurations
-from sweeper.report.document import Block, Cell, Code, Document, Grid, Heading, Sentence
+from sweeper.report.document import Block, Cell, Code, Document, Grid, Heading, Sentence, Warnings
 from sweeper.report.measure import Measure, find_measure
 from sweeper.report.statistics import sd_interval
 from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
@@ -60,7 +60,7 @@ def _parts(summary: Summary) -> Iterator[Block]:
         yield Code("yaml", configurations(summary))
     if summary.warnings:
         yield Heading("Warnings")
-        yield from (Sentence(warning, "warning") for warning in summary.warnings)
+        yield Warnings(summary.warnings)
 
 
 def _setting(summary: Summary) -> str:

@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.report.document import Block, Code, Document, Grid, Heading, Sentence
+from sweeper.report.document import Block, Code, Document, Grid, Heading, Sentence, Warnings
 
 WIDTH = 80
 
@@ -42,14 +41,21 @@ def _print(console: Console, block: Block) -> None:
         case Heading(text, level, _):
             console.print(Text(f"\n{text}"))
             console.print(Text(("=" if level == 1 else "-") * min(cell_len(text), WIDTH)))
-        case Sentence(text, role):
-            hanging = Table.grid(padding=(0, 1, 0, 0))
-            hanging.add_row(*(["!"] if role == "warning" else []), Text(text, overflow="fold"))
-            console.print(hanging)
+        case Sentence(text, _):
+            console.print(_hanging(Text(text, overflow="fold")))
+        case Warnings(texts):
+            for text in texts:
+                console.print(_hanging("!", Text(text, overflow="fold")))
         case Grid():
             console.print(_rich_table(block))
         case Code(_, text):
             console.print(Text(text), soft_wrap=True)
+
+
+def _hanging(*cells: str | Text) -> Table:
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_row(*cells)
+    return row
 
 
 def _rich_table(grid: Grid) -> Table:
@@ -107,14 +113,7 @@ def as_latex(document: Document) -> str:
 
 
 def _written(document: Document, markup: _Markup) -> str:
-    """The document in a language; warnings that follow one another are one list."""
-    parts = []
-    for is_warning, blocks in groupby(document, lambda block: isinstance(block, Sentence) and block.role == "warning"):
-        if is_warning:
-            parts.append(markup.items([markup.text(block.text) for block in blocks if isinstance(block, Sentence)]))
-        else:
-            parts += [_part(block, markup) for block in blocks]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(_part(block, markup) for block in document) + "\n"
 
 
 def _part(block: Block, markup: _Markup) -> str:
@@ -125,6 +124,8 @@ def _part(block: Block, markup: _Markup) -> str:
             return markup.strong(markup.text(text))
         case Sentence(text, _):
             return markup.text(text)
+        case Warnings(texts):
+            return markup.items([markup.text(text) for text in texts])
         case Grid():
             return markup.grid(block)
         case Code():
