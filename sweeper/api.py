@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from sweeper.catalogue import SHORTHANDS
 from sweeper.cluster.session import is_connected
+from sweeper.driver.events import Observer
 from sweeper.errors import SweeperError
 from sweeper.preflight import preflight
 from sweeper.process.interruption import Interrupted
@@ -156,18 +158,15 @@ def run(
             _say(f"warning: {warning}")
     preflight(checked, results=results, address=address or ("auto" if is_connected() else None), log_to=log_to)
     command = ["python", *(sys.argv if sys.argv[0] else ["-c"])]
-    with process_state_restored(), watching(quiet=not progress) as watcher:
-        try:
-            result = start_sweep(
-                checked,
-                results=results,
-                address=address,
-                command=command,
-                observers=[watcher, Loggers(log_to, _say, quiet=not progress)],
-                space_file=None if isinstance(space, Space | Mapping) else str(space),
-            )
-        except Interrupted:
-            raise KeyboardInterrupt from None
+    with _observed(progress) as watcher:
+        result = start_sweep(
+            checked,
+            results=results,
+            address=address,
+            command=command,
+            observers=[watcher, Loggers(log_to, _say, quiet=not progress)],
+            space_file=None if isinstance(space, Space | Mapping) else str(space),
+        )
     return Sweep(result.folder)
 
 
@@ -188,11 +187,8 @@ def resume(
         SweeperError, KeyboardInterrupt: as :func:`run`.
     """
     folder = open(sweep, results=results)._folder
-    with process_state_restored(), watching(quiet=not progress) as watcher:
-        try:
-            result = resume_sweep(folder, address=address, observers=[watcher], custom_code=custom_code)
-        except Interrupted:
-            raise KeyboardInterrupt from None
+    with _observed(progress) as watcher:
+        result = resume_sweep(folder, address=address, observers=[watcher], custom_code=custom_code)
     return Sweep(result.folder)
 
 
@@ -203,6 +199,16 @@ def open(sweep: str | PathLike[str] | None = None, *, results: str = "results") 
         SweeperError: if there is none, with the nearest one.
     """
     return Sweep(find_sweep(None if sweep is None else str(sweep), results))
+
+
+@contextlib.contextmanager
+def _observed(progress: bool) -> Iterator[Observer]:
+    """An observer for a block that leaves this process as it was, and from which an interruption comes as ``KeyboardInterrupt``."""
+    try:
+        with process_state_restored(), watching(quiet=not progress) as watcher:
+            yield watcher
+    except Interrupted:
+        raise KeyboardInterrupt from None
 
 
 def _say(line: str) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
+from sweeper import __version__
 from sweeper.custom_code import source_digests
 from sweeper.errors import SpaceError, SweeperError
 from sweeper.preflight import changed_fingerprint, load_data
 from sweeper.records import EpochMetrics
 from sweeper.store import SweepFolder
-from sweeper.store.provenance import package_versions
+from sweeper.store.provenance import git_state, package_versions, processor
 from sweeper.store.trust import space_to_run
 from sweeper.text import plural
 from sweeper.training.engine import MemberFailure, Pack
@@ -100,15 +102,14 @@ def reproduce_trial(
 
 
 def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: bool, custom_code: Sequence[str] = ()) -> Reproduction:
-    first = next((epoch.epoch for epoch, again in zip(view.curve, curve, strict=True) if not _equal(epoch, again)), None)
-    close = all(_close(epoch, again) for epoch, again in zip(view.curve, curve, strict=True))
-    largest = {
-        name: max(
-            (abs(a - b) for epoch, again in zip(view.curve, curve, strict=True) if (a := _at(epoch, name)) != (b := _at(again, name))),
-            default=0.0,
-        )
+    pairs = list(zip(view.curve, curve, strict=True))
+    differences = {
+        name: found
         for name in COMPARED
+        if (found := [(epoch.epoch, a, b) for epoch, again in pairs if not _equal(a := _at(epoch, name), b := _at(again, name))])
     }
+    first = min((found[0][0] for found in differences.values()), default=None)
+    close = all(_close(name, a, b) for name, found in differences.items() for _, a, b in found)
     return Reproduction(
         sweep=view.sweep,
         trial=view.trial,
@@ -116,7 +117,7 @@ def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: 
         epochs=len(curve),
         device=device,
         first_epoch=first,
-        largest={name: difference for name, difference in largest.items() if difference != 0},
+        largest={name: max(abs(a - b) for _, a, b in found) for name, found in differences.items()},
         changed=_changes(view, device, custom_code),
     )
 
@@ -125,50 +126,35 @@ def _at(epoch: EpochMetrics, name: str) -> float:
     return float(getattr(epoch, name))
 
 
-def _equal(epoch: EpochMetrics, again: EpochMetrics) -> bool:
-    pairs = [(_at(epoch, name), _at(again, name)) for name in COMPARED]
-    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in pairs)
+def _equal(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))
 
 
-def _close(epoch: EpochMetrics, again: EpochMetrics) -> bool:
-    for name in COMPARED:
-        a, b = _at(epoch, name), _at(again, name)
-        if math.isnan(a) and math.isnan(b):
-            continue
-        fraction = name.endswith(("accuracy", "ece"))
-        tolerance = {"rel_tol": 0.0, "abs_tol": ACCURACY_TOLERANCE} if fraction else {"rel_tol": RELATIVE_TOLERANCE, "abs_tol": 1e-6}
-        if not math.isclose(a, b, **tolerance):
-            return False
-    return True
+def _close(name: str, a: float, b: float) -> bool:
+    if name.endswith(("accuracy", "ece")):
+        return abs(a - b) <= ACCURACY_TOLERANCE
+    return math.isclose(a, b, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-6)
 
 
 def _changes(view: TrialView, device: str, custom_code: Sequence[str]) -> dict[str, tuple[str, str]]:
     """What is not as it was when the sweep began: packages, Python, sweeper, the commit, the processor, the device, the user's own code."""
-    import platform
-
-    from sweeper import __version__
-    from sweeper.store.provenance import git_state, processor
-
-    provenance = view.provenance
-    packages = provenance.get("packages")
-    hardware = provenance.get("hardware")
-    state = git_state()
-    then: dict[str, Any] = {
-        "sweeper": provenance.get("sweeper"),
-        "commit": provenance.get("git_commit"),
-        "python": provenance.get("python"),
+    provenance, state = view.provenance, git_state()
+    packages, hardware, recorded = (
+        found if isinstance(found := provenance.get(name), dict) else {} for name in ("packages", "hardware", "own_code")
+    )
+    versions, digests = package_versions(), source_digests(custom_code)
+    then_and_now = {
+        "sweeper": (provenance.get("sweeper"), __version__),
+        "commit": (provenance.get("git_commit"), state["git_commit"]),
+        "python": (provenance.get("python"), platform.python_version()),
+        "processor": (hardware.get("cpu"), processor()),
+        "device": (view.device, device),
+        **{name: (version, versions.get(name)) for name, version in packages.items()},
+        **{path: (str(recorded[path])[:12], digest[:12]) for path, digest in digests.items() if path in recorded},
     }
-    now: dict[str, Any] = {"sweeper": __version__, "commit": state["git_commit"], "python": platform.python_version()}
-    then |= {"processor": hardware.get("cpu") if isinstance(hardware, dict) else None, "device": view.device}
-    now |= {"processor": processor(), "device": device}
-    then |= packages if isinstance(packages, dict) else {}
-    now |= package_versions()
-    recorded = provenance.get("own_code")
-    if isinstance(recorded, dict):
-        then |= {path: str(recorded[path])[:12] for path in custom_code if path in recorded}
-        now |= {path: digest[:12] for path, digest in source_digests(custom_code).items()}
-    known = [name for name in then if then[name] is not None and now.get(name) is not None]
-    changes = {name: (str(then[name]), str(now[name])) for name in known if then[name] != now[name]}
+    changes = {
+        name: (str(then), str(now)) for name, (then, now) in then_and_now.items() if then is not None and now is not None and then != now
+    }
     if provenance.get("git_dirty") or state["git_dirty"]:
         changes["changes not committed"] = (_yes(provenance.get("git_dirty")), _yes(state["git_dirty"]))
     return changes
