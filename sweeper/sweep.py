@@ -13,8 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.cluster.cluster import Cluster
-from sweeper.cluster.session import ray_session
+from sweeper.cluster.session import Cluster, ray_session
 from sweeper.custom_code import source_digests
 from sweeper.data import Dataset
 from sweeper.driver.coordinator import Coordinator

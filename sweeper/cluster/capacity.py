@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import ray
-
 from sweeper.cluster.autoscaler import Autoscaler, packs_on
+from sweeper.cluster.nodes import alive_nodes
+from sweeper.cluster.ray_internals import free_resources
 from sweeper.errors import ClusterError
 from sweeper.text import plural
 
@@ -86,7 +86,7 @@ class Capacity:
         if self._autoscaler is None:
             return room
         known = self._autoscaler.packs(self.cpus, self.gpus)
-        # of nodes that nobody knows, as many again are asked for as there are: the autoscaler has its own limit
+        # request twice as many nodes of unknown size as there are: the autoscaler has its own limit
         guessed = room + max(room, 1) if self._autoscaler.may_bring_unknown(n_workers) else 0
         return max(room, known, guessed)
 
@@ -118,7 +118,7 @@ class Capacity:
     def _wait_for_room(self) -> None:
         """Wait until one pack fits into what others leave, who may be in this very process, and say so. An autoscaler brings more nodes."""
         while self._check is not None and self._autoscaler is None:
-            free = ray._private.state.available_resources_per_node().values()
+            free = free_resources()
             if any(packs_on(resources, self.cpus, self.gpus) for resources in free):
                 return
             cpus, gpus = (sum(resources.get(name, 0.0) for resources in free) for name in ("CPU", "GPU"))
@@ -156,8 +156,3 @@ class Capacity:
         return (
             f"no node can run a trial that wants {self._wanted()}: {self._present(nodes)}{more}; lower --cpus-per-trial or --gpus-per-trial"
         )
-
-
-def alive_nodes() -> list[dict[str, Any]]:
-    """The nodes that are up, as Ray describes them."""
-    return [node for node in ray.nodes() if node["Alive"]]

@@ -1,11 +1,10 @@
-"""Whether the other nodes of a cluster can work for a sweep: they have the same sweeper, and they see its results folder.
+"""The nodes of a cluster: which are up, and whether they can work for a sweep: they have the same sweeper, and they see its results folder.
 
 A worker writes checkpoints and predictions itself. In a folder on its own disk they would be lost with the node, unnoticed.
 """
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 import uuid
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -30,12 +30,15 @@ _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "9p", "virtiofs", "wekafs", "afs", "pvfs2", "ocfs2"}
 )
 
-_ACTOR = re.compile(r"actor_id: ([0-9a-f]{32})$|The actor ([0-9a-f]{32}) is unavailable", re.MULTILINE)
-
 _WAY_OUT = (
     "checkpoints and predictions would be lost with the node that wrote them; set --results to object storage (s3://BUCKET/PREFIX) "
     "or to a folder that all nodes mount under the same path"
 )
+
+
+def alive_nodes() -> list[dict[str, Any]]:
+    """The nodes that are up, as Ray describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def require_shared_results(results: str, nodes: Sequence[dict[str, Any]], *, growing: bool) -> None:
@@ -63,16 +66,6 @@ def require_shared_results(results: str, nodes: Sequence[dict[str, Any]], *, gro
             _judge(results, node, answer)
     finally:
         folder.delete(name)
-
-
-def node_of_actor(error: str) -> str | None:
-    """The id of the node of the actor that an error of Ray's names; ``None`` where it names none, or the actor never reached a node.
-
-    From Ray's table of actors, which keeps the dead and is no public API. A trial tells its node with its first epoch, not before.
-    """
-    named = _ACTOR.search(error)
-    actor = ray._private.state.actors(named[1] or named[2]) if named else {}
-    return actor.get("Address", {}).get("NodeID") or None
 
 
 def lost_node(node_id: str | None) -> str | None:
@@ -145,15 +138,6 @@ def _judge(results: str, node: dict[str, Any], answer: Any) -> None:
 
 def _on_network(path: Path) -> bool:
     """Whether a path lies on a file system that other machines can mount too. A disk that this machine exports looks like any other."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return False
-    path = path.resolve()
-    best = (-1, "")
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        mount_point, kind = Path(before.split()[4].replace("\\040", " ")), after.split()[0]
-        if path.is_relative_to(mount_point):
-            best = max(best, (len(mount_point.parts), kind), key=lambda entry: entry[0])
-    return best[1] in _NETWORK_FILE_SYSTEMS or best[1].startswith("fuse.")
+    mounts = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
+    kind = next((mounts[folder] for folder in [path.resolve(), *path.resolve().parents] if folder in mounts), "")
+    return kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.")

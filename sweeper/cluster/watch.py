@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
+import psutil
+
+from sweeper.cluster.ray_internals import CORE_PROCESSES
 from sweeper.errors import ClusterError
 from sweeper.process.interruption import abort
 
 SECONDS_BETWEEN_LOOKS = 0.2
-_CORE = frozenset({"gcs_server", "raylet"})
-_PROCESSES = Path("/proc")
 
 
 class ClusterLostError(ClusterError):
@@ -25,12 +25,11 @@ class ClusterLostError(ClusterError):
 def ray_processes_watched() -> Iterator[None]:
     """Abort the sweep when a core process of Ray that this process started ends within the block, even while Ray is still starting.
 
-    Looks where Linux lists processes; elsewhere Ray's own limits of time apply. They also apply in a program that uses this package as a
-    library if the server dies just before Ray first calls it: compiled code then waits for 40 to 60 s and answers no signal.
+    In a program that uses this package as a library, Ray's own limits of time apply if the server dies just before Ray first calls it:
+    compiled code then waits for 40 to 60 s and answers no signal.
     """
     done = threading.Event()
-    if _PROCESSES.is_dir():
-        threading.Thread(target=_watch, args=(done,), name="sweeper-ray-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(done,), name="sweeper-ray-watch", daemon=True).start()
     try:
         yield
     finally:
@@ -38,38 +37,33 @@ def ray_processes_watched() -> Iterator[None]:
 
 
 def core_processes_alive() -> bool:
-    """Whether the GCS server and the raylet that this process started are both alive; False where there is no ``/proc``."""
-    living, _ = _core_children()
-    return {name for _, name in living} == _CORE
+    """Whether the GCS server and the raylet that this process started are both alive."""
+    return {name for process, name in _core_processes().items() if _is_alive(process)} == CORE_PROCESSES
 
 
 def _watch(done: threading.Event) -> None:
-    seen: set[tuple[int, str]] = set()
+    seen: dict[psutil.Process, str] = {}
     while not done.wait(SECONDS_BETWEEN_LOOKS):
-        living, dead = _core_children()
-        lost = [name for _, name in (seen - living) | dead]
+        if len(seen) < len(CORE_PROCESSES):  # this looks at every process of the machine
+            seen |= _core_processes()
+        lost = [name for process, name in seen.items() if not _is_alive(process)]
         if lost and not done.is_set():
             abort(ClusterLostError(f"Ray ended under the sweep: its process {lost[0]} died"))
             return
-        seen |= living
 
 
-def _core_children() -> tuple[set[tuple[int, str]], set[tuple[int, str]]]:
-    """Children of this process that Ray cannot live without, as (process id, name): those that live, and those that have just died."""
-    living: set[tuple[int, str]] = set()
-    dead: set[tuple[int, str]] = set()
-    for children in _PROCESSES.glob("self/task/*/children"):
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            for pid in map(int, children.read_text().split()):
-                name, state = _name_and_state(pid)
-                if name in _CORE:
-                    (dead if state.startswith(("Z", "X")) else living).add((pid, name))
-    return living, dead
+def _core_processes() -> dict[psutil.Process, str]:
+    """The children of this process that Ray cannot live without, and their names; those that have just died are among them."""
+    found = {}
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if (name := process.name()) in CORE_PROCESSES:
+                found[process] = name
+    return found
 
 
-def _name_and_state(pid: int) -> tuple[str, str]:
+def _is_alive(process: psutil.Process) -> bool:
     try:
-        fields = dict(line.split(":\t", 1) for line in (_PROCESSES / str(pid) / "status").read_text().splitlines() if ":\t" in line)
-    except OSError:
-        return "", ""
-    return fields["Name"], fields["State"]
+        return process.is_running() and process.status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    except psutil.NoSuchProcess:
+        return False

@@ -88,7 +88,7 @@ def interruptible(*, ends_the_process: bool = False) -> Iterator[None]:
 
     Later signals are ignored for :data:`GRACE_SECONDS`, while the block puts its things in order. Blocks may be nested. Outside the main
     thread signals are left alone, and only :func:`abort` is heard. ``ends_the_process``: an interrupted block ends the process with
-    :data:`EXIT_CODE` and its last words, and in time even where it does not come to its end.
+    :data:`EXIT_CODE` and the exit message, and in time even where it does not come to its end.
 
     Raises:
         BusyError: if another thread is in such a block.

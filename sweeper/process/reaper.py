@@ -25,8 +25,8 @@ SECONDS_TO_LOOK = 10.0
 """So long are processes looked for that others started while they were being ended."""
 
 
-def on_abrupt_exit(**wishes: str) -> None:
-    """Have the child do something if this process ends before :func:`stop`; a later wish of the same name replaces the former.
+def on_abrupt_exit(**requests: str) -> None:
+    """Have the child do something if this process ends before :func:`stop`; a later request of the same name replaces the former.
 
     ``say``: a text for stderr. Processes are killed with SIGKILL: ``end``: those that have this ``NAME=value`` in their environment
     and those called ``ray::...`` that such a one started, ``end_writers``: those called ``ray::...`` with a file open below a folder of
@@ -37,7 +37,7 @@ def on_abrupt_exit(**wishes: str) -> None:
             command = [sys.executable, "-I", "-S", __file__]
             # a session of its own: Ctrl-C, and a terminal that is closed, are not for it
             _children.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True))
-        _tell(_children[-1], wishes)
+        _tell(_children[-1], requests)
 
 
 def stop() -> None:
@@ -49,9 +49,9 @@ def stop() -> None:
             child.communicate()
 
 
-def _tell(child: subprocess.Popen[bytes], wishes: dict[str, str] | None) -> None:
+def _tell(child: subprocess.Popen[bytes], requests: dict[str, str] | None) -> None:
     if child.stdin is not None:
-        child.stdin.write(json.dumps(wishes).encode() + b"\n")
+        child.stdin.write(json.dumps(requests).encode() + b"\n")
         child.stdin.flush()
 
 
@@ -112,18 +112,18 @@ def end_processes(mark: str, folders: str = "", names: Sequence[bytes] = (b"",))
         time.sleep(0.02)
 
 
-def _take_care() -> None:
-    wishes: dict[str, str] = {}
+def _wait_and_reap() -> None:
+    requests: dict[str, str] = {}
     for line in sys.stdin.buffer:
-        told = json.loads(line)
-        if told is None:
+        request = json.loads(line)
+        if request is None:
             return
-        wishes |= told
-    if say := wishes.get("say"):
+        requests |= request
+    if say := requests.get("say"):
         with contextlib.suppress(OSError):
             os.write(2, f"{say}\n".encode(errors="replace"))
-    end_processes(wishes.get("end", ""), wishes.get("end_writers", ""))
+    end_processes(requests.get("end", ""), requests.get("end_writers", ""))
 
 
 if __name__ == "__main__":
-    _take_care()
+    _wait_and_reap()

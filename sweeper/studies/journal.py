@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
-from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import StoreError
 from sweeper.store.append_log import AppendLog
+from sweeper.studies.optuna_internals import is_journal_record
 
 RECORDS = "records"
 """Key of the first record of an append: how many there are. Journals of earlier versions have none, and each record stands for itself."""
@@ -87,7 +86,7 @@ class SingleWriterJournal(BaseJournalBackend):
     def _record(self, number: int, line: bytes) -> dict[str, Any]:
         try:
             record = json.loads(line)
-            of_optuna = isinstance(record["op_code"], int) and isinstance(record["worker_id"], str)
+            of_optuna = is_journal_record(record)
             n_records = record.get(RECORDS, 1)
             if of_optuna and isinstance(n_records, int) and n_records > 0:
                 return dict(record)
@@ -101,35 +100,3 @@ class SingleWriterJournal(BaseJournalBackend):
 
 def _line(record: dict[str, Any]) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
-
-
-class DriverStorage(JournalStorage):
-    """Optuna's storage on a journal, for a process that asks for a new trial again and again.
-
-    Each ask looks for a trial that waits, in Optuna among all trials of the study. Here a trial that has begun is looked at once.
-    """
-
-    def __init__(self, journal: SingleWriterJournal) -> None:
-        super().__init__(journal)
-        self._begun: dict[int, int] = {}
-
-    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        if states == (TrialState.WAITING,) and not self._any_waits(study_id):
-            return []
-        return super().get_all_trials(study_id, deepcopy, states)
-
-    def _any_waits(self, study_id: int) -> bool:
-        """Whether a trial waits; counts those before the first one that does, which have begun and never wait again."""
-        number = self._begun.get(study_id, 0)
-        while True:
-            try:
-                trial = self.get_trial(self.get_trial_id_from_study_id_trial_number(study_id, number))
-            except KeyError:
-                waits = False
-                break
-            if trial.state is TrialState.WAITING:
-                waits = True
-                break
-            number += 1
-        self._begun[study_id] = number
-        return waits

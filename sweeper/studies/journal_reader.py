@@ -52,7 +52,7 @@ def open_study(path: Path, name: str) -> optuna.Study:
         StoreError: if the journal cannot be read, or has no such study.
     """
     storage = read_only_storage(path)
-    names = [study.study_name for study in storage.get_all_studies()]
+    names = optuna.get_all_study_names(storage)
     if name not in names:
         raise StoreError(f"{path}: no study {shown(name)}; {nearest(name, names) if names else 'it holds none yet'}")
     return optuna.load_study(study_name=name, storage=storage)
@@ -85,8 +85,8 @@ def read_journal(path: Path) -> dict[str, tuple[SeenTrial, ...]]:
     if not path.exists():  # Optuna would create it
         return {}
     storage = read_only_storage(path)
-    studies = storage.get_all_studies()
-    return {study.study_name: tuple(map(_seen, storage.get_all_trials(study._study_id, deepcopy=False))) for study in studies}
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+    return {study.study_name: tuple(map(_seen, study.get_trials(deepcopy=False))) for study in studies}
 
 
 def _seen(trial: FrozenTrial) -> SeenTrial:

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import bisect
 import heapq
-import math
 import zlib
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -25,11 +24,10 @@ from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.studies.optuna_internals import TPE_GOOD_TRIALS, StudyView, all_trials, draw_point, tpe_rank
+
 MOST_FINISHED = 250
 """Finished trials of one study that TPE learns from: the best, and of the others the newest."""
-
-BEST_KEPT = 25
-"""Best trials that are always shown: no more of them make TPE's model of good parameters (Optuna's ``default_gamma``)."""
 
 _LEARNT_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -68,9 +66,7 @@ class PerTrialSampler(BaseSampler):
 
     def _point(self, number: int) -> QMCSampler:
         """A sampler whose next point is this one of its sequence. Optuna's counts in the study what was drawn, a lost draw too."""
-        sampler = cast("QMCSampler", self._make(self._seed))
-        sampler._find_sample_id = lambda *_: number  # type: ignore[method-assign]
-        return sampler
+        return draw_point(cast("QMCSampler", self._make(self._seed)), number)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._fixed.before_trial(study, trial)
@@ -82,8 +78,8 @@ class PerTrialSampler(BaseSampler):
 class CappedStudy:
     """What a sampler is shown of one study: all of it up to ``most_finished`` complete and pruned trials, then a view that holds that many.
 
-    The view keeps the :data:`BEST_KEPT` best and fills up with the newest, so TPE's model of good parameters is that of the whole study,
-    and its model of the others forgets what it weighs least: the oldest. What is kept depends on the trials alone, not on the process.
+    The view keeps the :data:`TPE_GOOD_TRIALS` best and fills up with the newest, so TPE's model of good parameters is that of the whole
+    study, and its model of the others forgets what it weighs least: the oldest. What is kept depends on the trials alone.
     """
 
     def __init__(self, most_finished: int) -> None:
@@ -95,7 +91,7 @@ class CappedStudy:
 
     def of(self, study: Study) -> Study:
         """The study itself, or a view of it. Looks at the trials that are new or were not finished at the last look, and at no others."""
-        trials = study._get_trials(deepcopy=False)  # as samplers do: under Hyperband, get_trials() leaves out all other brackets
+        trials = all_trials(study)
         self._look_at(trials, 1.0 if study.direction is StudyDirection.MINIMIZE else -1.0)
         if len(self._finished) <= self._most_finished:
             return study
@@ -104,7 +100,7 @@ class CappedStudy:
             if len(shown) >= self._most_finished:
                 break
             shown.add(number)
-        return _View(study, [trials[number] for number in sorted(shown | self._unfinished)])
+        return StudyView(study, [trials[number] for number in sorted(shown | self._unfinished)])
 
     def _look_at(self, trials: Sequence[FrozenTrial], sign: float) -> None:
         unknown = [*self._unfinished, *range(self._n_looked_at, len(trials))]
@@ -113,30 +109,4 @@ class CappedStudy:
         new = [number for number in unknown if trials[number].state in _LEARNT_FROM]
         for number in new:
             bisect.insort(self._finished, number)
-        self._best = heapq.nsmallest(BEST_KEPT, self._best + [_rank(trials[number], sign) for number in new])
-
-
-class _View(Study):
-    """A study of which only some trials are shown."""
-
-    def __init__(self, study: Study, trials: list[FrozenTrial]) -> None:
-        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self._trials = trials
-
-    def _get_trials(
-        self,
-        deepcopy: bool = True,  # noqa: ARG002  the sampler changes none
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,  # noqa: ARG002
-    ) -> list[FrozenTrial]:
-        return [trial for trial in self._trials if states is None or trial.state in states]
-
-
-def _rank(trial: FrozenTrial, sign: float) -> tuple[bool, float, float, int]:
-    """TPE's own order, the best first: complete trials by value, then pruned ones by how far they came and their last value."""
-    if trial.state is TrialState.COMPLETE:
-        return False, 0.0, sign * float(trial.value or 0.0), trial.number
-    if trial.last_step is None:
-        return True, 1.0, 0.0, trial.number
-    last = sign * trial.intermediate_values[trial.last_step]
-    return True, -float(trial.last_step), math.inf if math.isnan(last) else last, trial.number
+        self._best = heapq.nsmallest(TPE_GOOD_TRIALS, self._best + [tpe_rank(trials[number], sign) for number in new])

@@ -40,7 +40,8 @@ from sweeper.records import (
     trial_name,
 )
 from sweeper.space import Arm, Space, dump_space
-from sweeper.studies.journal import DriverStorage, SingleWriterJournal
+from sweeper.studies.journal import SingleWriterJournal
+from sweeper.studies.optuna_internals import DriverStorage, reported_epochs, resumed_trial
 from sweeper.studies.optuna_parts import build_pruner, build_sampler, draw, grid
 from sweeper.studies.sampling import MOST_FINISHED, PerTrialSampler, mixed_seed
 
@@ -83,7 +84,7 @@ class Studies:
         self._journal = SingleWriterJournal(journal)
         self._storage = DriverStorage(self._journal)
         self._live: dict[str, tuple[_ArmStudy, optuna.Trial]] = {}
-        self._interrupted: deque[tuple[_ArmStudy, FrozenTrial]] = deque()
+        self._interrupted: deque[tuple[_ArmStudy, int]] = deque()
         self._check_space()
         self._searches = [self._open(arm, Phase.SEARCH, space.planned_trials(arm)) for arm in space.arms]
         self._confirms: dict[str, _ArmStudy] = {}
@@ -116,8 +117,8 @@ class Studies:
     def take(self) -> TrialConfig | None:
         """What to train next: an interrupted trial first, then a new one of the arm that lags behind; ``None`` if all are out."""
         if self._interrupted:
-            entry, frozen = self._interrupted.popleft()
-            return self._bind(entry, optuna.Trial(entry.study, frozen._trial_id))
+            entry, number = self._interrupted.popleft()
+            return self._bind(entry, resumed_trial(entry.study, number))
         waiting = [entry for entry in self._entries if entry.asked < entry.planned]
         if not waiting:
             return None
@@ -128,14 +129,14 @@ class Studies:
     def report(self, trial_id: str, epoch: int, value: float) -> bool:
         """Report a metric; returns whether the pruner wants the trial to stop. An epoch that was reported before decides nothing."""
         entry, trial = self._live[trial_id]
-        if epoch in trial._cached_frozen_trial.intermediate_values:
+        if epoch in reported_epochs(trial):
             return False
         return self._report(entry, trial, epoch, value)
 
     def end(self, trial_id: str, end: TrialEnd) -> None:
         """Tell Optuna how a trial ended. A diverged one is PRUNED, with the attribute ``diverged``: samplers ignore failures."""
         entry, trial = self._live.pop(trial_id)
-        for epoch in sorted(end.reports.keys() - trial._cached_frozen_trial.intermediate_values.keys()):
+        for epoch in sorted(end.reports.keys() - reported_epochs(trial)):
             self._report(entry, trial, epoch, end.reports[epoch])
         if end.state is TrialState.DIVERGED:
             trial.set_user_attr("diverged", end.diverged_epoch)
@@ -171,7 +172,7 @@ class Studies:
             trial.set_user_attr("failures", int(trial.user_attrs.get("failures", 0)) + 1)
         if alone:
             trial.set_user_attr("alone", True)
-        self._interrupted.append((entry, entry.study._storage.get_trial(trial._trial_id)))
+        self._interrupted.append((entry, trial.number))
 
     def settle(self, ends: Mapping[str, TrialEnd]) -> None:
         """Tell Optuna the ends that were recorded, by trial id, but not told when the last process died.
@@ -190,12 +191,12 @@ class Studies:
                 "a file was removed or is damaged: put it back, or run the space again as a new sweep"
             )
         interrupted, self._interrupted = self._interrupted, deque()
-        for entry, frozen in interrupted:
-            trial_id = _trial_id(entry, frozen)
+        for entry, number in interrupted:
+            trial_id = _trial_id(entry, number)
             if trial_id not in ends:
-                self._interrupted.append((entry, frozen))
+                self._interrupted.append((entry, number))
                 continue
-            self._live[trial_id] = (entry, optuna.Trial(entry.study, frozen._trial_id))
+            self._live[trial_id] = (entry, resumed_trial(entry.study, number))
             self.end(trial_id, ends[trial_id])
         self.commit()
 
@@ -248,7 +249,7 @@ class Studies:
             if frozen.state.is_finished():
                 entry.finished += 1
             else:
-                self._interrupted.append((entry, frozen))
+                self._interrupted.append((entry, frozen.number))
         if entry.asked > planned:
             raise StudyError(
                 f"{self._path}: study {name!r} holds {entry.asked} trials, the space plans {planned}: the journal belongs to another "
@@ -284,7 +285,7 @@ class Studies:
     def _trial_ids(self, *, finished: bool) -> Collection[str]:
         """Ids of all trials that were asked, or of those alone that have ended."""
         return {
-            _trial_id(entry, frozen)
+            _trial_id(entry, frozen.number)
             for entry in self._entries
             for frozen in entry.study.get_trials(deepcopy=False)
             if frozen.state is not OptunaState.WAITING and (frozen.state.is_finished() or not finished)
@@ -364,8 +365,8 @@ def _enqueue(study: optuna.Study, points: list[tuple[Mapping[str, Any], Mapping[
         study.enqueue_trial(dict(parameters), user_attrs=dict(attributes))
 
 
-def _trial_id(entry: _ArmStudy, frozen: FrozenTrial) -> str:
-    return trial_name(entry.arm.name, entry.phase, frozen.number)
+def _trial_id(entry: _ArmStudy, number: int) -> str:
+    return trial_name(entry.arm.name, entry.phase, number)
 
 
 def _unrepeated_failures(study: optuna.Study) -> list[FrozenTrial]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,21 +18,7 @@ from sweeper.tune.pack_size import PackSize
 from sweeper.tune.scheduler import PackScheduler
 from sweeper.tune.searcher import PackSearcher
 from sweeper.tune.trainable import PackTrainable, TrialContext
-
-_DAYS = 86400
-_NO_LIMIT = 10**6  # the searcher has a limit of its own, which changes with the cluster
-
-
-_ENVIRONMENT = {
-    "TUNE_MAX_PENDING_TRIALS_PG": str(_NO_LIMIT),
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": str(365 * _DAYS),
-    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": str(_DAYS),
-    # our recorder writes the results, and our progress shows them
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
-"""What Tune reads from its driver's environment while it runs; :func:`sweeper.cluster.session.ray_session` puts back what was there."""
+from sweeper.tune.tune_internals import set_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +45,7 @@ def run_packs(
     loses its process returns its members to the coordinator.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost process is told by the observer, in one line
-    os.environ.update(_ENVIRONMENT)
+    set_environment()
     runnable = tune.with_resources(
         tune.with_parameters(trainable, context=context, dataset=dataset),
         PackResources([{"CPU": plan.capacity.cpus, "GPU": plan.capacity.gpus}]),

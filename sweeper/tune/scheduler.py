@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sweeper.cluster.nodes import lost_node, node_of_actor
+from sweeper.cluster.nodes import lost_node
+from sweeper.cluster.ray_internals import node_of_actor
 from sweeper.driver.coordinator import Coordinator
 from sweeper.driver.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_to_json
-from sweeper.tune.failures import failure_of
 from sweeper.tune.hook_errors import raise_as_hook_error
+from sweeper.tune.tune_internals import actor_of, error_of, failure_of
 
 
 class PackScheduler(FIFOScheduler):
@@ -21,11 +21,14 @@ class PackScheduler(FIFOScheduler):
     before the next epoch, which Tune requests only after this hook.
     """
 
-    _supports_buffered_results = False  # a decision must not wait for a buffer to fill
-
     def __init__(self, coordinator: Coordinator) -> None:
         super().__init__()
         self._coordinator = coordinator
+
+    @property
+    def supports_buffered_results(self) -> bool:
+        """No: a decision must not wait for a buffer to fill."""
+        return False
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -46,13 +49,13 @@ class PackScheduler(FIFOScheduler):
         if decision.empty:
             return str(TrialScheduler.STOP)
         if decision.remove or decision.add:
-            _actor(trial).change_members.remote(list(decision.remove), members_to_json(decision.add))
+            actor_of(trial).change_members.remote(list(decision.remove), members_to_json(decision.add))
         return str(TrialScheduler.CONTINUE)
 
     @raise_as_hook_error
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """A process died, with its node or alone, or could not start: Tune keeps what it knows of it as text."""
-        failure = failure_of(_error(trial))
+        failure = failure_of(error_of(trial))
         address = lost_node(trial.last_result.get(NODE_KEY) or node_of_actor(failure.traceback))
         if address is not None:
             failure = Failure(f"its node {address} was lost", failure.traceback, node_lost=True)
@@ -60,13 +63,3 @@ class PackScheduler(FIFOScheduler):
 
     def debug_string(self) -> str:
         return "Optuna's pruners, one study per arm"
-
-
-def _error(trial: Any) -> str:
-    """The text of Ray's error. Tune's ``get_error`` reads the copy among the results, which is not there yet."""
-    return Path(trial.error_file).read_text() if trial.error_file else ""
-
-
-def _actor(trial: Any) -> Any:
-    """The actor that trains this Tune trial. Not public API: the reason why Ray is pinned to a minor version."""
-    return trial.temporary_state.ray_actor

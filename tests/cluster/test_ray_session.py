@@ -15,7 +15,8 @@ SESSION = """
 import fnmatch, json, os, subprocess, sys
 from pathlib import Path
 from sweeper.process.reaper import living_processes
-from sweeper.cluster.session import _session_folders, ray_session
+from sweeper.cluster.ray_internals import session_folders
+from sweeper.cluster.session import ray_session
 import ray
 
 STRANGER = '''
@@ -44,7 +45,7 @@ def is_worker(command):
 
 with ray_session(None):
     context = ray.get_runtime_context()
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE")}
     stranger = subprocess.run(
         [sys.executable, "-c", STRANGER.replace("ADDRESS", context.gcs_address)], env=environment, capture_output=True, text=True
     )
@@ -55,7 +56,7 @@ with ray_session(None):
 print(json.dumps({
     "addresses": addresses,
     "workers": len(workers),
-    "is_folder_known_before": fnmatch.fnmatchcase(folder, _session_folders()),
+    "is_folder_known_before": fnmatch.fnmatchcase(folder, session_folders()),
     "stranger": stranger.stdout.split(),
     "dashboard": dashboard,
     "initialized": ray.is_initialized(),

@@ -7,7 +7,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from sweeper.errors import StoreError
 from sweeper.store.append_log import mend_torn_line
-from sweeper.studies.journal import DriverStorage, SingleWriterJournal
+from sweeper.studies.journal import SingleWriterJournal
 
 
 def _add_trials(path, n_trials):
@@ -131,33 +131,3 @@ def test_a_journal_that_is_deleted_while_it_is_written_is_an_error_and_not_a_sil
     path.unlink()
     with pytest.raises(StoreError, match="the journal of the studies was deleted while the sweep was running"):
         journal.commit()
-
-
-def test_the_driver_s_storage_finds_what_waits_wherever_optuna_s_own_does(tmp_path):
-    storage = DriverStorage(SingleWriterJournal(tmp_path / "studies.journal"))
-    study, other = (optuna.create_study(storage=storage, study_name=name, sampler=optuna.samplers.RandomSampler(seed=0)) for name in "so")
-    waiting = (optuna.trial.TrialState.WAITING,)
-
-    def waits(study):
-        numbers = [trial.number for trial in storage.get_all_trials(study._study_id, deepcopy=False, states=waiting)]
-        assert numbers == [trial.number for trial in study.trials if trial.state in waiting]
-        return numbers
-
-    asked = []
-    for step in range(12):
-        if step in (0, 1, 5, 6):
-            study.enqueue_trial({"x": step / 100})
-        if step in (3, 9):
-            other.enqueue_trial({"x": 0.5})
-        waits(study)
-        waits(other)
-        trial = study.ask()
-        asked.append((trial.number, trial.suggest_float("x", 0, 1)))
-    assert [number for number, _ in asked] == list(range(12))
-    assert [round(x, 2) for number, x in asked if number in (0, 1, 5, 6)] == [0.0, 0.01, 0.05, 0.06]
-    assert waits(study) == []
-    assert waits(other) == [0, 1]
-    for value in (0.1, 0.2):  # two at once: the second is found behind the first
-        study.enqueue_trial({"x": value})
-    assert waits(study) == [12, 13]
-    assert [study.ask().suggest_float("x", 0, 1) for _ in range(2)] == [0.1, 0.2]

@@ -3,7 +3,8 @@
 import optuna
 import pytest
 
-from sweeper.studies.sampling import BEST_KEPT, CappedStudy, PerTrialSampler, mixed_seed
+from sweeper.studies.optuna_internals import TPE_GOOD_TRIALS
+from sweeper.studies.sampling import CappedStudy, PerTrialSampler, mixed_seed
 
 
 def _study(make, seed=7):
@@ -91,11 +92,11 @@ def test_a_study_of_up_to_so_many_finished_trials_is_shown_as_it_is():
 def test_a_larger_study_is_shown_by_its_best_and_its_newest_trials(direction):
     study = _finished_study(300, direction=direction)
     shown = [trial.number for trial in CappedStudy(100).of(study).get_trials(deepcopy=False)]
-    best = sorted(study.trials[:300], key=lambda trial: trial.value, reverse=direction == "maximize")[:BEST_KEPT]
+    best = sorted(study.trials[:300], key=lambda trial: trial.value, reverse=direction == "maximize")[:TPE_GOOD_TRIALS]
     assert {trial.number for trial in best} <= set(shown)
     others = sorted(set(shown) - {trial.number for trial in best} - {300})
     newest = [number for number in range(299, -1, -1) if number not in {trial.number for trial in best}]
-    assert others == sorted(newest[: 100 - BEST_KEPT])
+    assert others == sorted(newest[: 100 - TPE_GOOD_TRIALS])
     assert shown == sorted(shown)
     assert shown[-1] == 300  # the running trial: TPE keeps away from it
 
@@ -125,7 +126,7 @@ def test_tpe_splits_off_the_same_good_trials_from_the_view_as_from_the_whole_stu
     for study in (_finished_study(300), _finished_study(20, 300)):
         whole, view = (each.get_trials(deepcopy=False, states=states) for each in (study, CappedStudy(280).of(study)))
         assert len(view) == 280 < len(whole)
-        good = [[trial.number for trial in _split_trials(study, trials, BEST_KEPT)[0]] for trials in (whole, view)]
+        good = [[trial.number for trial in _split_trials(study, trials, TPE_GOOD_TRIALS)[0]] for trials in (whole, view)]
         assert good[0] == good[1]
 
 

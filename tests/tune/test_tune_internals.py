@@ -1,8 +1,21 @@
-"""What a user reads of a process that died."""
+"""What is used of Tune beside its public API is there and does what it is used for.
+
+What needs a running Ray for it is tested in ``tests/cluster/test_ray_internals.py``: with a new Ray, run that first.
+"""
+
+import contextlib
+import inspect
+import sys
+from pathlib import Path
 
 import pytest
+import ray
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
-from sweeper.tune.failures import failure_of
+from sweeper.tune import tune_internals
+from sweeper.tune.scheduler import PackScheduler
+from sweeper.tune.tune_internals import failure_of
 
 ACTOR_DIED = """ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.
 	class_name: with_resources.<locals>.ResourceTrainable
@@ -46,3 +59,26 @@ def test_a_process_that_died_is_known_by_the_words_of_ray_alone():
     failure = failure_of(text)
     assert failure.error.startswith("the worker process died: It exits")
     assert failure.traceback == text
+
+
+@contextlib.contextmanager
+def needs(function, part):
+    """Fail with one sentence where the block fails: the installed Ray has changed."""
+    try:
+        yield
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        pytest.fail(f"Ray {ray.__version__} no longer has {part} as sweeper.tune.tune_internals.{function} needs it: {said}", pytrace=False)
+
+
+@pytest.mark.parametrize("name", sorted(tune_internals._SETTINGS))
+def test_tune_knows_each_setting(name):
+    with needs("set_environment", f"a setting {name}"):
+        assert any(name in file.read_text() for file in Path(tune.__file__).parent.rglob("*.py"))
+
+
+def test_tune_asks_a_scheduler_whether_results_may_be_buffered():
+    with needs("PackScheduler", "the property supports_buffered_results of its schedulers"):
+        assert isinstance(TrialScheduler.supports_buffered_results, property)
+        assert "scheduler.supports_buffered_results" in inspect.getsource(sys.modules["ray.tune.tune"])
+    assert PackScheduler(None).supports_buffered_results is False
