@@ -32,6 +32,9 @@ FOREIGN = {
 }
 """Packages that only some rooms may use."""
 
+INTERNALS = {"sweeper.cluster.ray_internals", "sweeper.tune.tune_internals", "sweeper.studies.optuna_internals"}
+"""Where what other packages keep private may be used: each with a test of its own for every part."""
+
 
 @cache
 def modules() -> list[str]:
@@ -40,12 +43,16 @@ def modules() -> list[str]:
 
 
 @cache
-def _imports(module: str) -> set[str]:
+def _tree(module: str) -> ast.Module:
     path = PACKAGE.parent / Path(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    package = module if path.is_dir() else module.rpartition(".")[0]
+    return ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+
+
+@cache
+def _imports(module: str) -> set[str]:
+    package = module if (PACKAGE.parent / Path(*module.split("."))).is_dir() else module.rpartition(".")[0]
     found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -78,3 +85,32 @@ def test_a_foreign_package_is_used_only_in_its_rooms(module):
     for imported in _imports(module):
         rooms = FOREIGN.get(imported.split(".")[0])
         assert rooms is None or any(module == room or module.startswith(f"{room}.") for room in rooms), f"{module} imports {imported}"
+
+
+@cache
+def _our_private_attributes() -> frozenset[str]:
+    """Attributes with an underscore that the package's own classes define."""
+    names = {"_exit"}  # of os, and public
+    for module in set(modules()) - INTERNALS:
+        for each in ast.walk(_tree(module)):
+            for node in ast.walk(each) if isinstance(each, ast.ClassDef) else ():
+                if isinstance(node, ast.FunctionDef):
+                    names.add(node.name)
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    names.add(node.id)
+                elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                    names.add(node.attr)
+    return frozenset(names)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_what_another_package_keeps_private_is_used_in_the_modules_of_internals_only(module):
+    if module in INTERNALS:
+        return
+    used = {node.attr for node in ast.walk(_tree(module)) if isinstance(node, ast.Attribute)}
+    for imported in ast.walk(_tree(module)):
+        if isinstance(imported, ast.Import | ast.ImportFrom):
+            path = [alias.name for alias in imported.names] + [getattr(imported, "module", None) or ""]
+            used |= {part for each in path for part in each.split(".")}
+    private = {name for name in used if name.startswith("_") and not name.startswith("__")}
+    assert private <= _our_private_attributes(), f"{module} uses {sorted(private - _our_private_attributes())}"
