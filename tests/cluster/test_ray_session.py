@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import ray
 
 from sweeper.process.reaper import living_processes
 
@@ -69,7 +70,8 @@ def test_our_ray_listens_on_loopback_refuses_a_stranger_and_writes_no_token_to_t
     done = subprocess.run([sys.executable, "-c", SESSION], env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["stranger"] == ["AuthenticationError"]
+    refused = "ConnectionError" if ray.__version__.startswith("2.58.") else "AuthenticationError"  # 2.58 does not say why
+    assert found["stranger"] == [refused]
     assert not found["dashboard"]
     assert found["workers"] == 0, "a driver would wait for ever for one that died"
     assert found["is_folder_known_before"], "agents that are left behind would not be found by their log files"
