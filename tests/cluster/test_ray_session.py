@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-import ray
 
 from sweeper.process.reaper import living_processes
 
@@ -20,7 +19,7 @@ from sweeper.cluster.ray_internals import session_folders
 from sweeper.cluster.session import ray_session
 import ray
 
-STRANGER = '''
+CLIENT = '''
 import ray
 try:
     ray.init(address="ADDRESS", log_to_driver=False)
@@ -46,10 +45,13 @@ def is_worker(command):
 
 with ray_session(None):
     context = ray.get_runtime_context()
-    environment = {name: value for name, value in os.environ.items() if name not in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE")}
-    stranger = subprocess.run(
-        [sys.executable, "-c", STRANGER.replace("ADDRESS", context.gcs_address)], env=environment, capture_output=True, text=True
-    )
+    environments = {
+        "without a token": {name: value for name, value in os.environ.items() if name not in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE")},
+        "with the token": dict(os.environ),
+    }
+    command = [sys.executable, "-c", CLIENT.replace("ADDRESS", context.gcs_address)]
+    clients = {who: subprocess.Popen(command, env=each, stdout=subprocess.PIPE, text=True) for who, each in environments.items()}
+    clients = {who: client.communicate()[0].strip() for who, client in clients.items()}
     dashboard = ray._private.worker._global_node.webui_url
     addresses = listening()
     folder = ray._private.worker._global_node.get_session_dir_path()
@@ -58,7 +60,7 @@ print(json.dumps({
     "addresses": addresses,
     "workers": len(workers),
     "is_folder_known_before": fnmatch.fnmatchcase(folder, session_folders()),
-    "stranger": stranger.stdout.split(),
+    "clients": clients,
     "dashboard": dashboard,
     "initialized": ray.is_initialized(),
 }))
@@ -70,8 +72,7 @@ def test_our_ray_listens_on_loopback_refuses_a_stranger_and_writes_no_token_to_t
     done = subprocess.run([sys.executable, "-c", SESSION], env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    refused = "ConnectionError" if ray.__version__.startswith("2.58.") else "AuthenticationError"  # 2.58 does not say why
-    assert found["stranger"] == [refused]
+    assert found["clients"] == {"without a token": "ConnectionError", "with the token": "let in"}
     assert not found["dashboard"]
     assert found["workers"] == 0, "a driver would wait for ever for one that died"
     assert found["is_folder_known_before"], "agents that are left behind would not be found by their log files"
