@@ -5,7 +5,6 @@ The process and the data on its device outlive a trial: Tune reuses the actor, a
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +73,8 @@ class PackTrainable(tune.Trainable):
             try:
                 results = self._pack.train_epoch()
             except torch.cuda.OutOfMemoryError as error:
-                self._fail_all(error)
+                results = dict.fromkeys(self._configs, MemberFailure.of(error))
+                torch.cuda.empty_cache()
         for trial_id, result in results.items():
             if isinstance(result, MemberFailure):
                 self._failures[trial_id] = Failure(result.error, result.traceback, _is_out_of_memory(result.error))
@@ -144,12 +144,6 @@ class PackTrainable(tune.Trainable):
         if config.phase is Phase.CONFIRM:
             self._context.folder.write_predictions(config, predictions)
         return figures
-
-    def _fail_all(self, error: BaseException) -> None:
-        text = "".join(traceback.format_exception(error))
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        self._failures |= {trial_id: Failure(f"{type(error).__name__}: {first}", text, out_of_memory=True) for trial_id in self._configs}
-        torch.cuda.empty_cache()
 
     def _device_name(self) -> str:
         return torch.cuda.get_device_name() if self._context.device == "cuda" else "cpu"
