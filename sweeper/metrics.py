@@ -34,17 +34,16 @@ Candidate = TypeVar("Candidate")
 class Metric:
     """A figure of a network on a split: on validation after every epoch, on test at the end.
 
-    ``label``: as a sentence has it; ``heading``: as a narrow column has it. ``least`` and ``most``: the values it can have. ``compute``:
-    from logits and labels; ``None`` for the trial's own loss, which training alone knows. ``scaled``: whether it is also taken after
-    temperature scaling.
+    ``label``: as a sentence has it. ``doc``: what it is, for either ``{split}``; ``val_note``: what is said besides of that on validation.
+    ``least`` and ``most``: the values it can have. ``scaled``: whether it is taken after temperature scaling, too. ``compute``: from logits
+    and labels; ``None`` for the trial's own loss, which training alone knows.
     """
 
     name: str
     label: str
-    heading: str
     unit: str
-    val_doc: str
-    test_doc: str
+    doc: str
+    val_note: str = ""
     least: float = -math.inf
     most: float = math.inf
     maximize: bool = False
@@ -62,6 +61,14 @@ class Metric:
     @property
     def scaled_column(self) -> str:
         return f"test_{self.name}_scaled"
+
+    @property
+    def val_doc(self) -> str:
+        return self.doc.format(split="validation") + self.val_note
+
+    @property
+    def test_doc(self) -> str:
+        return self.doc.format(split="test")
 
     @property
     def is_fraction(self) -> bool:
@@ -197,68 +204,15 @@ def fit_temperature(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, 
     return float(np.exp(brentq(slope, min(0.0, np.log(bound)), max(0.0, np.log(bound)), xtol=1e-10)))
 
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            Metric(
-                name="loss",
-                label="loss",
-                heading="loss",
-                unit="",
-                val_doc="the trial's own loss on the validation split; not comparable between losses",
-                test_doc="the trial's own loss on the test split",
-            ),
-            Metric(
-                name="accuracy",
-                label="accuracy",
-                heading="accuracy %",
-                unit="fraction",
-                val_doc="accuracy on the validation split",
-                test_doc="accuracy on the test split",
-                least=0.0,
-                most=1.0,
-                maximize=True,
-                compute=accuracy,
-            ),
-            Metric(
-                name="nll",
-                label="NLL",
-                heading="NLL",
-                unit="nats",
-                val_doc="negative log-likelihood on the validation split",
-                test_doc="negative log-likelihood on the test split",
-                least=0.0,
-                scaled=True,
-                compute=nll,
-            ),
-            Metric(
-                name="brier",
-                label="Brier score",
-                heading="Brier",
-                unit="",
-                val_doc="Brier score on the validation split, 0 to 2",
-                test_doc="Brier score on the test split",
-                least=0.0,
-                most=2.0,
-                scaled=True,
-                compute=brier,
-            ),
-            Metric(
-                name="ece",
-                label="ECE",
-                heading="ECE %",
-                unit="fraction",
-                val_doc=f"expected calibration error on the validation split, {N_BINS} equal-width bins",
-                test_doc=f"expected calibration error on the test split, {N_BINS} equal-width bins",
-                least=0.0,
-                most=1.0,
-                scaled=True,
-                compute=ece,
-            ),
-        )
-    }
+_ECE_DOC = f"expected calibration error on the {{split}} split, {N_BINS} equal-width bins"
+_TABLE = (
+    Metric("loss", "loss", "", "the trial's own loss on the {split} split", "; not comparable between losses"),
+    Metric("accuracy", "accuracy", "fraction", "accuracy on the {split} split", least=0.0, most=1.0, maximize=True, compute=accuracy),
+    Metric("nll", "NLL", "nats", "negative log-likelihood on the {split} split", least=0.0, scaled=True, compute=nll),
+    Metric("brier", "Brier score", "", "Brier score on the {split} split", ", 0 to 2", least=0.0, most=2.0, scaled=True, compute=brier),
+    Metric("ece", "ECE", "fraction", _ECE_DOC, least=0.0, most=1.0, scaled=True, compute=ece),
 )
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _TABLE})
 """Every metric by name, in the order of the columns. A new one is an entry here, its fields in ``records``, and a line in the engine's
 ``score``.
 """

@@ -1,10 +1,14 @@
-"""Values and names as messages and tables show them: escaped, shortened, counted, listed; the nearest valid name to a mistyped one."""
+"""Values and names as messages and tables show them: escaped, shortened, counted, listed, as JSON; the nearest valid name to a mistyped one."""
 
 from __future__ import annotations
 
 import difflib
+import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 SHOWN_CHARACTERS = 60
 
@@ -98,3 +102,22 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def as_json(value: Any) -> str:
+    """A dataclass, or a tuple of them, as indented JSON, field by field; ``null`` for what is not a number."""
+    return json.dumps(_plain(value), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, bool | int | float | str) or value is None:
+        return str(value) if isinstance(value, str) else value
+    return value.item() if hasattr(value, "item") else str(value)

@@ -47,7 +47,7 @@ def tell(text: str) -> None:
 def tell_record(record: T, text: Callable[[T], str], *, json: bool) -> None:
     """Write a record to stdout: as JSON, or as ``text(record)``."""
     if json:
-        from sweeper.view.as_json import as_json
+        from sweeper.text import as_json
 
         tell(as_json(record))
     else:

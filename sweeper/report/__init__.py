@@ -25,7 +25,7 @@ def report(uri: str, *, format: str = "table", by: str = "arm", metric: str | No
     """
     from sweeper.report.measure import ReportError
     from sweeper.report.summarize import read_and_summarize, summarize
-    from sweeper.text import nearest, shown
+    from sweeper.text import as_json, nearest, shown
 
     if format not in FORMATS:
         raise ReportError(f"--format: unknown format {shown(format)}; {nearest(format, FORMATS)}")
@@ -34,10 +34,12 @@ def report(uri: str, *, format: str = "table", by: str = "arm", metric: str | No
 
         return as_html(read_and_summarize(uri, by, metric, sweep))
     found = summarize(uri, by=by, metric=metric, sweep=sweep)
-    if format in ("csv", "json"):
-        from sweeper.report.exports import as_csv, as_json
+    if format == "json":
+        return as_json(found) + "\n"
+    if format == "csv":
+        from sweeper.report.exports import as_csv
 
-        return as_json(found) if format == "json" else as_csv(found)
+        return as_csv(found)
     from sweeper.report.layout import lay_out
     from sweeper.report.tables import as_latex, as_markdown, as_table
 

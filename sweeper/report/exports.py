@@ -1,22 +1,15 @@
-"""A report for other programs, as CSV or JSON: every figure of the summary, unrounded."""
+"""A report as CSV: every figure of the summary, unrounded."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from sweeper.report.comparison import MEASURES
 from sweeper.report.summary import ArmSummary, ComparedArm, Cost, Group, Report, Summary
-
-
-def as_json(report: Report) -> str:
-    """The fields of :class:`Report` by name, in full precision; ``null`` for what is missing or not a number."""
-    return json.dumps(_finite(asdict(report)), indent=2, allow_nan=False) + "\n"
 
 
 def as_csv(report: Report) -> str:
@@ -113,11 +106,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

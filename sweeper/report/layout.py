@@ -13,9 +13,16 @@ from sweeper.report.statistics import sd_interval
 from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
 from sweeper.text import plural
 
-_SCALED = [metric for metric in METRICS.values() if metric.scaled]
 SCORES = (
-    *(column for metric in _SCALED for column in ((metric.heading, metric.test_column), ("scaled", metric.scaled_column))),
+    *(
+        column
+        for metric in METRICS.values()
+        if metric.scaled
+        for column in (
+            (f"{metric.label.removesuffix(' score')}{' %' if metric.is_fraction else ''}", metric.test_column),
+            ("scaled", metric.scaled_column),
+        )
+    ),
     ("T", "temperature"),
 )
 

@@ -14,6 +14,7 @@ from sweeper.report.search import summarize_arms
 from sweeper.report.summary import FORMAT_VERSION, ArmSummary, Comparison, PublishedFigure, Reference, Report, Summary
 from sweeper.report.verdict import decide
 from sweeper.report.warnings import cautions, guessing
+from sweeper.store.provenance import hardware_text
 from sweeper.text import plural, printable
 
 
@@ -66,7 +67,7 @@ def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
         groups=group_trials(sweep, by, measure),
         warnings=(*guessing(sweep, arms, comparison, measure, n_classes), *problems, *cautions(sweep, arms, comparison, measure)),
         skipped_files=sweep.skipped_files + n_skipped,
-        hardware=_hardware(sweep.provenance),
+        hardware=hardware_text(sweep.provenance),
         versions=_versions(sweep.provenance),
     )
 
@@ -124,15 +125,6 @@ def _part(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _text(content: Mapping[str, Any], key: str) -> str | None:
     value = content.get(key)
     return printable(str(value)) if value is not None else None
-
-
-def _hardware(provenance: Mapping[str, Any]) -> str | None:
-    """``2 cores of Intel Xeon, NVIDIA H100``."""
-    hardware = _part(provenance, "hardware")
-    gpus = hardware.get("gpus")
-    names = [f"{hardware['cores']} cores of {hardware['cpu']}"] if {"cores", "cpu"} <= hardware.keys() else []
-    names += [str(gpu) for gpu in gpus] if isinstance(gpus, list) else []
-    return printable(", ".join(names)) or None
 
 
 def _versions(provenance: Mapping[str, Any]) -> dict[str, str]:

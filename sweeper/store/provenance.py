@@ -15,6 +15,7 @@ from typing import Any
 
 import sweeper
 from sweeper.custom_code import source_digests, source_file
+from sweeper.text import printable
 
 _OF_ANOTHER_REPOSITORY = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"})
 """Variables by which a git hook that starts us would have git answer for its own repository, wherever it is asked."""
@@ -120,6 +121,16 @@ def repositories(files: Mapping[str, Path]) -> list[dict[str, Any]]:
         if not path.is_dir() and not _is_tracked(path):
             found[root]["untracked"].append(name)
     return [*found.values(), *outside]
+
+
+def hardware_text(provenance: Mapping[str, Any]) -> str | None:
+    """``2 cores of Intel Xeon, NVIDIA H100`` from a stored provenance; ``None`` where there is nothing of the kind."""
+    found = provenance.get("hardware")
+    if not isinstance(found, dict):
+        return None
+    names = [f"{found['cores']} cores of {found['cpu']}"] if {"cores", "cpu"} <= found.keys() else []
+    names += map(str, found["gpus"]) if isinstance(found.get("gpus"), list) else []
+    return printable(", ".join(names)) or None
 
 
 def repository_lines(repositories: Any) -> list[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 import pandas as pd
 
-from sweeper.records import EpochMetrics, Phase, Planned, TrialConfig, TrialOutcome, TrialState, Value
+from sweeper.driver.events import EpochTrained, Event, TrialEnded, TrialJoined, TrialReturned
+from sweeper.records import Phase, Planned, TrialConfig, TrialState
 from sweeper.space import Arm, Space
 from sweeper.trial_counts import BestTrial
 from sweeper.view.snapshot import Snapshot, before_any_trial
@@ -25,7 +24,7 @@ PATIENCE = 3
 
 
 class Counts:
-    """Takes a sweep's events in the driver's thread, and gives a :class:`Snapshot` to any.
+    """An observer of a sweep, in the driver's thread, that gives a :class:`Snapshot` to any.
 
     ``planned``: where more trials are planned than the space says, because failed ones are repeated.
     """
@@ -44,11 +43,11 @@ class Counts:
     def found(self, trials: pd.DataFrame) -> None:
         """Count the trials that ended before this process began."""
         for row in trials.to_dict("records"):
-            value = None if pd.isna(row["value"]) else float(row["value"])
-            parameters = {str(name).removeprefix("param_"): each for name, each in row.items() if str(name).startswith("param_")}
-            key = Phase(row["phase"]), str(row["arm"])
-            if key in self._parts:
-                self._end(key, str(row["trial"]), int(row["number"]), TrialState(row["state"]), value, int(row["epochs"]), parameters)
+            known = {str(name): value for name, value in row.items() if not pd.isna(value)}
+            if (Phase(known["phase"]), known["arm"]) in self._parts:
+                parameters = {name.removeprefix("param_"): value for name, value in known.items() if name.startswith("param_")}
+                config = TrialConfig(known["arm"], Phase(known["phase"]), int(known["number"]), 0, parameters)
+                self._end(config, TrialState(known["state"]), known.get("value"), int(known["epochs"]))
 
     def expect(self, epochs: float) -> None:
         """Take each search trial to last that long, until those that end tell."""
@@ -56,31 +55,22 @@ class Counts:
             if part.phase is Phase.SEARCH:
                 self._parts[key] = replace(part, expected=epochs)
 
-    def joined(self, config: TrialConfig) -> None:
-        """A trial has been given to a device."""
+    def __call__(self, event: Event) -> None:
         with self._lock:
-            self._running[config.phase, config.arm][config.trial_id] = 0
-
-    def returned(self, config: TrialConfig) -> None:
-        """A trial has lost its device, and will be given to another."""
-        with self._lock:
-            self._running[config.phase, config.arm].pop(config.trial_id, None)
-
-    def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> None:
-        """A trial has trained an epoch."""
-        with self._lock:
-            self._running[config.phase, config.arm][config.trial_id] = metrics.epoch
-            if self._are_all_under_way():
-                self._epoch_times.append(time.monotonic())
-
-    def outcome(self, outcome: TrialOutcome) -> None:
-        """A trial has ended."""
-        config = outcome.config
-        with self._lock:
-            if outcome.state is TrialState.FAILED and self._first_failure is None:
-                self._first_failure = f"{config.trial_id}: {outcome.error}"
-            key = config.phase, config.arm
-            self._end(key, config.trial_id, config.number, outcome.state, outcome.value, len(outcome.epochs), config.parameters)
+            match event:
+                case TrialJoined(config):
+                    self._running[config.phase, config.arm][config.trial_id] = 0
+                case TrialReturned(config):
+                    self._running[config.phase, config.arm].pop(config.trial_id, None)
+                case EpochTrained(config, metrics):
+                    self._running[config.phase, config.arm][config.trial_id] = metrics.epoch
+                    if self._are_all_under_way():
+                        self._epoch_times.append(time.monotonic())
+                case TrialEnded(outcome):
+                    config = outcome.config
+                    if outcome.state is TrialState.FAILED and self._first_failure is None:
+                        self._first_failure = f"{config.trial_id}: {outcome.error}"
+                    self._end(config, outcome.state, outcome.value, len(outcome.epochs))
 
     def snapshot(self) -> Snapshot:
         """How far the sweep is now."""
@@ -110,26 +100,14 @@ class Counts:
             return None
         return (len(self._epoch_times) - 1) / max(now - self._epoch_times[0], 1e-3)
 
-    def _end(
-        self,
-        key: tuple[Phase, str],
-        trial_id: str,
-        number: int,
-        state: TrialState,
-        value: float | None,
-        epochs: int,
-        parameters: Mapping[str, Any],
-    ) -> None:
-        self._running[key].pop(trial_id, None)
-        free: dict[str, Value] = {name: parameters[name] for name in self.free[key[1]] if not _is_missing(parameters.get(name))}
-        candidate = BestTrial(trial_id, number, value, epochs, free) if value is not None else None
+    def _end(self, config: TrialConfig, state: TrialState, value: float | None, epochs: int) -> None:
+        key = config.phase, config.arm
+        self._running[key].pop(config.trial_id, None)
+        free = {name: config.parameters[name] for name in self.free[config.arm] if name in config.parameters}
+        candidate = BestTrial(config.trial_id, config.number, value, epochs, free) if value is not None else None
         self._parts[key] = self._parts[key].after(state, epochs, candidate, self._at_the_start.metric)
 
 
 def free_parameters(space: Space, arm: Arm) -> tuple[str, ...]:
     """Names of the parameters in which two trials of an arm can differ."""
     return tuple(definition.name for definition in space.definitions(arm) if definition.is_free)
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value != value  # noqa: PLR0124  # a null in a table of floats is not a number

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from sweeper.metrics import best_of
 from sweeper.records import VAL_METRICS, Phase, TrialState
-from sweeper.store.provenance import repository_lines
+from sweeper.store.provenance import hardware_text, repository_lines
 from sweeper.text import plural, printable
 from sweeper.trial_counts import Part
 from sweeper.view.status import Status
@@ -159,7 +159,6 @@ def _curves(view: TrialView) -> str:
 def _provenance(view: TrialView) -> Iterable[list[str]]:
     provenance = view.provenance
     dataset = provenance.get("dataset")
-    hardware = provenance.get("hardware")
     packages = provenance.get("packages")
     if provenance.get("started_at"):
         yield ["sweep began", printable(str(provenance["started_at"]))]
@@ -169,11 +168,8 @@ def _provenance(view: TrialView) -> Iterable[list[str]]:
         yield ["data", printable(f"{dataset.get('name')}, fingerprint {str(dataset.get('fingerprint'))[:12]}")]
     if isinstance(model := provenance.get("model"), dict):
         yield ["model", printable(f"{model.get('name')}, {model.get('weights')} weights")]
-    if isinstance(hardware, dict):
-        yield [
-            "hardware",
-            printable(", ".join(map(str, [f"{hardware.get('cores')} cores of {hardware.get('cpu')}", *hardware.get("gpus", [])]))),
-        ]
+    if hardware := hardware_text(provenance):
+        yield ["hardware", hardware]
     if provenance.get("git_commit"):
         yield ["commit", printable(str(provenance["git_commit"])[:12]) + (", with changes" if provenance.get("git_dirty") else "")]
     for line in repository_lines(provenance.get("repositories")):

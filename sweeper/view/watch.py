@@ -18,7 +18,6 @@ from sweeper.driver.events import (
     Preparing,
     SweepStarted,
     TrialEnded,
-    TrialJoined,
     TrialReturned,
     ignore,
 )
@@ -57,6 +56,8 @@ class Watcher:
         self._waiting = Waiting(self._print)
 
     def __call__(self, event: Event) -> None:
+        if self._counts:
+            self._counts(event)
         match event:
             case Preparing(what):
                 self._waiting.doing(what)
@@ -64,17 +65,10 @@ class Watcher:
                 self._print(line)
             case SweepStarted():
                 self._start(event)
-            case TrialJoined(config) if self._counts:
-                self._counts.joined(config)
-            case TrialReturned(config, error) if self._counts:
-                self._counts.returned(config)
-                if error is not None and (self._verbose or self._failures == 0):
-                    self._print(f"{printable(config.trial_id)} failed and is tried again: {printable(error)}")
-                    self._failures += 1
-            case EpochTrained(config, metrics) if self._counts:
-                self._counts.epoch(config, metrics)
+            case TrialReturned(config, str(error)) if self._verbose or self._failures == 0:
+                self._print(f"{printable(config.trial_id)} failed and is tried again: {printable(error)}")
+                self._failures += 1
             case TrialEnded(outcome) if self._counts:
-                self._counts.outcome(outcome)
                 self._tell_end(outcome, self._counts.free[outcome.config.arm])
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """A sweep's events, made up: what a driver would tell an observer."""
 
+from sweeper.driver.events import EpochTrained, TrialEnded, TrialJoined
 from sweeper.records import EpochMetrics, Phase, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import parse_space
 from sweeper.view.counts import Counts
@@ -43,12 +44,12 @@ def half_way(counts):
     """Tell ``counts`` of a search that is half done: a complete trial per arm, one pruned, one diverged, one failed, two in training."""
     for arm, accuracy in (("l1", 0.1), ("cross_entropy", 0.57), ("focal", 0.6123)):
         trial = config(arm, 0, gamma=1.728) if arm == "focal" else config(arm, 0)
-        counts.joined(trial)
-        counts.outcome(ended(trial, TrialState.COMPLETE, [accuracy / 2, accuracy]))
-    counts.outcome(ended(config("l1", 1), TrialState.PRUNED, [0.1]))
-    counts.outcome(ended(config("focal", 1), TrialState.DIVERGED, [0.1]))
-    counts.outcome(ended(config("l1", 2), TrialState.FAILED, [], error="CUDA out of memory"))
+        counts(TrialJoined(trial))
+        counts(TrialEnded(ended(trial, TrialState.COMPLETE, [accuracy / 2, accuracy])))
+    counts(TrialEnded(ended(config("l1", 1), TrialState.PRUNED, [0.1])))
+    counts(TrialEnded(ended(config("focal", 1), TrialState.DIVERGED, [0.1])))
+    counts(TrialEnded(ended(config("l1", 2), TrialState.FAILED, [], error="CUDA out of memory")))
     for number in (3, 4):
-        counts.joined(config("focal", number))
-    counts.epoch(config("focal", 3), epoch(1))
-    counts.epoch(config("focal", 3), epoch(2))
+        counts(TrialJoined(config("focal", number)))
+    counts(EpochTrained(config("focal", 3), epoch(1)))
+    counts(EpochTrained(config("focal", 3), epoch(2)))

@@ -8,6 +8,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.driver.events import TrialEnded
 from sweeper.records import EpochMetrics, Phase, TrialConfig, TrialOutcome, TrialState, study_name
 from sweeper.report.summarize import summarize
 from sweeper.space import dump_space, parse_space
@@ -101,7 +102,7 @@ def test_all_who_tell_the_best_trial_tell_the_same(tmp_path, case):
     resumed, live = Counts("odd", space), Counts("odd", space)
     resumed.found(folder.read_trials().frame)
     for outcome in reversed(outcomes):  # trials side by side end in any order
-        live.outcome(outcome)
+        live(TrialEnded(outcome))
     (line,) = list_sweeps(str(tmp_path))
     summary = summarize(str(tmp_path)).sweeps[0]
     assert named(sweep_status(folder).snapshot) == (by_arm, best)
@@ -119,7 +120,7 @@ def test_nobody_names_a_best_of_all_where_values_cannot_be_compared(tmp_path):
     folder = stored(SweepFolder(str(tmp_path / "odd")), space, outcomes)
     live = Counts("odd", space)
     for outcome in outcomes:
-        live.outcome(outcome)
+        live(TrialEnded(outcome))
     by_arm = {"cross_entropy": "cross_entropy-1", "focal": "focal-0"}
     assert named(sweep_status(folder).snapshot) == named(live.snapshot()) == (by_arm, None)
     assert list_sweeps(str(tmp_path))[0].best is None
@@ -135,7 +136,7 @@ def test_what_failed_or_diverged_was_not_saved_by_pruning(tmp_path):
     folder = stored(SweepFolder(str(tmp_path / "odd")), space, outcomes)
     live = Counts("odd", space)
     for outcome in outcomes:
-        live.outcome(outcome)
+        live(TrialEnded(outcome))
     assert sweep_status(folder).snapshot.saved == live.snapshot().saved == 4 / 24
     costs = {arm.arm: arm.search.saved for arm in summarize(str(tmp_path)).sweeps[0].arms}
     assert costs == {"cross_entropy": 2 / 16, "focal": 2 / 8}

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from events import config, ended, epoch, half_way, tally
 
+from sweeper.driver.events import EpochTrained, TrialEnded, TrialJoined, TrialReturned
 from sweeper.records import Phase, TrialState
 from sweeper.view.lines import closing_line, pause_after, progress_line
 from sweeper.view.snapshot import END_SECONDS
@@ -35,49 +36,49 @@ def test_the_best_is_the_best_of_the_complete_trials_with_the_parameters_that_we
 def test_of_a_metric_that_is_minimised_the_lowest_is_the_best():
     counts = tally(**{"search.metric": "val_nll"})
     for number, value in enumerate([1.5, 1.2, 1.4]):
-        counts.outcome(ended(config("l1", number), TrialState.COMPLETE, [2.0, value]))
+        counts(TrialEnded(ended(config("l1", number), TrialState.COMPLETE, [2.0, value])))
     assert counts.snapshot().best.value == 1.2
 
 
 def test_a_trial_that_returns_is_not_running_until_it_joins_again():
     counts = tally()
-    counts.joined(config("l1", 0))
+    counts(TrialJoined(config("l1", 0)))
     assert part(counts, "l1").running == 1
-    counts.returned(config("l1", 0))
+    counts(TrialReturned(config("l1", 0), None))
     assert part(counts, "l1").running == 0
-    counts.joined(config("l1", 0))
+    counts(TrialJoined(config("l1", 0)))
     assert part(counts, "l1").running == 1
 
 
 def test_the_confirm_phase_begins_when_every_search_has_ended():
     counts = tally(**{"compare.trials_per_arm": 1})
     for arm in ("l1", "cross_entropy"):
-        counts.outcome(ended(config(arm, 0), TrialState.COMPLETE, [0.5]))
+        counts(TrialEnded(ended(config(arm, 0), TrialState.COMPLETE, [0.5])))
     assert counts.snapshot().stage is Phase.SEARCH
-    counts.outcome(ended(config("focal", 0), TrialState.COMPLETE, [0.5]))
+    counts(TrialEnded(ended(config("focal", 0), TrialState.COMPLETE, [0.5])))
     assert counts.snapshot().stage is Phase.CONFIRM
 
 
 def test_a_sweep_that_confirms_nothing_stays_in_the_search():
     counts = tally(**{"compare.trials_per_arm": 1, "compare.seeds": 0})
     for arm in ("l1", "cross_entropy", "focal"):
-        counts.outcome(ended(config(arm, 0), TrialState.COMPLETE, [0.5]))
+        counts(TrialEnded(ended(config(arm, 0), TrialState.COMPLETE, [0.5])))
     assert " search 3/3, " in progress_line(counts.snapshot())
 
 
 def test_pruning_saves_the_epochs_that_ended_search_trials_did_not_train():
     counts = tally()
     assert counts.snapshot().saved is None
-    counts.outcome(ended(config("l1", 0), TrialState.COMPLETE, [0.1] * 4))
-    counts.outcome(ended(config("l1", 1), TrialState.PRUNED, [0.1]))
-    counts.outcome(ended(config("l1", 0, Phase.CONFIRM), TrialState.COMPLETE, [0.1] * 4))
+    counts(TrialEnded(ended(config("l1", 0), TrialState.COMPLETE, [0.1] * 4)))
+    counts(TrialEnded(ended(config("l1", 1), TrialState.PRUNED, [0.1])))
+    counts(TrialEnded(ended(config("l1", 0, Phase.CONFIRM), TrialState.COMPLETE, [0.1] * 4)))
     assert counts.snapshot().saved == pytest.approx(3 / 8)
 
 
 def test_what_is_left_is_reckoned_from_how_long_trials_last():
     counts = tally()
     for number in range(5):
-        counts.outcome(ended(config("l1", number), TrialState.PRUNED, [0.1] * 2))
+        counts(TrialEnded(ended(config("l1", number), TrialState.PRUNED, [0.1] * 2)))
     l1, focal = part(counts, "l1"), part(counts, "focal")
     assert l1.expected_epochs(4) == 12  # five trials took two epochs each, and so will the sixth
     assert focal.expected_epochs(4) == 24  # nothing is known yet
@@ -89,7 +90,7 @@ def test_until_trials_have_ended_what_is_left_is_reckoned_from_what_the_pruner_i
     assert part(counts, "l1").expected_epochs(4) == 6 * 1.5
     assert part(counts, "l1", Phase.CONFIRM).expected_epochs(4) == 3 * 4  # never pruned
     for number in range(5):
-        counts.outcome(ended(config("l1", number), TrialState.PRUNED, [0.1] * 2))
+        counts(TrialEnded(ended(config("l1", number), TrialState.PRUNED, [0.1] * 2)))
     assert part(counts, "l1").expected_epochs(4) == 12
 
 
@@ -98,20 +99,20 @@ def test_the_time_that_is_left_counts_the_end_of_the_sweep_too():
     assert counts.snapshot().eta_seconds is None  # nobody has measured a pace
     snapshot = replace(counts.snapshot(), epochs_per_second=0.5)
     assert snapshot.eta_seconds == 4 / 0.5 + END_SECONDS
-    counts.joined(config("all", 0))
+    counts(TrialJoined(config("all", 0)))
     for number in range(1, 5):
-        counts.epoch(config("all", 0), epoch(number))
+        counts(EpochTrained(config("all", 0), epoch(number)))
     trained = replace(counts.snapshot(), epochs_per_second=0.5)
     assert trained.eta_seconds == END_SECONDS
     assert progress_line(trained).endswith("about 0:00:04 left")
-    counts.outcome(ended(config("all", 0), TrialState.COMPLETE, [0.1] * 4))
+    counts(TrialEnded(ended(config("all", 0), TrialState.COMPLETE, [0.1] * 4)))
     over = replace(counts.snapshot(), epochs_per_second=0.5)
     assert over.eta_seconds is None  # the panel stays on the screen as it was drawn last
 
 
 def test_one_of_anything_is_told_in_the_singular():
     counts = tally(**{"compare.trials_per_arm": 1, "compare.seeds": 0, "parameters.loss": "l1", "compare.arms": "null"})
-    counts.outcome(ended(config("all", 0), TrialState.COMPLETE, [0.1]))
+    counts(TrialEnded(ended(config("all", 0), TrialState.COMPLETE, [0.1])))
     assert closing_line(counts.snapshot()).startswith("0:00:00 ended: 1 of 1 trial, 1 epoch, ")
 
 
@@ -180,7 +181,7 @@ def test_pace_counts_from_the_first_epoch_on(monkeypatch):
     counts = tally()
     for number, moment in enumerate((100.0, 101.0, 102.0), start=1):  # it took 100 s until Ray and torch were there
         now[0] = moment
-        counts.epoch(config("l1", 0), epoch(number))
+        counts(EpochTrained(config("l1", 0), epoch(number)))
     assert counts.snapshot().epochs_per_second == pytest.approx(1.0)
     now[0] = 102.0 + 61
     assert counts.snapshot().epochs_per_second is None
@@ -192,10 +193,10 @@ def test_pace_is_not_told_while_a_process_starts_unless_that_takes_long(epochs, 
     monkeypatch.setattr("sweeper.view.counts.time.monotonic", lambda: now[0])
     counts = tally(**{"training.epochs": 20})
     for number in (0, 1):
-        counts.joined(config("l1", number))
+        counts(TrialJoined(config("l1", number)))
     for number in range(1, epochs + 1):
         now[0] += 10.0  # slow beside the other's start
-        counts.epoch(config("l1", 0), epoch(number))
+        counts(EpochTrained(config("l1", 0), epoch(number)))
     assert (counts.snapshot().epochs_per_second is not None) is known
 
 
@@ -204,11 +205,11 @@ def test_pace_counts_from_the_moment_on_at_which_all_are_under_way(monkeypatch):
     monkeypatch.setattr("sweeper.view.counts.time.monotonic", lambda: now[0])
     counts = tally()
     for number in (0, 1):
-        counts.joined(config("l1", number))
+        counts(TrialJoined(config("l1", number)))
     now[0] = 10.0
-    counts.epoch(config("l1", 0), epoch(1))
+    counts(EpochTrained(config("l1", 0), epoch(1)))
     now[0] = 20.0
     for number in (1, 2, 3):
-        counts.epoch(config("l1", 1), epoch(number))
+        counts(EpochTrained(config("l1", 1), epoch(number)))
         now[0] += 1.0
     assert counts.snapshot().epochs_per_second == pytest.approx(2 / 3)

@@ -83,7 +83,7 @@ def test_how_far_the_bar_is_can_be_seen_without_colours(options, encoding, done,
     bars = []
     for n_ended in (0, 6):
         for number in range(n_ended):
-            counts.outcome(ended(config("l1", number), TrialState.COMPLETE, [0.1]))
+            counts(TrialEnded(ended(config("l1", number), TrialState.COMPLETE, [0.1])))
         file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         console = Console(file=file, width=80, height=24, force_terminal=True, legacy_windows=False, color_system=None, **options)
         console.print(SweepPanel(counts.snapshot()))
@@ -104,7 +104,7 @@ def test_a_terminal_without_unicode_gets_plain_characters():
 
 def test_text_from_outside_cannot_move_the_cursor():
     counts = tally()
-    counts.outcome(ended(config("l1", 0), TrialState.FAILED, [], error="\x1b[2J\x07gone"))
+    counts(TrialEnded(ended(config("l1", 0), TrialState.FAILED, [], error="\x1b[2J\x07gone")))
     assert "\x1b[2J" not in drawn(SweepPanel(counts.snapshot()))
     assert "\\x1b[2J\\x07gone" in drawn(SweepPanel(counts.snapshot()))
 

@@ -14,7 +14,7 @@ from sweeper.records import Phase, TrialState
 from sweeper.report import report
 from sweeper.store import SweepFolder, current_rows
 from sweeper.studies.journal_reader import SeenTrial, read_journal
-from sweeper.view.as_json import as_json
+from sweeper.text import as_json
 from sweeper.view.find import find_sweep
 from sweeper.view.status import epochs_per_second, sweep_status
 from sweeper.view.sweeps import list_sweeps
