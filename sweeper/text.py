@@ -1,4 +1,4 @@
-"""Values and names as messages and tables show them: escaped, shortened, counted, listed, as JSON; the nearest valid name to a mistyped one."""
+"""Values and names as messages and tables show them: escaped, shortened, counted, listed, as JSON; the nearest name to a mistyped one."""
 
 from __future__ import annotations
 
