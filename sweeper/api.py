@@ -178,7 +178,7 @@ def resume(
     progress: bool = True,
     custom_code: bool | None = None,
 ) -> Sweep:
-    """Go on with an interrupted sweep, named as for :func:`open`; returns it when it has ended.
+    """Continue an interrupted sweep, named as for :func:`open`; returns it when it has ended.
 
     ``custom_code``: whether its own losses and model may be imported; by default if it was begun here, see
     :func:`sweeper.store.trust.space_to_run`.

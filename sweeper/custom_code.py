@@ -86,7 +86,7 @@ def import_path(target: object, module: str) -> str:
     name = getattr(target, "__qualname__", "")
     if not inspect.isclass(target) and not inspect.isroutine(target):
         kind = type(target).__qualname__
-        hint = f"; give the class {kind} itself: what it is built with stands under parameters" if callable(target) else ""
+        hint = f"; give the class {kind} itself: its arguments are set under parameters" if callable(target) else ""
         raise NoImportPathError(f"must be a number, text, true or false, a list or a mapping, a class or a function, got a {kind}{hint}")
     home = target.__module__ or ""
     if "<lambda>" in name:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class SweeperError(Exception):
-    """A mistake of the user, or of the world, that the message explains and helps to mend.
+    """A mistake of the user, or a fault of the environment, that the message explains and helps to fix.
 
     ``exit_code`` is what the command line ends with: 2 for usage or invalid input, 1 for a sweep that ended badly.
     """

@@ -225,7 +225,7 @@ def plan_text(plan: Plan) -> str:
         "",
         f"on {plan.device}: {side}, {plan.epoch_seconds:.2f} s an epoch of one pack",
         f"about {duration(plan.seconds)} on this machine alone, {duration(plan.start_seconds)} of it to start and to end",
-        *([f"supposed: the pruner leaves {100 * plan.kept:.0f} % of the search's epochs, as of made-up trials"] if plan.kept < 1 else []),
+        *([f"assumed: the pruner leaves {100 * plan.kept:.0f} % of the search's epochs, as for simulated trials"] if plan.kept < 1 else []),
         f"at most about {duration(plan.seconds_unpruned)} if nothing is pruned",
     ]
     return "\n".join(lines)

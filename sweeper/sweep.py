@@ -111,7 +111,7 @@ def resume_sweep(
     retry_failed: bool = False,
     custom_code: bool | None = None,
 ) -> SweepResult:
-    """Go on with an interrupted sweep: finished trials stay as they are, the others start from their last checkpoint.
+    """Continue an interrupted sweep: finished trials are kept, the others continue from their last checkpoint.
 
     ``retry_failed``: train the failed trials once more, with the same parameters and seeds, on top of the budget. ``custom_code``: see
     :func:`sweeper.store.trust.space_to_run`.
@@ -167,7 +167,7 @@ def _set_exit_message(folder: SweepFolder) -> None:
 
 @contextlib.contextmanager
 def _opened(space: Space, folder: SweepFolder) -> Iterator[tuple[Recorder, Studies]]:
-    """Recorder and studies of a sweep, agreeing with each other; whatever ends the block, the files are put in order behind it."""
+    """Recorder and studies of a sweep, consistent with each other; however the block ends, the files are completed after it."""
     recorder, studies = _open(space, folder)
     try:
         yield recorder, studies

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @space_options
 @no_custom_code_option
 def check(space: str, settings: Sequence[str], results: str, address: str | None, log_to: Sequence[str], no_custom_code: bool) -> None:
-    """Say whether a space file can be run, and everything that is wrong with it.
+    """Check whether a space file can be run, and list everything that is wrong with it.
 
-    Looks at the folders, devices, loggers and models that `run` would need, and names what `run` alone can find out. Creates nothing.
+    Checks the folders, devices, loggers and models that `run` would need, and lists what only `run` can find out. Creates nothing.
 
     \b
     sweep check search_spaces/focal.yaml

@@ -22,7 +22,7 @@ class DashboardError(SweeperError):
 def dashboard(sweep: str | None, results: str, port: int) -> None:
     """Open a sweep's studies in optuna-dashboard, on this machine only.
 
-    The dashboard reads; what one would change in it is refused, since a running sweep alone writes its studies.
+    The dashboard is read-only, since only a running sweep may write its studies.
 
     \b
     pip install optuna-dashboard

@@ -33,7 +33,7 @@ class SpaceCommand(click.Command):
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """What stands behind ``flag`` on the command line, if anything does."""
+    """The value after ``flag`` on the command line, if there is one."""
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name == flag:
@@ -98,12 +98,12 @@ log_to_option = click.option(
 )
 json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
 no_custom_code_option = click.option(
-    "--no-custom-code", is_flag=True, help="Refuse a space that names a loss or model of one's own: importing it runs its code."
+    "--no-custom-code", is_flag=True, help="Refuse a space that names a custom loss or model: importing it runs its code."
 )
 custom_code_option = click.option(
     "--custom-code/--no-custom-code",
     default=None,
-    help="Import losses and a model of one's own, which runs their code, or refuse to. By default: if the sweep was begun here.",
+    help="Import custom losses and models, which runs their code, or refuse to. Default: import if the sweep was begun here.",
 )
 
 

@@ -1,4 +1,4 @@
-"""What commands write: results to stdout; news, warnings and errors to stderr."""
+"""What commands print: results on stdout; progress, warnings and errors on stderr."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def tell_record(record: T, text: Callable[[T], str], *, json: bool) -> None:
 
 
 def say(line: str) -> None:
-    """Write a line to stderr: news, which no pipe should take for the result."""
+    """Write a line to stderr, where a pipe does not take it for the result."""
     click.echo(line, err=True)
 
 

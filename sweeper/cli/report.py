@@ -29,7 +29,7 @@ def report(
     sweep: str | None,
     plots: str | None,
 ) -> None:
-    """Print the comparison that a sweep found.
+    """Print the comparison of a sweep's arms.
 
     \b
     sweep report

@@ -14,12 +14,12 @@ from sweeper.cli.output import say, tell_record
 @custom_code_option
 @click.pass_context
 def reproduce(context: click.Context, sweep: str | None, trial: str | None, results: str, json: bool, custom_code: bool | None) -> None:
-    """Train one trial again, and say whether it learns what it learnt.
+    """Train one trial again and compare its curve with the stored one.
 
     TRIAL alone is a trial of the newest sweep.
 
-    On the CPU the curve must be equal to the last bit; on a GPU, whose sums have no fixed order, within a tolerance that is printed.
-    The exit code is 1 when it is not. Nothing is written.
+    On the CPU the curves must be equal to the last bit; on a GPU, whose sums have no fixed order, within a tolerance that is printed.
+    The exit code is 1 if they are not. Nothing is written.
 
     \b
     sweep reproduce focal-12

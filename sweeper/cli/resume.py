@@ -30,7 +30,7 @@ def resume(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Go on with an interrupted sweep: what has ended stays, the rest starts from its last epoch.
+    """Continue an interrupted sweep: ended trials are kept, the others continue from their last epoch.
 
     \b
     sweep resume

@@ -9,7 +9,7 @@ from sweeper.cli.output import tell
 
 @click.command()
 def schema() -> None:
-    """Print the JSON Schema of space files, by which editors complete them.
+    """Print the JSON Schema of space files, with which editors complete them.
 
     \b
     sweep schema > schema.json

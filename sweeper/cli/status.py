@@ -12,7 +12,7 @@ from sweeper.cli.output import tell_record
 @sweep_argument()
 @json_option
 def status(sweep: str | None, results: str, json: bool) -> None:
-    """Say how far a sweep is, also one that another process is running.
+    """Show how far a sweep is, even one that another process is running.
 
     \b
     sweep status

@@ -22,7 +22,7 @@ _KUBERAY = "RAY_USAGE_STATS_KUBERAY_IN_USE"
 
 @dataclass(frozen=True, slots=True)
 class NodeType:
-    """Nodes that may join. ``resources``: ``None`` where only a running node can tell; ``most``: ``None`` where nobody can."""
+    """Nodes that may join. ``resources``: ``None`` if only a running node shows them; ``most``: ``None`` if unknown."""
 
     name: str
     resources: Mapping[str, float] | None
@@ -58,7 +58,7 @@ class Autoscaler:
         return packs
 
     def may_bring_unknown(self, n_workers: int) -> bool:
-        """Whether more nodes may join ``n_workers`` whose resources nobody knows before they do."""
+        """Whether more nodes may join ``n_workers`` whose resources are unknown until they do."""
         return any(each.resources is None and (each.most is None or n_workers < each.most) for each in self.types)
 
 

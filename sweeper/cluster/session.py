@@ -77,7 +77,7 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
     with contextlib.ExitStack() as stack:
         if not ray.is_initialized():
             stack.callback(ray_internals.read_settings)
-        logging.getLogger("ray.tune")  # is there from here on, so that its level is put back too
+        logging.getLogger("ray.tune")  # is there from here on, so that its level is restored too
         stack.enter_context(process_state_restored())
         stack.enter_context(ray_internals.start_hooks_kept())
         if ray.is_initialized():

@@ -32,7 +32,7 @@ def data_folder(name: str, data_dir: str | None) -> Path:
         if name == "cifar10":
             return folder
         raise DataError(f"dataset.data_dir: {named}: no such folder; pass the folder of the {name} data set as --data-dir DIR") from None
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of nobody; ValueError: a NUL in the name
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of an unknown user; ValueError: a NUL in the name
         raise DataError(f"dataset.data_dir: {named!r}: cannot be listed: {getattr(error, 'strerror', None) or error}") from error
     return folder
 

@@ -41,7 +41,7 @@ def decode_images(
 
     ``read(i)`` gives image i encoded, ``place(i)`` says where it lies, for errors. With ``image_size`` every image is resized to a
     square of that side (bilinear); without, all must have the size of the first. ``progress`` gets the number of images done.
-    ``glance``: only the first is read, and stands in the place of all.
+    ``glance``: only the first is read, and used for all.
 
     Raises:
         DataError: an image that cannot be decoded, has 16 bits a channel, an odd size, or more pixels than a data set may hold.

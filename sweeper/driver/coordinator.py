@@ -135,7 +135,7 @@ class Coordinator:
     def lost(self, pack_id: str, failure: Failure) -> None:
         """Take back the members of a pack whose process died: each is tried again alone, up to ``max_failures`` times.
 
-        Which of several was the cause nobody knows: it counts for none of them until it has died alone. Nor is a lost node held against
+        Which of several members was the cause is unknown: it counts for none until one has died alone. Nor is a lost node held against
         them: on spot machines it happens to long trials more often than ``max_failures`` allows.
         """
         if failure.node_lost and self._spared(pack_id):

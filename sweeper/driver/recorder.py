@@ -57,7 +57,7 @@ class Recorder:
         return self._epochs.get(trial_id, {})
 
     def epoch(self, config: TrialConfig, metrics: EpochMetrics) -> EpochMetrics:
-        """Record one epoch of one trial; on the disk after :meth:`commit`. Returns what is recorded: of two reports the first stands."""
+        """Record one epoch of one trial; on the disk after :meth:`commit`. Returns what is recorded: of two reports the first is kept."""
         recorded = self._epochs.setdefault(config.trial_id, {})
         if metrics.epoch not in recorded:
             recorded[metrics.epoch] = metrics
@@ -80,7 +80,7 @@ class Recorder:
         self._log.commit()
 
     def flush_when_due(self) -> None:
-        """Write Parquet files when the last ones are old enough; nobody waits for object storage."""
+        """Write Parquet files if the last ones are old enough; does not wait for object storage."""
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._hand_over()
 

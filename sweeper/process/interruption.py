@@ -21,7 +21,7 @@ from sweeper.errors import SweeperError
 from sweeper.process import reaper
 
 GRACE_SECONDS = 7.0
-"""How long the process may take to put its things in order after the first signal."""
+"""How long the process may take to clean up after the first signal."""
 
 EXIT_CODE = 130
 
@@ -86,8 +86,8 @@ _state = _State()
 def interruptible(*, ends_the_process: bool = False) -> Iterator[None]:
     """Raise :class:`Interrupted` in the block at the first SIGINT, SIGTERM or SIGHUP, and :class:`Aborted` when :func:`abort` is called.
 
-    Later signals are ignored for :data:`GRACE_SECONDS`, while the block puts its things in order. Blocks may be nested. Outside the main
-    thread signals are left alone, and only :func:`abort` is heard. ``ends_the_process``: an interrupted block ends the process with
+    Later signals are ignored for :data:`GRACE_SECONDS`, while the block cleans up. Blocks may be nested. Outside the main
+    thread signals are left alone, and only :func:`abort` has an effect. ``ends_the_process``: an interrupted block ends the process with
     :data:`EXIT_CODE` and the exit message, and in time even where it does not come to its end.
 
     Raises:
@@ -153,7 +153,7 @@ class _CompiledHandlers:
 
     @staticmethod
     def address(handler: bytes) -> bytes:
-        """Of the function, with which the structure begins on every system; behind it there are bytes that nobody sets."""
+        """Of the function, with which the structure begins on every system; after it there are bytes that are never set."""
         return handler[: ctypes.sizeof(ctypes.c_void_p)]
 
     @staticmethod
@@ -218,7 +218,7 @@ def _raise_in_its_thread() -> None:
 
 
 def clear_interruption() -> None:
-    """The caller answers for what was heard: blocks further out do not raise it again."""
+    """Mark the interruption as handled: enclosing blocks do not raise it again."""
     _state.reason = None
 
 
@@ -250,7 +250,7 @@ def _heard(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 @contextlib.contextmanager
 def _wake_a_thread() -> Iterator[None]:
-    """Have a thread count the seconds from the first signal on: the main thread may be deep in a library and hear nothing for long."""
+    """Have a thread count the seconds from the first signal on: the main thread may be inside a library for long."""
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     before = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)

@@ -41,7 +41,7 @@ def on_abrupt_exit(**requests: str) -> None:
 
 
 def stop() -> None:
-    """End the child; nothing is said, and nobody ended."""
+    """Stop the child without printing anything or ending any process."""
     while _children:
         child = _children.pop()
         with contextlib.suppress(OSError, ValueError):
@@ -65,7 +65,7 @@ def living_processes(mark: str, folders: str = "") -> Iterator[tuple[int, bytes]
     marked: set[int] = set()
     renamed: list[tuple[Path, bytes]] = []
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended by now, or is somebody else's
+        with contextlib.suppress(OSError):  # it has ended by now, or belongs to another user
             command = process.joinpath("cmdline").read_bytes()
             if _has(process, mark):
                 marked.add(int(process.name))

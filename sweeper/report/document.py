@@ -50,7 +50,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text to copy as it stands."""
+    """Text to be copied verbatim."""
 
     language: str
     text: str

@@ -92,6 +92,6 @@ def _hash(script: str) -> str:
 
 
 def _json_for_a_script(content: Any) -> str:
-    """JSON that can stand in a script element: no text in it can end the element."""
+    """JSON that is safe inside a script element: no text in it can end the element."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -50,7 +50,7 @@ def with_unit(text: str, measure: Measure) -> str:
 
 
 def unit(measure: Measure) -> str:
-    """What stands behind a measure's name in a heading: `` %`` or nothing."""
+    """The unit after a metric's name in a heading: `` %`` or nothing."""
     return " %" if measure.is_fraction else ""
 
 

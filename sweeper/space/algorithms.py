@@ -35,7 +35,7 @@ PRUNERS: Mapping[str, type[optuna.pruners.BasePruner]] = {
     "none": optuna.pruners.NopPruner,
 }
 OURS = frozenset({"seed", "warn_independent_sampling", "warn_asynchronous_seeding"})
-"""Options that the sweep sets: the seed comes from ``seed``, and what would be warned of in every trial is said once by ``sweep check``."""
+"""Options that the sweep sets: the seed comes from ``seed``, and ``sweep check`` gives once the warning that every trial would give."""
 
 PER_ARM = frozenset({"group"})
 """Options whose default is another for each arm: :func:`build_sampler` sets them where the file does not."""

@@ -67,7 +67,7 @@ def _training(draft: Draft) -> Iterator[Finding]:
         except UnfitError as error:
             yield Finding(("training", name), str(error))
         if name in draft.written:
-            yield Finding(("parameters", name), f"stands under training too, as {shown(value)}; keep one of the two")
+            yield Finding(("parameters", name), f"is set under training too, to {shown(value)}; keep one of the two")
     given = {*draft.written_training, *draft.written, *draft.set_by_every_arm()}
     if "learning_rate" not in given and draft.written:
         yield Finding(

@@ -131,7 +131,7 @@ def not_of(losses: list[str], name: str, signatures: Mapping[str, LossSignature]
 
 
 def _trails(parameters: Mapping[str, Parameter]) -> list[list[str]]:
-    """The cycles of conditions, each once, from the parameter of it that stands first in the file."""
+    """The cycles of conditions, each once, starting at the parameter that comes first in the file."""
     trails: list[list[str]] = []
     for start in parameters:
         trail = _way_back(parameters, start)

@@ -120,7 +120,7 @@ class Draft:
         return self.training.constants if self.training else {}
 
     def choice_path(self, name: str, index: int) -> Path:
-        """Where the choice that stands at ``index`` among those that could be read stands in the file."""
+        """The position in the file of choice ``index`` of those that could be read."""
         return ("parameters", name, "choices", self._positions[name][index])
 
     def set_by_every_arm(self) -> set[str]:

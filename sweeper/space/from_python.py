@@ -27,7 +27,7 @@ SOURCE = "space"
 def parse_mapping(space: Mapping[str, Any], overrides: Sequence[str] = ()) -> Space:
     """The space in a mapping, as :func:`parse_space` makes it of the same content in YAML.
 
-    A class or function by itself stands for its import path.
+    A class or function is replaced by its import path.
 
     Raises:
         SpaceError: a value that has no place in a space file, or whatever breaks rules.
@@ -38,7 +38,7 @@ def parse_mapping(space: Mapping[str, Any], overrides: Sequence[str] = ()) -> Sp
         raise SpaceError(SOURCE, problems)
     try:
         return parse_space(text, SOURCE, overrides)
-    except SpaceError as error:  # the lines are those of a text that nobody has seen
+    except SpaceError as error:  # the lines are those of a text that the user has not seen
         raise SpaceError(SOURCE, [replace(problem, line=None) for problem in error.problems]) from None
 
 

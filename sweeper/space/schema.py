@@ -150,7 +150,7 @@ class Dataset(Section):
 
 
 class Training(Section):
-    """What all trials share. Parameters of the optimiser that are not tuned stand here."""
+    """What all trials share. Optimiser parameters that are not tuned are set here."""
 
     model: Annotated[str, AfterValidator(_model_name), Field(description="The network.")] = "convnet"
     epochs: Annotated[int, Field(ge=1, le=100_000, description="Epochs of a trial that is not pruned.")] = 30

@@ -38,7 +38,7 @@ ColumnType: TypeAlias = Literal["string", "int64", "float64", "bool"]
 
 @dataclass(frozen=True, slots=True)
 class Remarks:
-    """What was done to a file when it was read, and where what stands in it; two spaces that differ in nothing else are equal.
+    """What was changed in a file when it was read, and where its values are; two spaces that differ in nothing else are equal.
 
     ``source``: the file. ``places``: of code of the user's own, by import path.
     """

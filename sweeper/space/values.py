@@ -112,7 +112,7 @@ def validated(model: type[Model], raw: object, path: Path) -> tuple[Model | None
 
 
 def _unknown_in(model: type[BaseModel], place: Path, path: Path) -> Callable[[object], str]:
-    """What to say of a key that the mapping around ``place`` in ``model``, which stands at ``path``, does not have."""
+    """What to say about an unknown key of the mapping around ``place`` in ``model``, which is at ``path``."""
     for key in place[:-1]:
         annotation = model.model_fields[str(key)].annotation if key in model.model_fields else None
         model = next((part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)), model)

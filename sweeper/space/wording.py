@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from sweeper.text import cut, limit, nearest_name, printable, shown
 
 Path = tuple[str | int, ...]
-"""Where a value stands in a space file: keys and list positions from the top."""
+"""The place of a value in a space file: keys and list positions from the top."""
 
 
 def dotted(path: Path) -> str:

@@ -180,7 +180,7 @@ class _Builder:
                 self._refuse(key_node, here, "merge keys are not supported; write the keys out")
             elif key in data:
                 first = self.document.lines[here]
-                self.document.problems.append(Problem(line, dotted(here), f"duplicate key; it stands on line {first} already"))
+                self.document.problems.append(Problem(line, dotted(here), f"duplicate key; it is on line {first} already"))
             else:
                 self.document.lines[here] = line
                 data[key] = self._build(value_node, here)

@@ -48,7 +48,7 @@ class AppendLog:
             while written < len(lines):
                 written += os.write(self._descriptor, lines[written:])
         except OSError as error:
-            try:  # no later line may be glued to half an append; where this fails too, the next process mends the line
+            try:  # no later line may follow half an append; if this fails too, the next process removes the torn line
                 self.keep(self._size)
             except StoreError:
                 self.close()
@@ -60,7 +60,7 @@ class AppendLog:
         """Flush what was appended to the disk; safe from a power cut when it returns.
 
         Raises:
-            StoreError: also if the file was deleted meanwhile: what is written to it reaches nobody.
+            StoreError: also if the file was deleted meanwhile, since what is written to it is lost.
         """
         try:
             if os.fstat(self._descriptor).st_nlink == 0:

@@ -44,7 +44,7 @@ class Folder:
         self.local = "://" not in uri
         self.uri = uri.rstrip("/") or "/"
         self.patience: Patience | None = None
-        """Who waits where the storage is away; without, that is an error at once."""
+        """What waits for unavailable storage; without it, an outage is an error at once."""
         self._filesystem: pafs.FileSystem | None = None
         self._path = ""
 
@@ -165,7 +165,7 @@ def file_name(name: str) -> str:
 
 
 def _remote(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The storage behind a URI, and the path in it. An endpoint of one's own comes from the environment, as for Amazon's own tools."""
+    """The storage behind a URI, and the path in it. A custom endpoint comes from the environment, as for Amazon's own tools."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if not uri.startswith("s3://") or not endpoint:
         filesystem, path = pafs.FileSystem.from_uri(uri)
@@ -188,7 +188,7 @@ def _join(path: str, name: str) -> str:
 
 def _write_atomically(path: Path, content: bytes) -> None:
     aside = path.with_name(f".{path.name[:100]}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-    path.parent.mkdir(exist_ok=True)  # its own parent must be there: a folder that somebody deleted must not come back half
+    path.parent.mkdir(exist_ok=True)  # its own parent must exist: a deleted folder must not come back in part
     try:
         with aside.open("wb") as file:
             file.write(content)

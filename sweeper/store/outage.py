@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sweeper.errors import StorageAwayError, StoreError
 
 SECONDS_TO_WAIT = 120.0
-"""How long a sweep waits for storage that is away."""
+"""How long a sweep waits for unavailable storage."""
 SECONDS_UNTOLD = 2.0
 """An outage that is over by then is not worth a line."""
 LONGEST_PAUSE = 5.0
@@ -52,9 +52,9 @@ def no_bucket(place: str) -> StoreError:
 
 
 class Patience:
-    """Waits for storage that is away; shared by all that ask one storage, so that an outage is told once. Safe between threads.
+    """Waits for unavailable storage; shared by all users of one storage, so that an outage is reported once. Thread-safe.
 
-    ``tell``: takes the line that says that the storage is away, and the one that says that it is back. ``way_out``: ends the error of
+    ``tell`` is called with a line when the storage becomes unavailable, and again when it is back. ``way_out``: ends the error of
     whoever has waited long enough.
     """
 
@@ -67,7 +67,7 @@ class Patience:
         self._ended: StorageAwayError | bool = False
 
     def end(self) -> None:
-        """From here on nobody waits: the sweep is ending."""
+        """Stop waiting: the sweep is ending."""
         self._ended = self._ended or True
 
     def wait(self, error: StorageAwayError, since: float, n_tries: int) -> None:
@@ -101,5 +101,5 @@ class Patience:
 
     def _say(self, line: str) -> None:
         if self._tell is not None:
-            with contextlib.suppress(OSError):  # nobody reads any more
+            with contextlib.suppress(OSError):  # the reader has gone
                 self._tell(line)

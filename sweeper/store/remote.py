@@ -89,7 +89,7 @@ class RemoteLogs:
     def owned(self, tell: Callable[[str], None] | None) -> Iterator[None]:
         """Own the sweep for the length of the block, with the newest logs in the cache. In it the folder has patience.
 
-        ``tell``: takes the line that says that the storage is away, and the one that says that it is back.
+        ``tell`` is called with a line when the storage becomes unavailable, and again when it is back.
 
         Raises:
             StoreError: if another process owns it, or the storage refuses.
@@ -128,7 +128,7 @@ class RemoteLogs:
                     self._folder.write(_OWNER, json.dumps({_SESSION: self._session, _LOGS_OF: self._logs_of}).encode())
 
     def owner(self) -> str | None:
-        """Who owns the sweep, on whichever machine, since when, and when it was last heard of; ``None`` where nobody does."""
+        """The process that owns the sweep, on any machine, since when, and when it last renewed its claim; ``None`` if none does."""
         owner = self._read_owner()
         heard = self._folder.times("tune").get(Path(_OWNER).name) if "beat" in owner else None
         if heard is None:
@@ -329,7 +329,7 @@ class RemoteLogs:
 
 
 def _lives(owner: dict[str, Any], silent: float) -> bool:
-    """Whether an owner that was heard of ``silent`` seconds ago runs; of one on this machine the system knows when it has ended."""
+    """Whether an owner that last renewed its claim ``silent`` seconds ago is alive; on this machine the system knows."""
     here = owner.get("machine") == _machine()
     return silent <= SECONDS_TO_BE_GONE and (not here or _is_alive(int(owner.get("process") or 0)))
 

@@ -28,7 +28,7 @@ from sweeper.store.tables import Skipped, StoredTable, TableName, merge_files, p
 _FLOAT16_MAX = 65504.0
 _MERGED: tuple[TableName, ...] = ("trials", "epochs")
 _SECONDS_TO_LOOK = 1.0
-"""How long somebody who asks for the owner of a sweep may hold its lock."""
+"""How long a process that asks for the owner of a sweep may hold its lock."""
 _FOLDERS = ("trials", "epochs", "predictions", "checkpoints", "tune")
 
 
@@ -53,7 +53,7 @@ class SweepFolder:
         self._logs = None if self.folder.local else RemoteLogs(self.folder, cache_folder(self.folder.uri))
 
     def __reduce__(self) -> tuple[Callable[..., SweepFolder], tuple[str]]:
-        # a worker waits for storage that is away as its driver does
+        # a worker waits for unavailable storage as its driver does
         patient = self.folder.patience is not None
         return functools.partial(SweepFolder, patient=patient), (self.folder.__getstate__()["uri"],)
 
@@ -119,7 +119,7 @@ class SweepFolder:
     def lock(self, tell: Callable[[str], None] | None = None) -> Iterator[None]:
         """Own the sweep for the length of the block. The system releases the lock when the process ends, however it ends.
 
-        On object storage this also brings the sweep's logs to this machine, and storage that is away is waited for: ``tell`` takes the line
+        On object storage this also downloads the sweep's logs, and waits for unavailable storage: ``tell`` takes the line
         that says so, and the one that says that it is back.
 
         Raises:
@@ -159,7 +159,7 @@ class SweepFolder:
     def owner(self) -> str | None:
         """The process that owns the sweep, as ``<pid> on <machine>``; ``None`` where none does.
 
-        On a disk a process of this machine; on object storage one of any machine, with the time when it was last heard of.
+        On a disk a process of this machine; on object storage one of any machine, with the time of its last renewal.
         """
         try:
             with (self.local_folder / "lock").open("rb") as file:
@@ -168,7 +168,7 @@ class SweepFolder:
                 except BlockingIOError:
                     return file.read(100).decode(errors="replace").strip() or "unknown"
         except OSError:
-            pass  # nobody has owned it on this machine
+            pass  # it was never owned on this machine
         return self._logs.owner() if self._logs is not None else None
 
     def save_logs(self) -> None:
@@ -262,9 +262,9 @@ class SweepFolder:
         return read_table(self.folder, "predictions", arm)
 
     def set_damaged_aside(self) -> list[Skipped]:
-        """Rename files of ours in ``trials`` and ``epochs`` that are torn or corrupt, so that they stop hindering others; returns them.
+        """Rename truncated or corrupt files of this package in ``trials`` and ``epochs``, so that the rest can be read; returns them.
 
-        Their rows come back from the row log. A file that somebody else put there, or of another schema version, stays.
+        Their rows are restored from the row log. Foreign files, and files of another schema version, are left.
         """
         return [damaged for table in _MERGED for damaged in set_damaged_aside(self.folder, table)]
 

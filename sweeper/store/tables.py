@@ -85,7 +85,7 @@ def merge_files(folder: Folder, table: TableName) -> None:
 
 
 def read_table(folder: Folder, table: TableName, arm: str | None = None) -> StoredTable:
-    """All rows of a table, or those of one arm; a row that stands twice counts once, as it was written last."""
+    """All rows of a table, or those of one arm; of duplicate rows the one written last counts."""
     tables, skipped = _read_files(folder, table, arm)
     if not tables:
         return StoredTable(pd.DataFrame(columns=[column.name for column in COLUMNS[table]]), tuple(skipped))
@@ -162,7 +162,7 @@ def _read_file(folder: Folder, table: TableName, name: str, arm: str | None) -> 
     """The rows of one file.
 
     Raises:
-        StoreError: if it is not one of ours, or the storage refuses; ``_DamagedError`` if it is torn or corrupt.
+        StoreError: if it is a foreign file, or the storage refuses; ``_DamagedError`` if it is truncated or corrupt.
     """
     if not name.endswith(".parquet"):
         raise StoreError("not a .parquet file")
@@ -179,7 +179,7 @@ def _read_file(folder: Folder, table: TableName, name: str, arm: str | None) -> 
 
 
 def _check_schema(schema: pa.Schema, table: TableName) -> None:
-    """Raises ``StoreError`` unless these are columns of ours, each once."""
+    """Raises ``StoreError`` unless these are the table's columns, each once."""
     version = (schema.metadata or {}).get(_VERSION_KEY)
     if version is None:
         raise StoreError("not written by sweeper (no schema version in it)")

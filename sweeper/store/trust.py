@@ -13,7 +13,7 @@ from sweeper.store.remote import cache_folder
 
 
 class CustomCodeError(SweeperError):
-    """A sweep from elsewhere whose space names code, which nobody has allowed to run."""
+    """A sweep from elsewhere whose space names code that the user has not allowed to run."""
 
 
 def space_to_run(folder: SweepFolder, custom_code: bool | None) -> Space:
@@ -23,7 +23,7 @@ def space_to_run(folder: SweepFolder, custom_code: bool | None) -> Space:
     this space. What is allowed is remembered.
 
     Raises:
-        CustomCodeError: if nobody has allowed it; nothing has been imported.
+        CustomCodeError: if the user has not allowed it; nothing has been imported.
         SpaceError: as :func:`parse_space`.
     """
     text, source = folder.read_space(), f"{folder}/sweep.yaml"
@@ -50,7 +50,7 @@ def trust(folder: SweepFolder) -> None:
 
 
 def _mark(folder: SweepFolder, space: str) -> Path:
-    """The file that stands for a folder, by its place, and for the text of its space."""
+    """The file that records the consent for a folder at its place and with the text of its space."""
     place = Path(str(folder)).resolve() if folder.folder.local else folder
     digest = hashlib.sha256(f"{place}\n{space}".encode()).hexdigest()
     return cache_folder(str(folder)).parent / "trusted" / digest

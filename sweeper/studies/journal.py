@@ -24,7 +24,7 @@ from sweeper.store.append_log import AppendLog
 from sweeper.studies.optuna_internals import is_journal_record
 
 RECORDS = "records"
-"""Key of the first record of an append: how many there are. Journals of earlier versions have none, and each record stands for itself."""
+"""Key of the first record of an append: how many there are. Journals of earlier versions have none; each record is an append there."""
 
 
 class SingleWriterJournal(BaseJournalBackend):

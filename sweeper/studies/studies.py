@@ -178,7 +178,7 @@ class Studies:
         """Tell Optuna the ends that were recorded, by trial id, but not told when the last process died.
 
         Raises:
-            StudyError: if rows and studies contradict each other: one of the files was removed or put back from an older copy.
+            StudyError: if rows and studies contradict each other: one of the files was removed or replaced by an older copy.
         """
         if unknown := sorted(ends.keys() - self._trial_ids(finished=False)):
             raise StudyError(

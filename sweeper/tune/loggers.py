@@ -190,7 +190,7 @@ def _logged_in_to_wandb() -> bool:
 
 
 def destination(name: str, folder: SweepFolder, space: Space) -> str:
-    """Where a logger writes what it is told of a sweep, in words: a folder, a server, a project."""
+    """Where a logger writes, in words: a folder, a server, a project."""
     if name == "tensorboard":
         return str(folder.local_folder / name)
     if name == "mlflow":

@@ -35,7 +35,7 @@ SHARE_OF_SWEEP = 0.02
 UNTIMED_ON_CPU = 4
 """Members of a pack on a CPU where the sweep is too short to time it. There members go through the kernels one after the other, as they
 would alone, and share what is left, above all the cutting of images: a pack does no work that its members alone would not do. Four fill
-a block (:class:`sweeper.training.cpu.lanes.Lanes`). On other devices, whose memory and pace nobody knows, such a sweep trains without
+a block (:class:`sweeper.training.cpu.lanes.Lanes`). On other devices, whose memory and speed are unknown, such a sweep trains without
 packs."""
 
 SHARE_OF_MEMORY = 0.5

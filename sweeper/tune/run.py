@@ -37,7 +37,7 @@ def run_packs(
     scratch: str,
     trainable: type[tune.Trainable] = PackTrainable,
 ) -> None:
-    """Run until :attr:`Coordinator.finished`. ``scratch``: a local folder for what Tune keeps and nobody reads.
+    """Run until :attr:`Coordinator.finished`. ``scratch``: a local folder for files that Tune writes and nothing reads.
 
     ``trainable`` is set up with ``context`` and ``dataset``; another than ours (a stub that measures the driver) may want others.
 

@@ -86,7 +86,7 @@ class Counts:
             return self._at_the_start.at(parts, now - self._started, self._pace(now), self._first_failure)
 
     def _are_all_under_way(self) -> bool:
-        """Whether every trial in training has trained an epoch, or nobody waits for the last of them any more; once so, for good.
+        """Whether every trial in training has trained an epoch, or has been waited for long enough; stays true once it is.
 
         A process that has just started is slow, and slows down those beside it.
         """

@@ -21,7 +21,7 @@ class Snapshot:
 
     ``stage``: the phase in which trials are still to be ended: the search, until all arms are searched, or where nothing is confirmed.
     ``comparable``: whether values of the metric mean the same in every arm. ``seconds``: since it began; of a running sweep, in this
-    process. ``epochs_per_second``: of late; ``None`` where nobody measures. ``first_failure``: the first failed trial and its error.
+    process. ``epochs_per_second``: recently; ``None`` if not measured. ``first_failure``: the first failed trial and its error.
     """
 
     sweep: str
@@ -47,7 +47,7 @@ class Snapshot:
 
     @property
     def eta_seconds(self) -> float | None:
-        """About how long it still takes, report included; ``None`` while nobody knows, and when every trial has ended."""
+        """About how long it still takes, report included; ``None`` while unknown, and when every trial has ended."""
         if not self.epochs_per_second or self.total("ended") >= self.total("planned"):
             return None
         left = sum(max(0.0, part.expected_epochs(self.epochs_per_trial) - part.epochs) for part in self.parts)

@@ -27,7 +27,7 @@ class Waiting:
         """Say from here on that this is what goes on."""
         self._what, self._since = what, time.monotonic()
         if not self._thread.is_alive() and not self._done.is_set():
-            with contextlib.suppress(RuntimeError):  # it has ended by now, where nobody reads
+            with contextlib.suppress(RuntimeError):  # it has ended because the reader has gone
                 self._thread.start()
 
     def said(self) -> None:
@@ -45,7 +45,7 @@ class Waiting:
             if now - self._said_at >= min(max(SHORTEST_SILENCE, (now - self._began) / 30), LONGEST_SILENCE):
                 try:
                     self._write(f"{self._what} ({seconds:.0f} s)" if seconds >= SHORTEST_SILENCE else self._what)
-                except (OSError, ValueError):  # nobody reads any more
+                except (OSError, ValueError):  # the reader has gone
                     return
                 self.said()
 

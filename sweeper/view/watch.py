@@ -37,7 +37,7 @@ REFRESHES_PER_SECOND = 4
 
 
 class PatientConsole(Console):
-    """A console that lets a sweep go on when nobody reads any more."""
+    """A console that lets a sweep continue when its reader has gone."""
 
     def on_broken_pipe(self) -> None:
         """Raise what was raised: rich would end the program."""
@@ -155,7 +155,7 @@ class LivePanel(Watcher):
             self._console.show_cursor(True)
 
     def close(self) -> None:
-        """Draw the panel for the last time, and leave it where it stands."""
+        """Draw the panel for the last time, and leave it on the screen."""
         super().close()
         self._live.stop()
 
@@ -166,7 +166,7 @@ class LivePanel(Watcher):
 
 @contextlib.contextmanager
 def watching(*, quiet: bool = False, verbose: bool = False, console: Console | None = None) -> Iterator[Observer]:
-    """Somebody who watches a sweep for the length of the block, and leaves the terminal as it was however the block ends."""
+    """An observer that shows a sweep during the block, and restores the terminal however the block ends."""
     if quiet:
         yield ignore
         return

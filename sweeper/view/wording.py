@@ -65,7 +65,7 @@ def pace_text(snapshot: Snapshot) -> str:
 
 
 def eta_text(snapshot: Snapshot) -> str | None:
-    """``about 0:02:10 left``; ``None`` while nobody knows, and at the end."""
+    """``about 0:02:10 left``; ``None`` while unknown, and at the end."""
     if snapshot.eta_seconds is None:
         return None
     return f"about {duration(snapshot.eta_seconds)} left"

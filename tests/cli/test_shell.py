@@ -85,7 +85,7 @@ def test_a_plan_is_printed_and_nothing_is_created(tmp_path):
     assert [line.split() for line in lines[3:6]] == [[arm, "5", "20", "2", "8"] for arm in ("l1", "cross_entropy", "focal")]
     assert "s an epoch of one pack" in lines[7]
     assert re.fullmatch(r"about 0:\d\d:\d\d on this machine alone, 0:\d\d:\d\d of it to start and to end", lines[8])
-    assert re.fullmatch(r"supposed: the pruner leaves \d+ % of the search's epochs, as of made-up trials", lines[9])
+    assert re.fullmatch(r"assumed: the pruner leaves \d+ % of the search's epochs, as for simulated trials", lines[9])
     assert re.fullmatch(r"at most about 0:\d\d:\d\d if nothing is pruned", lines[10])
     assert list(tmp_path.iterdir()) == []
 

@@ -192,7 +192,7 @@ def test_members_of_a_pack_share_one_batch_size(pack):
 @pytest.mark.parametrize(
     ("training", "parameters", "expected"),
     [
-        ({"learning_rate": 0.1}, {}, "parameters.learning_rate: stands under training too, as 0.1; keep one of the two"),
+        ({"learning_rate": 0.1}, {}, "parameters.learning_rate: is set under training too, to 0.1; keep one of the two"),
         ({"step_size": 5}, {}, "training.step_size: does nothing without step_gamma; write both or neither"),
         ({}, {"step_gamma": {"low": 0.1, "high": 0.9}}, "parameters.step_gamma: does nothing without step_size; write both or neither"),
         ({"momentum": 1.5}, {}, "training.momentum: must be <= 1, got 1.5"),

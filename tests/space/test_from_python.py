@@ -98,7 +98,7 @@ def local():
         ),
         (
             nn.CrossEntropyLoss(),
-            f"{NO_VALUE} CrossEntropyLoss; give the class CrossEntropyLoss itself: what it is built with stands under parameters",
+            f"{NO_VALUE} CrossEntropyLoss; give the class CrossEntropyLoss itself: its arguments are set under parameters",
         ),
         (3 + 4j, f"{NO_VALUE} complex"),
     ],

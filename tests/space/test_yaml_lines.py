@@ -68,7 +68,7 @@ def test_every_key_and_list_entry_knows_its_line():
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("a: 1\na: 2", 2, "duplicate key; it stands on line 1 already"),
+        ("a: 1\na: 2", 2, "duplicate key; it is on line 1 already"),
         ("a: 1\n? [b]\n: 2", 2, "a key must be text, not a list or a mapping"),
         ("a: !!set {b}", 1, "the tag 'tag:yaml.org,2002:set' is not allowed; write plain values"),
         ("a: !mine 3", 1, "the tag '!mine' is not allowed; write plain values"),
