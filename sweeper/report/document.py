@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,12 @@ class Cell:
 
     text: str
     value: float | None = None
+
+
+def cells(show: Callable[[Any], str], *values: float | None) -> tuple[Cell, ...]:
+    """A cell for each value as ``show`` writes it, NaN as if it were missing."""
+    found = (None if value is None or math.isnan(value) else value for value in values)
+    return tuple(Cell(show(value), value) for value in found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
 from sweeper.report import numbers
 from sweeper.report.chart_data import best_so_far, confirm_bands
-from sweeper.report.document import Cell, Grid
+from sweeper.report.document import Cell, Grid, cells
 from sweeper.report.measure import Measure
 from sweeper.report.reading import StoredSweep
 from sweeper.report.vega import (
@@ -16,12 +17,10 @@ from sweeper.report.vega import (
     Spec,
     colour_by_arm,
     dashed_lines,
-    figure_cell,
     figure_format,
     metric_axis,
     nearest_points,
     number_axis,
-    percent_cell,
     told,
     values_of,
     whole_numbers,
@@ -102,7 +101,7 @@ def _band(role: str, opacity: float) -> Spec:
 def _curve_table(chosen: pd.DataFrame, arms: Sequence[str]) -> Grid:
     by_epoch = chosen.pivot_table(index="epoch", columns="arm", values="val_accuracy", aggfunc="first").reindex(columns=list(arms))
     rows = tuple(
-        (Cell(str(epoch), float(epoch)), *(percent_cell(value) for value in values))
+        (Cell(str(epoch), float(epoch)), *cells(numbers.percent, *values))
         for epoch, values in zip(by_epoch.index.tolist(), by_epoch.to_numpy().tolist(), strict=True)
     )
     return Grid("curves", ("epoch", *(f"{arm} %" for arm in arms)), rows)
@@ -156,13 +155,9 @@ def budget_chart(sweep: StoredSweep, measure: Measure, colours: Mapping[str, str
         },
         "layer": [{"mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2.2}}],
     }
+    show = partial(numbers.figure, measure=measure)
     rows = tuple(
-        (
-            Cell(row["arm"]),
-            Cell(row["trial"]),
-            Cell(numbers.count(int(row["epochs spent"])), int(row["epochs spent"])),
-            figure_cell(row["best"], measure),
-        )
+        (Cell(row["arm"]), Cell(row["trial"]), *cells(numbers.count, int(row["epochs spent"])), *cells(show, row["best"]))
         for row in improved.to_dict("records")
     )
     yield Chart(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from sweeper.metrics import METRICS
 from sweeper.report import numbers
 from sweeper.report.configurations import configurations
-from sweeper.report.document import Block, Cell, Code, Document, Grid, Heading, Sentence, Warnings
+from sweeper.report.document import Block, Cell, Code, Document, Grid, Heading, Sentence, Warnings, cells
 from sweeper.report.measure import Measure, find_measure
 from sweeper.report.statistics import sd_interval
 from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
@@ -118,9 +119,9 @@ def _compared(comparison: Comparison, measure: Measure) -> Grid:
                 Cell(arm.arm),
                 Cell(numbers.figure_with_interval(mean, measure), mean.mean),
                 Cell(numbers.difference_with_interval(arm.difference, measure), arm.difference.mean if arm.difference else None),
-                Cell(numbers.probability(arm.p_best_wins), arm.p_best_wins),
-                Cell(numbers.p_value(arm.p_value), arm.p_value),
-                Cell(numbers.effect(arm.effect_size), arm.effect_size),
+                *cells(numbers.probability, arm.p_best_wins),
+                *cells(numbers.p_value, arm.p_value),
+                *cells(numbers.effect, arm.effect_size),
             )
         )
     unit = "points" if measure.is_fraction else "difference"
@@ -142,22 +143,19 @@ def _power(comparison: Comparison, sd: float) -> str:
 
 
 def _scores(arm: ComparedArm) -> tuple[Cell, ...]:
-    cells = [Cell(arm.arm)]
+    row = [Cell(arm.arm)]
     for _, column in SCORES:
         found = arm.measures.get(column)
-        value = found.mean if found else None
-        shown = numbers.figure(value, find_measure(column)) if column != "temperature" else numbers.probability(value)
-        cells.append(Cell(shown, value))
-    return tuple(cells)
+        show = numbers.probability if column == "temperature" else partial(numbers.figure, measure=find_measure(column))
+        row += cells(show, found.mean if found else None)
+    return tuple(row)
 
 
 def _per_class(arms: Sequence[ComparedArm]) -> Grid:
-    classes = list(dict.fromkeys(name for arm in arms for name in arm.per_class))
-    rows = [
-        (Cell(name), *(Cell(numbers.percent(arm.per_class.get(name)), arm.per_class.get(name)) for arm in arms if arm.per_class))
-        for name in classes
-    ]
-    return Grid("per_class", ("class", *(arm.arm for arm in arms if arm.per_class)), tuple(rows))
+    measured = [arm for arm in arms if arm.per_class]
+    classes = dict.fromkeys(name for arm in measured for name in arm.per_class)
+    rows = [(Cell(name), *cells(numbers.percent, *(arm.per_class.get(name) for arm in measured))) for name in classes]
+    return Grid("per_class", ("class", *(arm.arm for arm in measured)), tuple(rows))
 
 
 def _reference(reference: Reference) -> Iterator[Block]:
@@ -165,10 +163,9 @@ def _reference(reference: Reference) -> Iterator[Block]:
     rows = [
         (
             Cell(each.arm),
-            Cell(numbers.percent(each.ours), each.ours),
-            Cell(numbers.percent(each.published), each.published),
-            Cell(numbers.points(each.difference), each.difference),
-            Cell(numbers.count(each.n), each.n),
+            *cells(numbers.percent, each.ours, each.published),
+            *cells(numbers.points, each.difference),
+            *cells(numbers.count, each.n),
         )
         for each in reference.figures
     ]
@@ -177,21 +174,17 @@ def _reference(reference: Reference) -> Iterator[Block]:
 
 
 def _groups(summary: Summary, measure: Measure) -> Grid:
-    rows = []
-    for group in summary.groups:
-        ends = group.ends
-        rows.append(
-            (
-                Cell(group.label, group.low),
-                Cell(group.arm),
-                Cell(numbers.count(ends.finished), ends.finished),
-                Cell(numbers.count(ends.complete), ends.complete),
-                Cell(numbers.figure(group.best, measure), group.best),
-                Cell(numbers.figure(group.median, measure), group.median),
-                Cell(numbers.count(group.epochs), group.epochs),
-                Cell(numbers.seconds(group.seconds), group.seconds),
-            )
+    rows = [
+        (
+            Cell(group.label, group.low),
+            Cell(group.arm),
+            *cells(numbers.count, group.ends.finished, group.ends.complete),
+            *cells(partial(numbers.figure, measure=measure), group.best, group.median),
+            *cells(numbers.count, group.epochs),
+            *cells(numbers.seconds, group.seconds),
         )
+        for group in summary.groups
+    ]
     unit = numbers.unit(measure)
     headings = (summary.by, "arm", "trials", "complete", f"best{unit}", f"median{unit}", "epochs", "seconds")
     return Grid("groups", headings, tuple(rows), frozenset({0, 1}))
@@ -200,26 +193,21 @@ def _groups(summary: Summary, measure: Measure) -> Grid:
 def _search(arms: Sequence[ArmSummary], measure: Measure) -> Grid:
     rows = []
     for arm in arms:
-        value = arm.best.value if arm.best else None
-        epochs = arm.best.epochs if arm.best else None
-        shown = numbers.figure(value, measure)
-        rows.append(
-            (Cell(arm.arm), Cell(arm.best.trial if arm.best else numbers.MISSING), Cell(shown, value), Cell(numbers.count(epochs), epochs))
-        )
+        trial, value, epochs = (arm.best.trial, arm.best.value, arm.best.epochs) if arm.best else (numbers.MISSING, None, None)
+        shown = *cells(partial(numbers.figure, measure=measure), value), *cells(numbers.count, epochs)
+        rows.append((Cell(arm.arm), Cell(trial), *shown))
     return Grid("search", ("arm", "trial", f"validation {measure.stem}{numbers.unit(measure)}", "epochs"), tuple(rows), frozenset({0, 1}))
 
 
 def _budget(name: str, costs: Sequence[tuple[str, Cost]]) -> Grid:
     headings = ("arm", "planned", "complete", "pruned", "failed", "diverged", "epochs", "seconds", "saved %")
-    return Grid(name + "_cost", headings, tuple(_cost(arm, cost) for arm, cost in costs))
-
-
-def _cost(name: str, cost: Cost) -> tuple[Cell, ...]:
-    ends = cost.ends
-    counts = (cost.planned, ends.complete, ends.pruned, ends.failed, ends.diverged, cost.epochs)
-    return (
-        Cell(name),
-        *(Cell(numbers.count(number), number) for number in counts),
-        Cell(numbers.seconds(cost.seconds), cost.seconds),
-        Cell(numbers.percent(cost.saved), cost.saved),
-    )
+    rows = [
+        (
+            Cell(arm),
+            *cells(numbers.count, cost.planned, cost.ends.complete, cost.ends.pruned, cost.ends.failed, cost.ends.diverged, cost.epochs),
+            *cells(numbers.seconds, cost.seconds),
+            *cells(numbers.percent, cost.saved),
+        )
+        for arm, cost in costs
+    ]
+    return Grid(name + "_cost", headings, tuple(rows))

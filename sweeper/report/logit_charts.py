@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from sweeper.report.chart_data import ConfirmLogits, pooled_confusion, pooled_reliability
-from sweeper.report.document import Cell, Grid
-from sweeper.report.numbers import percent
+from sweeper.report.document import Cell, Grid, cells
+from sweeper.report.numbers import count, percent
 from sweeper.report.summary import Comparison
 from sweeper.report.vega import (
     Chart,
@@ -18,7 +18,6 @@ from sweeper.report.vega import (
     dashed_lines,
     nearest_points,
     number_axis,
-    percent_cell,
     rounded,
     told,
     values_of,
@@ -82,9 +81,11 @@ def _reliability(
         "mark": {"type": "text", "align": "right", "fontSize": 11},
         "encoding": {"x": {"datum": 0.97}, "y": {"datum": 0.05}, "text": {"field": "ece"}},
     }
-    cells = tuple(
-        (Cell(arm), Cell(logits), percent_cell(confidence), percent_cell(accuracy), Cell(f"{images:,}", images))
-        for arm, logits, confidence, accuracy, images in rows
+    grid = Grid(
+        "reliability",
+        ("arm", "logits", "confidence %", "accuracy %", "images"),
+        tuple((Cell(arm), Cell(logits), *cells(percent, *shares), *cells(count, images)) for arm, logits, *shares, images in rows),
+        frozenset({0, 1}),
     )
     return Chart(
         "reliability",
@@ -92,7 +93,7 @@ def _reliability(
         "Accuracy against confidence on the test split, all confirm seeds of an arm pooled, in 15 bins; on the diagonal is calibrated.",
         spec,
         300,
-        Grid("reliability", ("arm", "logits", "confidence %", "accuracy %", "images"), cells, frozenset({0, 1})),
+        grid,
         is_square=True,
         arms=tuple(arms),
         pointed=(nearest_points(shown),),
@@ -134,7 +135,7 @@ def _confusion(best: str, trials: list[ConfirmLogits], classes: Sequence[str]) -
         },
         "layer": layers,
     }
-    rows = tuple((Cell(name), *(percent_cell(float(share)) for share in line)) for name, line in zip(names, shares, strict=True))
+    rows = tuple((Cell(name), *cells(percent, *map(float, line))) for name, line in zip(names, shares, strict=True))
     return Chart(
         "confusion",
         f"Confusion matrix of {best}",

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from sweeper.records import TrialState
+from sweeper.report import numbers
 from sweeper.report.chart_data import TunedParameter, complete_configurations, parameter_points, tuned_parameters
-from sweeper.report.document import Cell, Grid
+from sweeper.report.document import Cell, Grid, cells
 from sweeper.report.importance import parameter_importance
 from sweeper.report.measure import Measure
 from sweeper.report.reading import StoredSweep
@@ -22,7 +23,6 @@ from sweeper.report.vega import (
     figure_format,
     metric_axis,
     number_axis,
-    percent_cell,
     told,
     values_of,
     whole_numbers,
@@ -198,7 +198,7 @@ def _importance_chart(table: pd.DataFrame, colours: Mapping[str, str]) -> Iterat
         "layer": [{"mark": {"type": "bar"}}],
     }
     rows = tuple(
-        (Cell(row["arm"]), Cell(row["parameter"]), percent_cell(row["importance"]), Cell(str(row["trials"]), row["trials"]))
+        (Cell(row["arm"]), Cell(row["parameter"]), *cells(numbers.percent, row["importance"]), *cells(str, row["trials"]))
         for row in table.to_dict("records")
     )
     yield Chart(

@@ -14,8 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from sweeper.report import numbers
-from sweeper.report.document import Cell, Grid
+from sweeper.report.document import Grid
 from sweeper.report.measure import Measure
 
 Spec: TypeAlias = dict[str, Any]
@@ -151,13 +150,3 @@ def rounded(value: Any) -> Any:
     if not isinstance(value, float):
         return value.item() if isinstance(value, np.generic) else value
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
-
-
-def percent_cell(value: float) -> Cell:
-    """A fraction as the tables show it."""
-    return Cell(numbers.percent(value), value) if math.isfinite(value) else Cell(numbers.MISSING)
-
-
-def figure_cell(value: float, measure: Measure) -> Cell:
-    """A value of the measure as the tables show it."""
-    return Cell(numbers.figure(value, measure), value)
