@@ -82,15 +82,39 @@ MODELS: Mapping[str, str] = MappingProxyType(
 MODEL_ARGUMENTS = ("n_classes", "num_classes", "height", "width")
 """What a model of the user's own is built with, as far as it names them: the classes, by either name, and the size of the images."""
 
-DATASETS: Mapping[str, str] = MappingProxyType(
+
+@dataclass(frozen=True, slots=True)
+class DatasetEntry:
+    """A data set, and what a space file may say of it.
+
+    ``validation``: images held out where a file is silent, ``None`` where it must say. ``n_train``: training images, where they are known
+    beforehand. ``is_of_the_user``: it is read from a folder that the file names, and its images can have any size. ``keys``: keys of the
+    section ``dataset`` that this one alone has, with their defaults.
+    """
+
+    doc: str
+    validation: int | None = 5_000
+    n_train: int | None = None
+    is_of_the_user: bool = False
+    keys: Mapping[str, int | None] = field(default_factory=dict)
+
+
+DATASETS: Mapping[str, DatasetEntry] = MappingProxyType(
     {
-        "cifar10": "CIFAR-10 by torchvision, downloaded once and checksummed",
-        "parquet": "train and test Parquet files with a column of encoded images and one of labels, as data set hubs publish them",
-        "imagefolder": "train/ and test/ with one folder per class",
-        "synthetic": "generated, deterministic, 32x32x3, ten classes; needs no download",
+        "cifar10": DatasetEntry("CIFAR-10 by torchvision, downloaded once and checksummed", n_train=50_000),
+        "parquet": DatasetEntry(
+            "train and test Parquet files with a column of encoded images and one of labels, as data set hubs publish them",
+            is_of_the_user=True,
+            keys={"image": None, "label": None},
+        ),
+        "imagefolder": DatasetEntry("train/ and test/ with one folder per class", validation=None, is_of_the_user=True),
+        "synthetic": DatasetEntry(
+            "generated, deterministic, 32x32x3, ten classes; needs no download",
+            validation=1_000,
+            keys={"train_images": 10_000, "test_images": 2_000},
+        ),
     }
 )
-
 
 TRAINING_PARAMETERS: Mapping[str, Domain] = MappingProxyType(
     {

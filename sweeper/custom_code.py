@@ -1,4 +1,4 @@
-"""The user's own code, named in a space file by import path: imported from the working folder, identified by its source."""
+"""The user's own code, named in a space file by import path: imported from the working folder, what it accepts, and its source."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import functools
 import hashlib
 import importlib
 import inspect
+import math
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from sweeper.catalogue import TRAINING_PARAMETERS, Domain, Kind
+
+AnyValue = TypeVar("AnyValue")
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -69,6 +75,56 @@ def _defining_module(found: Any) -> str:
         owner = getattr(found, "__objclass__", None) or getattr(found, "__self__", None)
         module = getattr(owner if isinstance(owner, type) else type(owner), "__module__", "") if owner is not None else ""
     return str(module)
+
+
+@dataclass(frozen=True, slots=True)
+class LossSignature:
+    """The parameters of one loss by name; ``takes_any``: it has ``**kwargs``. ``training``: those of the training that it wants to know."""
+
+    arguments: Mapping[str, Domain]
+    takes_any: bool = False
+    training: frozenset[str] = frozenset()
+
+    def has(self, name: str) -> bool:
+        """Whether ``name`` is, or may be, a parameter of the loss's own."""
+        return name in self.arguments or self.takes_any
+
+    def accepted(self, parameters: Mapping[str, AnyValue]) -> dict[str, AnyValue]:
+        """Those parameters of a trial that the loss is given."""
+        return {
+            name: value
+            for name, value in parameters.items()
+            if (name in self.training if name in TRAINING_PARAMETERS else name != "loss" and self.has(name))
+        }
+
+
+def read_signature(loss: Callable[..., Any]) -> LossSignature:
+    """What a class is built with, or a function called with after logits and labels, as far as it is given by name.
+
+    Raises:
+        TypeError, ValueError: the loss has no signature that can be read.
+    """
+    parameters = list(inspect.signature(loss).parameters.values())[0 if isinstance(loss, type) else 2 :]
+    named = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
+    return LossSignature(
+        {parameter.name: _domain(parameter) for parameter in named if parameter.name not in TRAINING_PARAMETERS},
+        takes_any=any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters),
+        training=frozenset(parameter.name for parameter in named) & TRAINING_PARAMETERS.keys(),
+    )
+
+
+def _domain(parameter: inspect.Parameter) -> Domain:
+    default, annotation = parameter.default, parameter.annotation
+    is_required = default is inspect.Parameter.empty
+    plain = default if isinstance(default, bool | int | str) or (isinstance(default, float) and math.isfinite(default)) else None
+    by_annotation: dict[object, Kind] = {float: "float", int: "int", str: "text", bool: "bool"}
+    by_annotation |= {known.__name__: kind for known, kind in by_annotation.items() if isinstance(known, type)}
+    kind = by_annotation.get(annotation) if isinstance(annotation, type | str) else None
+    if kind is None:
+        kind = "float" if isinstance(plain, float) else "bool" if isinstance(plain, bool) else "text" if isinstance(plain, str) else "any"
+    if kind == "float" and isinstance(plain, int):
+        plain = float(plain)
+    return Domain(kind, default=plain, is_required=is_required)
 
 
 class NoImportPathError(Exception):

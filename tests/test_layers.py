@@ -9,8 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
-    {"sweeper", "sweeper.errors", "sweeper.catalogue", "sweeper.text", "sweeper.custom_code"},
-    {"sweeper.metrics"},
+    {"sweeper", "sweeper.errors", "sweeper.catalogue", "sweeper.text"},
+    {"sweeper.metrics", "sweeper.custom_code"},
     {"sweeper.records"},
     {"sweeper.trial_counts", "sweeper.space", "sweeper.data", "sweeper.process"},
     {"sweeper.store"},

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeper.errors import SpaceError
 from sweeper.space import check_warnings, parse_space
-from sweeper.space.algorithms import LOWEST, PRUNERS, SAMPLERS, option_types
+from sweeper.space.algorithms import LOWEST, PRUNERS, SAMPLERS, options_of
 from sweeper.space.json_schema import json_schema
 
 FILE = """\
@@ -106,9 +106,8 @@ def _parameters(text: str, loss: str = "{choices: [cross_entropy, focal]}", rate
 def _options(role: str, known: dict[str, type]) -> Iterator[Key]:
     """The options of each algorithm; a wrong value is one below the lowest, or of another type."""
     other = "search: {{pruner: successive_halving, sampler: {}}}" if role == "sampler" else "search: {{sampler: tpe, pruner: {}}}"
-    for name, algorithm in known.items():
-        types = {"points": {"int"}} if name == "grid" else option_types(algorithm)
-        for option, kinds in types.items():
+    for name in known:
+        for option, kinds in options_of(name).items():
             right, wrong = RIGHT_OPTIONS[option], _wrong(option, kinds)
             needed = "".join(f", {key}: {RIGHT_OPTIONS[key]}" for key in NEEDED.get(name, ()) if key != option)
             wrapped = ", wrapped: median" if name == "patient" else ""

@@ -6,11 +6,10 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from sweeper.catalogue import DATASETS, LOSSES, MODELS, TRAINING_PARAMETERS
+from sweeper.catalogue import DATASETS, LOSSES, MODELS, TRAINING_PARAMETERS, DatasetEntry
 from sweeper.records import VAL_METRICS
 from sweeper.space.algorithms import PER_ARM, PRUNERS, SAMPLERS
 from sweeper.space.json_schema import json_schema
-from sweeper.space.schema import CIFAR_VALIDATION, DEFAULT_VALIDATION, SYNTHETIC_IMAGES
 
 from .key_table import all_keys, example
 from .markdown import code, table
@@ -65,7 +64,7 @@ def _sections() -> Iterator[str]:
     yield table(_HEAD, [_row(name, schema[name], "required" if name in ("name", "dataset", "parameters") else None) for name in top])
     yield "## dataset\n"
     yield table(_HEAD, [_row(f"dataset.{key}", field, _dataset_default(key)) for key, field in schema["dataset"]["properties"].items()])
-    yield table(("data set", "what it is"), [(code(name), doc) for name, doc in DATASETS.items()])
+    yield table(("data set", "what it is"), [(code(name), entry.doc) for name, entry in DATASETS.items()])
     yield "## training\n"
     yield "A parameter of the optimiser stands here when it is constant, and under `parameters` when it is tuned; never in both places.\n"
     yield table(_HEAD, [_row(f"training.{key}", field, _training_default(key)) for key, field in schema["training"]["properties"].items()])
@@ -219,10 +218,11 @@ def _dataset_default(key: str) -> str:
     if key == "name":
         return "required"
     if key == "validation":
-        return f"{CIFAR_VALIDATION}; synthetic: {DEFAULT_VALIDATION['synthetic']}; imagefolder: required"
-    if key in SYNTHETIC_IMAGES:
-        return f"synthetic: {SYNTHETIC_IMAGES[key]}"
-    return "none"
+        usual = DatasetEntry("").validation
+        others = {name: entry.validation or "required" for name, entry in DATASETS.items() if entry.validation != usual}
+        return "; ".join([str(usual), *(f"{name}: {others[name]}" for name in reversed(others))])
+    owners = [name for name, entry in DATASETS.items() if entry.keys.get(key) is not None]
+    return f"{owners[0]}: {DATASETS[owners[0]].keys[key]}" if owners else "none"
 
 
 def _training_default(key: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sweeper.catalogue import LOSSES
 from sweeper.records import Value
 from sweeper.space.arms import Definition, possible_values
-from sweeper.space.grids import iterate_grid, n_points
+from sweeper.space.configurations import iterate_grid, n_points
 from sweeper.space.schema import Algorithm
 from sweeper.space.space import Space
 from sweeper.text import listed, plural

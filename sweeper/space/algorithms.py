@@ -73,6 +73,11 @@ TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "
 WORDS: Mapping[str, str] = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text"}
 
 
+def options_of(name: str) -> dict[str, set[str]]:
+    """Names of the options of a sampler or pruner, with the names of their types; ``points`` is our own."""
+    return {"points": {"int"}} if name == "grid" else option_types({**SAMPLERS, **PRUNERS}[name])
+
+
 def option_types(algorithm: type) -> dict[str, set[str]]:
     """Names of the options that plain values can set, with the names of their types."""
     types = {}
@@ -99,7 +104,7 @@ def parse_algorithm(raw: object, role: Literal["sampler", "pruner"], path: Path)
     if not isinstance(name, str) or name not in known:
         at = path if isinstance(raw, str) else (*path, "name")
         return None, [Finding(at, f"unknown {role} {shown(name)}; {nearest_here(name, known, role)}")]
-    types = option_types(known[name]) | ({"points": {"int"}} if name == "grid" else {})
+    types = options_of(name)
     names = [*types, *(["wrapped"] if name == "patient" else [])]
     given: dict[str, Value] = {}
     findings: list[Finding] = []

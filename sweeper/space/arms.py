@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.custom_code import LossSignature
 from sweeper.records import Value
-from sweeper.space.loss_signatures import LossSignature
 from sweeper.space.schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
 from sweeper.space.values import is_among
 

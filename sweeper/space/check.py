@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.catalogue import DATASETS, TRAINING_PARAMETERS
 from sweeper.space.check_arms import arm_problems, compared_problems
 from sweeper.space.check_conditions import condition_problems
 from sweeper.space.draft import Draft
@@ -13,12 +13,8 @@ from sweeper.space.values import Finding, UnfitError, fitted
 from sweeper.space.wording import Path
 from sweeper.text import listed, shown
 
-TRAIN_IMAGES: Mapping[str, int] = {"cifar10": 50_000}
 N_CLASSES = 10
-READ_FROM_FOLDER = ("parquet", "imagefolder")
-"""Data sets of the user's own: their images can have any size."""
-KEYS_OF_ONE: Mapping[str, tuple[str, ...]] = {"synthetic": ("train_images", "test_images"), "parquet": ("image", "label")}
-"""Keys of ``dataset`` that a single data set has."""
+"""Of every data set whose training images are counted beforehand."""
 
 
 def find_problems(draft: Draft) -> Iterator[Finding]:
@@ -35,27 +31,27 @@ def find_problems(draft: Draft) -> Iterator[Finding]:
 
 def _dataset(dataset: Dataset) -> Iterator[Finding]:
     path: Path = ("dataset",)
-    if dataset.name in READ_FROM_FOLDER and dataset.data_dir is None:
-        yield Finding(
-            (*path, "data_dir"), f"is missing: data set '{dataset.name}' is read from a folder; write data_dir or give --data-dir"
-        )
-    if dataset.name == "synthetic" and dataset.data_dir is not None:
+    name, entry = dataset.name, DATASETS[dataset.name]
+    of_the_user = [each for each, other in DATASETS.items() if other.is_of_the_user]
+    if name in of_the_user and dataset.data_dir is None:
+        yield Finding((*path, "data_dir"), f"is missing: data set '{name}' is read from a folder; write data_dir or give --data-dir")
+    if name == "synthetic" and dataset.data_dir is not None:
         yield Finding((*path, "data_dir"), f"data set 'synthetic' is generated and reads no folder, got {shown(dataset.data_dir)}")
-    if dataset.image_size is not None and dataset.name not in READ_FROM_FOLDER:
-        yield Finding((*path, "image_size"), f"only data sets {listed(READ_FROM_FOLDER)} have this key, and this is '{dataset.name}'")
-    for owner, keys in KEYS_OF_ONE.items():
-        for key in keys:
-            if dataset.name != owner and getattr(dataset, key) is not None:
-                yield Finding((*path, key), f"only data set '{owner}' has this key, and this is '{dataset.name}'")
+    if dataset.image_size is not None and name not in of_the_user:
+        yield Finding((*path, "image_size"), f"only data sets {listed(of_the_user)} have this key, and this is '{name}'")
+    for owner, other in DATASETS.items():
+        for key in other.keys:
+            if owner != name and getattr(dataset, key) is not None:
+                yield Finding((*path, key), f"only data set '{owner}' has this key, and this is '{name}'")
     if isinstance(dataset.validation, str):
         return
-    n_train = dataset.train_images if dataset.name == "synthetic" else TRAIN_IMAGES.get(dataset.name)
+    n_train = dataset.train_images if name == "synthetic" else entry.n_train
     if n_train and dataset.validation < N_CLASSES:
         yield Finding((*path, "validation"), f"must be >= {N_CLASSES}, an image of each class, got {dataset.validation}")
     elif dataset.validation < 1:
         yield Finding((*path, "validation"), f"must be >= 1, got {dataset.validation}")
     if n_train and dataset.validation >= n_train:
-        yield Finding((*path, "validation"), f"must be < {n_train}, the training images of '{dataset.name}', got {dataset.validation}")
+        yield Finding((*path, "validation"), f"must be < {n_train}, the training images of '{name}', got {dataset.validation}")
 
 
 def _training(draft: Draft) -> Iterator[Finding]:

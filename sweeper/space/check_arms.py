@@ -12,8 +12,8 @@ from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.records import Value
 from sweeper.space.arms import Arm, Definition, define, list_arms, possible_values, value_name
 from sweeper.space.check_conditions import not_of
+from sweeper.space.configurations import LARGEST_GRID, iterate_grid, n_points
 from sweeper.space.draft import Draft
-from sweeper.space.grids import LARGEST_GRID, iterate_grid, n_points
 from sweeper.space.schema import ArmChoice, ArmName, Choices, Compare, Constant, FloatRange, IntRange, Search, Training
 from sweeper.space.values import Finding, family
 from sweeper.space.wording import Path

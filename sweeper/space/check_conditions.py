@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
+from sweeper.custom_code import LossSignature
 from sweeper.records import Value
 from sweeper.space.arms import contains, possible_values
 from sweeper.space.draft import Draft
 from sweeper.space.keys import unknown_key
-from sweeper.space.loss_signatures import LossSignature
 from sweeper.space.schema import Condition, Constant, FloatRange, IntRange, Parameter, Training
 from sweeper.space.values import Finding, is_among
 from sweeper.space.wording import Path

@@ -6,20 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS, Domain
-from sweeper.custom_code import is_import_path
+from sweeper.custom_code import LossSignature, is_import_path
 from sweeper.errors import Problem
 from sweeper.records import Value
 from sweeper.space.elsewhere import as_parameter
 from sweeper.space.keys import unknown_key
-from sweeper.space.loss_signatures import (
-    LossError,
-    LossSignature,
-    ModelPathError,
-    check_model,
-    listed_values,
-    loss_signature,
-    signature_as_written,
-)
 from sweeper.space.parameters import conditions_of, parse_parameter
 from sweeper.space.schema import (
     Algorithm,
@@ -36,7 +27,8 @@ from sweeper.space.schema import (
     SweepName,
     Training,
 )
-from sweeper.space.space import Space
+from sweeper.space.signatures import UnusableError, check_model, listed_values, loss_signature, signature_as_written
+from sweeper.space.space import Remarks, Space
 from sweeper.space.values import Finding, common_domain, validated
 from sweeper.space.wording import Path
 from sweeper.space.yaml_lines import Document
@@ -89,12 +81,12 @@ class Draft:
         head = {key: self._data[key] for key in ("name", "seed") if key in self._data}
         self.report(validated(_Head, head, ())[1])
 
-    def space(self) -> Space:
-        """The space of a document without problems."""
+    def space(self, remarks: Remarks) -> Space:
+        """The space of a document without problems, with what there is to say of how it was read."""
         training = self.training.completed(self.parameters) if self.training else None
         sections = {"dataset": self.dataset, "compare": self.compare, "search": self.search, "resources": self.resources}
         head = {"name": self._data["name"], "seed": self._data.get("seed", 1)}
-        return Space.of(self.signatures, **head, **sections, training=training, parameters=self.parameters)
+        return Space.of(self.signatures, remarks, **head, **sections, training=training, parameters=self.parameters)
 
     def report(self, findings: Iterable[Finding]) -> None:
         """Add findings to the document's problems, without what is said of the same place already, or cannot be known of it."""
@@ -147,10 +139,10 @@ class Draft:
         self.places[path] = self._document.problem(("training", "model"), "")
         try:
             if self._custom_code == "refuse":
-                raise ModelPathError(f"{shown(path)} is code of your own, which --no-custom-code refuses to run")
+                raise UnusableError(f"{shown(path)} is code of your own, which --no-custom-code refuses to run")
             if self._custom_code == "run":
                 check_model(path)
-        except ModelPathError as error:
+        except UnusableError as error:
             self.report([Finding(("training", "model"), str(error))])
 
     def _search(self) -> Search | None:
@@ -206,10 +198,10 @@ class Draft:
             self.places[loss] = self._document.problem(path, "")
             try:
                 if is_import_path(loss) and self._custom_code == "refuse":
-                    raise LossError(f"{shown(loss)} is code of your own, which --no-custom-code refuses to run")
+                    raise UnusableError(f"{shown(loss)} is code of your own, which --no-custom-code refuses to run")
                 is_unseen = is_import_path(loss) and self._custom_code == "unseen"
                 self.signatures[loss] = signature_as_written(raw) if is_unseen else loss_signature(loss)
-            except LossError as error:
+            except UnusableError as error:
                 self.all_losses_known = False
                 here = as_parameter(loss)
                 self.report([Finding(path, f"is written {here} here, got {shown(loss)}" if here else str(error))])
@@ -229,7 +221,8 @@ class Draft:
             for other, wanted in parameter.when.items():
                 kind = self._domain(other).kind
                 when[other] = tuple(float(value) if kind == "float" and type(value) is int else value for value in wanted)
-            self.parameters[name] = parameter.model_copy(update={"when": when})
+            if when:
+                self.parameters[name] = parameter.model_copy(update={"when": when})
 
 
 def _named_losses(raw: Mapping[str, Any]) -> list[tuple[Path, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.catalogue import LOSSES, MODELS, TRAINING_PARAMETERS, Domain
-from sweeper.space.algorithms import LOWEST, PRUNERS, SAMPLERS, highest_value, option_types
+from sweeper.space.algorithms import LOWEST, PRUNERS, SAMPLERS, highest_value, options_of
 from sweeper.space.schema import MAX_NAME_LENGTH, ArmChoice, Choices, Constant, FloatRange, IntRange, Search, Section
 from sweeper.space.space import Space
 
@@ -114,9 +114,8 @@ def _own_or(known: Mapping[str, object], what: str) -> Schema:
 
 def _algorithm(known: Mapping[str, type]) -> Schema:
     forms: list[Schema] = [{"enum": list(known)}]
-    for name, algorithm in known.items():
-        types = option_types(algorithm) if name != "grid" else {"points": {"int"}}
-        options: dict[str, Schema] = {"name": {"const": name}, **{key: _option(key, kinds) for key, kinds in types.items()}}
+    for name in known:
+        options: dict[str, Schema] = {"name": {"const": name}, **{key: _option(key, kinds) for key, kinds in options_of(name).items()}}
         if name == "patient":
             options["wrapped"] = {"description": "The pruner that is held back.", "type": ["string", "object"]}
         forms.append({"type": "object", "required": ["name"], "additionalProperties": False, "properties": options})

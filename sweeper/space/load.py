@@ -75,7 +75,7 @@ def _parse(text: str, source: str, overrides: Sequence[str], custom_code: Custom
     draft.report(find_problems(draft))
     if document.problems:
         raise _refusal(source, document.problems)
-    return draft.space().remarked(Remarks(left_out, printable(source), draft.places))
+    return draft.space(Remarks(left_out, printable(source), draft.places))
 
 
 def _refusal(source: str, problems: Iterable[Problem]) -> SpaceError:

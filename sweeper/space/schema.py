@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import ValidationError
 
-from sweeper.catalogue import DATASETS, MODELS, TRAINING_PARAMETERS
+from sweeper.catalogue import DATASETS, MODELS, TRAINING_PARAMETERS, DatasetEntry
 from sweeper.custom_code import is_import_path
 from sweeper.records import VAL_METRICS, Value
 from sweeper.space.elsewhere import nearest_here
@@ -29,10 +29,6 @@ from sweeper.text import nearest, shown
 MAX_NAME_LENGTH = 64
 SWEEP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 WINDOWS_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
-
-CIFAR_VALIDATION = 5000
-DEFAULT_VALIDATION: Mapping[str, int] = {"synthetic": 1000}
-SYNTHETIC_IMAGES: Mapping[str, int] = {"train_images": 10_000, "test_images": 2_000}
 
 
 def one_of(known: Mapping[str, object], what: Literal["data set", "metric"]) -> AfterValidator:
@@ -144,9 +140,10 @@ class Dataset(Section):
     def _defaults_of_the_data_set(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not isinstance(name := data.get("name"), str):
             return data
-        defaults: dict[str, Any] = {} if name == "imagefolder" else {"validation": DEFAULT_VALIDATION.get(name, CIFAR_VALIDATION)}
-        images = {key: number for key, number in SYNTHETIC_IMAGES.items() if name == "synthetic" and data.get(key) is None}
-        return {**defaults, **data, **images}
+        entry = DATASETS.get(name, DatasetEntry(""))  # that a name is not known is said where it stands
+        own = {key: default for key, default in entry.keys.items() if default is not None and data.get(key) is None}
+        validation = {"validation": entry.validation} if entry.validation is not None else {}
+        return {**validation, **data, **own}
 
 
 class Training(Section):

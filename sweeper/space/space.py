@@ -11,12 +11,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PrivateAttr
 
 from sweeper.catalogue import TRAINING_PARAMETERS
-from sweeper.custom_code import is_import_path
+from sweeper.custom_code import LossSignature, is_import_path
 from sweeper.errors import Problem, SpaceError
 from sweeper.records import TrainingSettings, Value
 from sweeper.space.arms import Arm, Definition, define, list_arms
-from sweeper.space.grids import iterate_grid, n_points
-from sweeper.space.loss_signatures import LossSignature
+from sweeper.space.configurations import iterate_grid, n_points
 from sweeper.space.schema import (
     Compare,
     Constant,
@@ -66,16 +65,12 @@ class Space(Section):
     _remarks: Remarks = PrivateAttr(default_factory=Remarks)
 
     @classmethod
-    def of(cls, signatures: Mapping[str, LossSignature], **sections: Any) -> Space:
-        """A space with these sections, and the signatures of its losses."""
+    def of(cls, signatures: Mapping[str, LossSignature], remarks: Remarks, **sections: Any) -> Space:
+        """A space with these sections, the signatures of its losses, and what there is to say of how its file was read."""
         space = cls(**sections)
         space._signatures = dict(signatures)
+        space._remarks = remarks
         return space
-
-    def remarked(self, remarks: Remarks) -> Space:
-        """This space with what there is to say of how its file was read."""
-        self._remarks = remarks
-        return self
 
     def problem(self, place: str, message: str) -> Problem:
         """``message`` about the code of the user's own at an import path, with the line and the key that name it in the file."""

@@ -11,7 +11,7 @@ import optuna
 from sweeper.records import Value
 from sweeper.space.algorithms import PRUNERS, SAMPLERS
 from sweeper.space.arms import Arm, Definition
-from sweeper.space.grids import iterate_grid, n_points
+from sweeper.space.configurations import iterate_grid, n_points
 from sweeper.space.schema import Algorithm, FloatRange, IntRange
 from sweeper.space.space import Space
 

@@ -9,7 +9,7 @@ from sweeper.custom_code import is_import_path
 from sweeper.data import Dataset
 from sweeper.errors import ModelError, Problem
 from sweeper.space import Space
-from sweeper.space.loss_points import loss_points
+from sweeper.space.configurations import loss_points
 from sweeper.training.build_model import build_model
 from sweeper.training.loss_trial import loss_problem
 
@@ -40,7 +40,7 @@ def _loss_problems(space: Space, n_classes: int) -> list[Problem]:
     wants_gpus = space.resources.gpus_per_trial not in (0, "auto")
     has_gpus = torch.cuda.is_available() and space.resources.gpus_per_trial != 0
     found: dict[tuple[str, str], Problem] = {}
-    for loss, points in loss_points(space).items():
+    for loss, points in loss_points(space.definitions_by_arm).items():
         for point in points:
             what = loss_problem(loss, point, n_classes, "cuda" if has_gpus else "cpu")
             if what is None or (wants_gpus and not has_gpus and ("CUDA" in what or "NVIDIA" in what)):

@@ -19,10 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sweeper.custom_code import ForeignCodeError, import_custom
+from sweeper.custom_code import ForeignCodeError, import_custom, read_signature
 from sweeper.errors import TrainingError
 from sweeper.records import Value
-from sweeper.space.loss_signatures import read_signature
 
 UNTRAINED = "and only the network is trained: hold them as buffers, or let the space set them"
 

@@ -213,3 +213,9 @@ def test_training_that_contradicts_itself_or_its_limits_is_refused(training, par
     data = base(training=training)
     data["parameters"] |= parameters
     assert message(data) == [expected]
+
+
+def test_the_definitions_of_an_arm_are_computed_once_and_change_no_comparison_of_spaces():
+    space, same = space_of(base()), space_of(base())
+    assert space.definitions(space.arms[0]) is space.definitions(space.arms[0])
+    assert space == same

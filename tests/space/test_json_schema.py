@@ -82,3 +82,29 @@ def test_a_slip_is_marked_where_the_check_finds_it_too(old, new, key):
     assert any(place.startswith(key) for place, _ in errors(slip))
     with pytest.raises(SpaceError):
         parse_space(slip, "good.yaml")
+
+
+def test_every_key_is_described():
+    fields = json_schema()["properties"]
+    sections = {name: field["properties"] for name, field in fields.items() if "properties" in field}
+    assert set(sections) == {"dataset", "training", "parameters", "compare", "search", "resources"}
+    for name, keys in {"": fields, **sections}.items():
+        assert [f"{name}.{key}" for key, field in keys.items() if not field.get("description")] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("{type: int, low: 0.5, high: 4}", "parameters.step_size"),
+        ("{type: int, low: 1, high: 4, step: 0}", "parameters.step_size"),
+        ("{low: 1, high: 4, step: 0}", "parameters.step_size"),
+        ("{low: 1}", "parameters.step_size"),
+        ("{choices: []}", "parameters.step_size"),
+        ("{value: 2, when: {}}", "parameters.step_size"),
+    ],
+)
+def test_a_form_that_the_check_refuses_is_marked(line, key):
+    slip = GOOD.replace("{type: int, low: 1, high: 4, step: 1}", line)
+    assert [place for place, _ in errors(slip)] == [key]
+    with pytest.raises(SpaceError):
+        parse_space(slip, "good.yaml")

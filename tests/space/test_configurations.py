@@ -1,6 +1,6 @@
 from spaces import base, space_of
 
-from sweeper.space.loss_points import loss_points
+from sweeper.space.configurations import loss_points
 
 ANY, SCALED, TEMPERED = (f"losses_for_spaces:{name}" for name in ("anything", "scaled", "Tempered"))
 
@@ -8,7 +8,10 @@ ANY, SCALED, TEMPERED = (f"losses_for_spaces:{name}" for name in ("anything", "s
 def points(**parameters):
     space = space_of({**base(parameters={"learning_rate": 0.1, **parameters}), "compare": {"arms": "loss"}})
     rest = {"learning_rate", "momentum", "weight_decay", "step_size", "step_gamma", "batch_size", "loss"}
-    return {loss: [{k: v for k, v in point.items() if k not in rest} for point in found] for loss, found in loss_points(space).items()}
+    return {
+        loss: [{k: v for k, v in point.items() if k not in rest} for point in found]
+        for loss, found in loss_points(space.definitions_by_arm).items()
+    }
 
 
 def test_every_range_is_tried_at_both_ends_and_every_choice_once():
