@@ -93,7 +93,7 @@ def start_sweep(
         with ray_session(address) as cluster:
             cluster.require_shared_results(results)
             folder = _new_folder(space.name, results)
-            with folder.lock(_teller(observe)):
+            with folder.lock(_notices_to(observe)):
                 folder.write_provenance(provenance(command, _describe(dataset), model, space.custom_code, space_file))
                 folder.write_space(dump_space(space))
                 if space.custom_code:
@@ -121,7 +121,7 @@ def resume_sweep(
         Interrupted: as :func:`start_sweep`.
     """
     observe = observed_by(*observers)
-    with _interruptible(""), folder.lock(_teller(observe)):
+    with _interruptible(""), folder.lock(_notices_to(observe)):
         _set_exit_message(folder)
         folder.check_version()
         space = space_to_run(folder, custom_code)
@@ -139,7 +139,7 @@ def resume_sweep(
                     "sweep"
                 )
             check_custom_code(space, dataset)
-            _compare_custom_code(space, folder, describe_model(space.training.model, dataset), began, _teller(observe))
+            _compare_custom_code(space, folder, describe_model(space.training.model, dataset), began, _notices_to(observe))
             observe(_connecting(address))
             with ray_session(address) as cluster:
                 cluster.require_shared_results(str(folder))
@@ -205,7 +205,7 @@ def _execute(
     cluster: Cluster,
 ) -> SweepResult:
     wanted = space.resources
-    capacity = cluster.capacity(wanted.cpus_per_trial, wanted.gpus_per_trial, str(folder), _teller(observe))
+    capacity = cluster.capacity(wanted.cpus_per_trial, wanted.gpus_per_trial, str(folder), _notices_to(observe))
     context = TrialContext(folder, space.training_settings(), wanted.threads, "cuda" if capacity.gpus else "cpu")
     refill = bool(capacity.gpus)  # the CPU trains each stream of batches on its own
     coordinator = Coordinator(space, studies, recorder, folder, observe, refill=refill)
@@ -276,8 +276,8 @@ def _connecting(address: str | None) -> Preparing:
     return Preparing(f"joining the Ray cluster at {address}" if address else "starting Ray")
 
 
-def _teller(observe: Observer) -> Callable[[str], None]:
-    """Hands lines to an observer as notices."""
+def _notices_to(observe: Observer) -> Callable[[str], None]:
+    """A function that hands its line to an observer as a :class:`Notice`."""
     return lambda line: observe(Notice(line))
 
 
