@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pkgutil import resolve_name
 from typing import Any
 
@@ -115,33 +116,26 @@ def start_hooks_kept() -> Iterator[None]:
         hooks[:] = before
 
 
-@contextlib.contextmanager
-def own_messages_dropped() -> Iterator[None]:
+def own_messages_dropped() -> AbstractContextManager[None]:
     """Drop what Ray says of its own processes: it prints that to standard output even with ``log_to_driver`` off."""
-    with _replaced("ray._private.worker.print_to_stdstream", lambda *_, **__: None):
-        yield
+    return _replaced("ray._private.worker.print_to_stdstream", lambda *_, **__: None)
 
 
-@contextlib.contextmanager
-def on_loopback() -> Iterator[None]:
+def on_loopback() -> AbstractContextManager[None]:
     """Have a Ray that is started in the block listen on 127.0.0.1 alone, as Ray does where it joins no clusters (macOS, Windows).
 
     ``ray.init`` has no public argument for that. The variable stays set after the block, for Ray's processes.
     """
     os.environ[_part("ray._private.ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR")] = "0"
-    with _replaced("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False):
-        yield
+    return _replaced("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)
 
 
-@contextlib.contextmanager
-def python_handler_kept() -> Iterator[None]:
+def python_handler_kept() -> AbstractContextManager[None]:
     """In the block Ray sets no handler of SIGTERM in Python: its own would end the program with an exit code of its own."""
-    with _replaced("ray._private.utils.set_sigterm_handler", lambda _: None):
-        yield
+    return _replaced("ray._private.utils.set_sigterm_handler", lambda _: None)
 
 
-@contextlib.contextmanager
-def port_awaited_in_steps() -> Iterator[None]:
+def port_awaited_in_steps() -> AbstractContextManager[None]:
     """In the block signals are heard, and threads run, while Ray waits for the port of a server that it has started.
 
     It waits up to 30 s in compiled code that holds the interpreter's lock: as long as that takes where the server was killed.
@@ -159,8 +153,7 @@ def port_awaited_in_steps() -> Iterator[None]:
                     raise
                 time.sleep(0.001)
 
-    with _replaced(name, in_steps):
-        yield
+    return _replaced(name, in_steps)
 
 
 @contextlib.contextmanager
