@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from sweeper.metrics import best_of
 from sweeper.records import TrialState
 from sweeper.report import numbers
 from sweeper.report.chart_data import TunedParameter, complete_configurations, parameter_points, tuned_parameters
@@ -52,10 +53,9 @@ def _parameter_chart(
 ) -> Chart:
     shown = _thinned(points, measure)
     is_complete = shown["state"] == str(TrialState.COMPLETE)
-    ranks = shown["value"].where(is_complete) * (1 if measure.maximize else -1)
-    best = ranks.dropna().groupby(shown["arm"]).idxmax()
+    best = {best_of(measure.val_column, rows.index, rows["value"].get) for _, rows in shown[is_complete].groupby("arm")}
     shown = shown.assign(end=np.where(is_complete, "complete", "stopped early"))
-    shown["is_best"] = pd.Series(True, index=best.to_numpy(), dtype=object).reindex(shown.index, fill_value=None)
+    shown["is_best"] = [True if position in best else None for position in shown.index]
     colour = colour_by_arm(colours, arms)
     name, scale = parameter.name, {"type": "linear", "zero": False, "padding": 8}
     axis: Spec = {"format": "~g", "tickCount": 5}
