@@ -31,6 +31,7 @@ from sweeper.records import EPOCH_COLUMNS, VAL_METRICS, Phase, Predictions, Tria
 from sweeper.space import Space, dump_space, parse_space
 from sweeper.store import SweepFolder
 from sweeper.store.provenance import available_cores
+from sweeper.store.row_log import header_line, row_line
 from sweeper.store.tables import parquet_bytes
 
 SPACE = """
@@ -109,7 +110,7 @@ def _write_epochs(folder: SweepFolder, rng: np.random.Generator, configs: list[T
         if column.name not in columns:
             columns[column.name] = pa.array(curve + rng.normal(0, 0.01, n_rows))
     table = pa.table({column.name: columns[column.name] for column in EPOCH_COLUMNS})
-    folder.folder.write("epochs/part-000001-generated.parquet", parquet_bytes(table))
+    folder.folder.write("epochs/epochs.parquet", parquet_bytes(table, log_bytes=0))
 
 
 def _write_trials(folder: SweepFolder, space: Space, configs: list[TrialConfig], ends: np.ndarray, n_epochs: int) -> None:
@@ -138,7 +139,9 @@ def _write_trials(folder: SweepFolder, space: Space, configs: list[TrialConfig],
                 **{f"param_{name}": value for name, value in config.parameters.items()},
             }
         )
-    folder.write_trials(rows, space.parameter_types())
+    log = b"".join([header_line(), *(row_line("trial", row) for row in rows)])
+    folder.row_log.write_bytes(log)
+    folder.write_tables(space.parameter_types(), len(log))
 
 
 def measure(command: list[str]) -> tuple[float, float, int]:

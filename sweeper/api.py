@@ -23,7 +23,7 @@ from sweeper.report import report
 from sweeper.reproduce import Reproduction, reproduce_trial
 from sweeper.space import Space, check_warnings, dump_space, load_space, parse_space, parse_stored_space
 from sweeper.space.from_python import parse_mapping, python_override
-from sweeper.store import SweepFolder, current_rows
+from sweeper.store import SweepFolder
 from sweeper.studies.journal_reader import open_study
 from sweeper.sweep import resume_sweep, start_sweep
 from sweeper.text import nearest, shown
@@ -70,12 +70,12 @@ class Sweep:
     @property
     def trials(self) -> pd.DataFrame:
         """One row per trial that has ended; its columns are :data:`sweeper.records.TRIAL_COLUMNS` and ``param_<name>``."""
-        return current_rows(self._folder).trials.reset_index(drop=True)
+        return self._folder.read_trials().frame
 
     @property
     def epochs(self) -> pd.DataFrame:
         """One row per trial and epoch: :data:`sweeper.records.EPOCH_COLUMNS`."""
-        return current_rows(self._folder).epochs.reset_index(drop=True)
+        return self._folder.read_epochs().frame
 
     @property
     def n_failed(self) -> int:

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import pandas as pd
-
 from sweeper.cluster.session import Cluster, ray_session
 from sweeper.custom_code import source_digests
 from sweeper.data import Dataset
@@ -23,12 +21,11 @@ from sweeper.errors import FolderExistsError, StoreError, SweeperError
 from sweeper.preflight import changed_fingerprint, load_data
 from sweeper.process import reaper
 from sweeper.process.interruption import Aborted, Interrupted, clear_interruption, exit_message, interruptible, set_exit_message
-from sweeper.records import TrialState
 from sweeper.space import Space, dump_space
 from sweeper.store import Folder, SweepFolder
 from sweeper.store.provenance import provenance
 from sweeper.store.trust import space_to_run, trust
-from sweeper.studies.studies import Studies, TrialEnd
+from sweeper.studies.studies import Studies
 from sweeper.text import plural
 from sweeper.training.build_model import describe_model
 from sweeper.training.custom_code_check import check_custom_code
@@ -188,10 +185,9 @@ def _opened(space: Space, folder: SweepFolder) -> Iterator[tuple[Recorder, Studi
 def _open(space: Space, folder: SweepFolder) -> tuple[Recorder, Studies]:
     folder.make_folders()
     folder.tidy()
-    folder.set_damaged_aside()
     recorder = Recorder(folder, space.parameter_types(), space.search.metric)
     studies = Studies(space, folder.journal)
-    studies.settle({trial_id: _end(row, recorder, space.search.metric) for trial_id, row in recorder.ends.items()})
+    studies.settle(recorder.ends)
     return recorder, studies
 
 
@@ -248,23 +244,8 @@ def _compare_custom_code(
 def _close(folder: SweepFolder, recorder: Recorder) -> None:
     """Leave a finished sweep as it shall lie: one file per table, no checkpoints."""
     recorder.flush()
-    folder.compact()
     folder.delete_checkpoints()
     folder.save_logs()
-
-
-def _end(row: Mapping[str, Any], recorder: Recorder, metric: str) -> TrialEnd:
-    def known(name: str) -> Any:
-        return None if pd.isna(row.get(name)) else row[name]
-
-    diverged_epoch = known("diverged_epoch")
-    return TrialEnd(
-        TrialState(row["state"]),
-        value=known("value"),
-        error=known("error"),
-        diverged_epoch=None if diverged_epoch is None else int(diverged_epoch),
-        reports={epoch: float(getattr(metrics, metric)) for epoch, metrics in recorder.epochs(row["trial"]).items()},
-    )
 
 
 def _load(space: Space, observe: Observer) -> Dataset:

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 from faults.kill_harness import reference_sweep
+from faults.object_storage import make_bucket, s3_server
 from filelock import FileLock
 from finished_sweep import run_tiny_sweep
 from xdist.scheduler import LoadScopeScheduling
@@ -79,6 +80,15 @@ def once_for_all_processes(tmp_path_factory, name, make):
 def finished_sweep(tmp_path_factory):
     """A sweep of two arms on generated images, finished, with trials pruned and confirmed. Tests must leave it as it is."""
     return once_for_all_processes(tmp_path_factory, "finished", run_tiny_sweep)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """Address of an S3 server on loopback with the bucket ``bucket``."""
+    pytest.importorskip("moto.server")
+    with s3_server(tmp_path_factory.mktemp("moto") / "log") as url:
+        make_bucket(url)
+        yield url
 
 
 @pytest.fixture(scope="session")

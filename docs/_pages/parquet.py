@@ -19,8 +19,10 @@ import pandas as pd
 trials = pd.read_parquet("results/focal-20260101-120000/trials")
 ```
 
-Every file carries the schema's version, {version}, in its metadata. While a sweep
-runs, its newest rows stand in `tune/rows.jsonl`; `sweeper.open(...).trials` reads both.
+Every file carries the schema's version, {version}, in its metadata. `trials` and `epochs` are one file each, made
+from the log of all rows, `tune/rows.jsonl`, about every 20 seconds and at the end; a file is replaced as a whole,
+so that it can be read at any time. `sweeper.open(...).trials` and every command add the rows that were logged since:
+the file's metadata say how much of the log it holds (`sweeper_log_bytes`).
 
 Accuracies are fractions, times are seconds, negative log-likelihoods are nats. Losses of different arms are on different scales.
 

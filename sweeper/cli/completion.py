@@ -61,11 +61,10 @@ def complete_sweep_or_trial(context: click.Context, parameter: click.Parameter, 
 def complete_trial(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
     """Trials of the sweep that was named before, or of the newest."""
     from sweeper.errors import SweeperError
-    from sweeper.store import current_rows
     from sweeper.view.find import find_sweep
 
     try:
-        trials = current_rows(find_sweep(context.params.get("sweep"), _results(context))).trials["trial"]
+        trials = find_sweep(context.params.get("sweep"), _results(context)).read_trials().frame["trial"]
     except SweeperError:
         return []
     return [CompletionItem(name) for name in sorted(trials) if name.startswith(incomplete)][:MOST]

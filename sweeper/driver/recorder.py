@@ -1,28 +1,28 @@
-"""Writes rows durably: first to an append-only log, then, every few seconds, to Parquet.
+"""Writes rows durably: to an append-only log, from which the Parquet files are written every few seconds.
 
-A row is in the log, and on the disk, before Optuna is told of it, so a resumed sweep has a row for everything that its studies hold. The
-log keeps every row: a missing or damaged Parquet file is rebuilt from it.
+A row is in the log, and on the disk, before Optuna is told of it, so a resumed sweep has a row for everything that its studies hold.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
-
-import pandas as pd
 
 from sweeper.errors import StoreError
 from sweeper.metrics import best_of
 from sweeper.records import SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, TrialState, study_name
 from sweeper.store import SweepFolder
 from sweeper.store.append_log import AppendLog
+from sweeper.store.row_log import Kind, header_line, parse_line, row_line
+from sweeper.studies.studies import TrialEnd
 
 FLUSH_SECONDS = 20.0
 """Longest age of a row that is only in the log while results keep coming."""
+WRITE_SECONDS = 0.4
+"""Files that take longer to write are written less often, so that a fiftieth of the time at most goes into them."""
 
 _METRIC_NAMES = tuple(field.name for field in fields(EpochMetrics))
 
@@ -39,17 +39,16 @@ class Recorder:
         self._parameter_types = parameter_types
         self._metric = metric
         self._uncommitted: list[bytes] = []
-        self._epoch_rows: list[Mapping[str, Any]] = []
-        self._trial_rows: list[Mapping[str, Any]] = []
-        self._ends: dict[str, Mapping[str, Any]] = {}
+        self._ends: dict[str, TrialEnd] = {}
         self._epochs: dict[str, dict[int, EpochMetrics]] = {}
         self._log = AppendLog(folder.row_log, "the row log")
+        self._n_flushed = 0
         self._recover()
-        self._flushed = time.monotonic()
+        self._due = time.monotonic() + FLUSH_SECONDS
 
     @property
-    def ends(self) -> Mapping[str, Mapping[str, Any]]:
-        """Rows of the trials whose end an earlier process recorded, by trial id, wherever they are stored."""
+    def ends(self) -> Mapping[str, TrialEnd]:
+        """How the trials ended whose end an earlier process recorded, by trial id."""
         return self._ends
 
     def epochs(self, trial_id: str) -> Mapping[int, EpochMetrics]:
@@ -61,16 +60,12 @@ class Recorder:
         recorded = self._epochs.setdefault(config.trial_id, {})
         if metrics.epoch not in recorded:
             recorded[metrics.epoch] = metrics
-            row = {**self._identity(config), **asdict(metrics)}
-            self._epoch_rows.append(row)
-            self._uncommitted.append(_line("epoch", row))
+            self._uncommitted.append(row_line("epoch", {**self._identity(config), **asdict(metrics)}))
         return recorded[metrics.epoch]
 
     def outcome(self, outcome: TrialOutcome) -> None:
         """Record the end of one trial; on the disk after :meth:`commit`."""
-        row = self._trial_row(outcome)
-        self._trial_rows.append(row)
-        self._uncommitted.append(_line("trial", row))
+        self._uncommitted.append(row_line("trial", self._trial_row(outcome)))
         self._epochs.pop(outcome.config.trial_id, None)
 
     def commit(self) -> None:
@@ -80,67 +75,68 @@ class Recorder:
         self._log.commit()
 
     def flush_when_due(self) -> None:
-        """Write Parquet files if the last ones are old enough; does not wait for object storage."""
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._hand_over()
+        """Write the Parquet files if the last ones are old enough; does not wait for object storage."""
+        if time.monotonic() > self._due:
+            self._write_tables()
 
     def flush(self) -> None:
-        """Write all rows that are only in the log to Parquet; no row is there that the saved logs do not hold."""
-        self._hand_over()
+        """Write all rows to Parquet; no row is there that the saved logs do not hold."""
+        self._write_tables()
         self._folder.save_logs()
 
-    def _hand_over(self) -> None:
+    def _write_tables(self) -> None:
         self.commit()
-        epochs, trials = self._epoch_rows, self._trial_rows
-        self._epoch_rows, self._trial_rows = [], []
-        self._folder.later(lambda: self._folder.write_epochs(epochs))
-        self._folder.later(lambda: self._folder.write_trials(trials, self._parameter_types))
-        self._flushed = time.monotonic()
+        log_bytes = self._n_flushed = self._log.size
+        started = time.monotonic()
+
+        def write() -> None:
+            if log_bytes == self._n_flushed:  # else a later one, which holds more, is waiting behind this one
+                self._folder.write_tables(self._parameter_types, log_bytes)
+
+        self._folder.later(write)
+        ended = time.monotonic()
+        self._due = ended + FLUSH_SECONDS * max(1.0, (ended - started) / WRITE_SECONDS)
 
     def close(self) -> None:
         """Close the log, without what was not committed."""
         self._log.close()
 
     def _recover(self) -> None:
-        """Take up what earlier processes left: rows in Parquet, and rows in the log that did not get there."""
-        trials, epochs = self._folder.read_trials().frame, self._folder.read_epochs().frame
-        self._ends = {str(row["trial"]): _ended(row) for row in _rows(trials)}
-        stored = set(zip(epochs["trial"], epochs["epoch"], strict=True))
-        unfinished = epochs[~epochs["trial"].isin(self._ends.keys())]
-        for row in _rows(unfinished):
-            self._epochs.setdefault(str(row["trial"]), {})[int(row["epoch"])] = _metrics(row)
-        empty = True
-        for kind, row in self._logged():
-            empty = False
-            if kind == "epoch" and (row["trial"], row["epoch"]) not in stored:
-                stored.add((row["trial"], row["epoch"]))
-                self._epoch_rows.append(row)
-                self._epochs.setdefault(row["trial"], {})[row["epoch"]] = _metrics(row)
-            elif kind == "trial" and row["trial"] not in self._ends:
-                self._ends[row["trial"]] = _ended(row)
-                self._trial_rows.append(self._ends[row["trial"]])
-        if empty:
-            self._uncommitted.append(_line("header", {"schema_version": SCHEMA_VERSION}))
-
-    def _logged(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Take up what earlier processes left: the rows of the log, and those that only Parquet files hold, if the log was removed."""
+        logged: set[tuple[str, int | None]] = set()
+        number = 0
         for number, line in enumerate(self._log.lines(), start=1):
             try:
-                entry = json.loads(line)
-                kind, row = entry["kind"], dict(entry["row"])
-                version = row["schema_version"] if kind == "header" else SCHEMA_VERSION
-                if version != SCHEMA_VERSION:
+                kind, row = parse_line(line)
+                if kind == "header" and row["schema_version"] != SCHEMA_VERSION:
+                    version = row["schema_version"]
                     raise StoreError(f"{self._log.path}: schema version {version}, this sweeper reads version {SCHEMA_VERSION}")
-                if kind not in {"header", "epoch", "trial"}:
-                    raise ValueError(f"unknown kind {kind!r}")
-                if kind == "epoch":
-                    _metrics(row)
-                if kind != "header":
-                    str.strip(row["trial"])
+                self._take_up(kind, row, logged)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StoreError(
                     f"{self._log.path}: line {number} is damaged ({type(error).__name__}: {error}); restore the file from a copy"
                 ) from error
-            yield kind, row
+        if number == 0:
+            self._uncommitted.append(header_line())
+        others = list(self._folder.read_unlogged(self._log.size))
+        self._uncommitted += [row_line(kind, row) for kind, row in others if self._take_up(kind, row, logged)]
+        if others:
+            self.flush()  # before the log grows: what the files say of its length is not true of this log
+
+    def _take_up(self, kind: Kind, row: Mapping[str, Any], logged: set[tuple[str, int | None]]) -> bool:
+        """Whether a row was not among those that are ``logged``; it is then."""
+        if kind == "header" or (key := (row["trial"], row.get("epoch"))) in logged:
+            return False
+        logged.add(key)
+        epochs = self._epochs.setdefault(row["trial"], {})
+        if kind == "epoch":
+            figures: dict[str, Any] = {name: math.nan if row[name] is None else row[name] for name in _METRIC_NAMES}
+            epochs[row["epoch"]] = EpochMetrics(**figures)
+            return True
+        reports = {number: float(getattr(metrics, self._metric)) for number, metrics in epochs.items()}
+        self._ends[row["trial"]] = TrialEnd(TrialState(row["state"]), row["value"], row.get("error"), row.get("diverged_epoch"), reports)
+        del self._epochs[row["trial"]]
+        return True
 
     def _identity(self, config: TrialConfig) -> dict[str, Any]:
         return {
@@ -182,25 +178,3 @@ class Recorder:
 def best_epoch(epochs: Sequence[EpochMetrics], metric: str) -> EpochMetrics:
     """The epoch with the best value of the search metric, the first of equals; the first of all where no value is finite."""
     return best_of(metric, epochs, lambda epoch: float(getattr(epoch, metric))) or epochs[0]
-
-
-def _ended(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A trial's row; one that says complete without a finite value, as earlier versions wrote, diverged at its last epoch."""
-    value = row.get("value")
-    if row.get("state") != TrialState.COMPLETE or (isinstance(value, int | float) and math.isfinite(value)):
-        return row
-    return {**row, "state": str(TrialState.DIVERGED), "value": None, "diverged_epoch": row.get("epochs")}
-
-
-def _line(kind: str, row: Mapping[str, Any]) -> bytes:
-    return json.dumps({"kind": kind, "row": row}, separators=(",", ":")).encode() + b"\n"
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _metrics(row: Mapping[str, Any]) -> EpochMetrics:
-    """The epoch in a row. Parquet, through pandas, gives back null for what is not a number."""
-    values: dict[str, Any] = {name: math.nan if pd.isna(row[name]) else row[name] for name in _METRIC_NAMES}
-    return EpochMetrics(**{**values, "epoch": int(row["epoch"])})

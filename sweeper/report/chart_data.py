@@ -16,7 +16,6 @@ from sweeper.report.reading import StoredSweep
 from sweeper.report.search import final_values
 from sweeper.report.summary import Summary
 from sweeper.space import FloatRange, IntRange
-from sweeper.store import current_epochs
 from sweeper.text import printable
 
 THIN_CURVES = 60
@@ -50,7 +49,7 @@ def epoch_curves(sweep: StoredSweep, summary: Summary) -> pd.DataFrame:
         rest = sweep.rows(Phase.SEARCH, arm)["trial"]
         rest = rest[~rest.isin(chosen)]
         roles |= dict.fromkeys(rest.iloc[np.unique(np.linspace(0, len(rest) - 1, min(len(rest), THIN_CURVES)).astype(int))], "thin")
-    epochs = current_epochs(sweep.folder).frame
+    epochs = sweep.folder.read_epochs().frame
     epochs = epochs[epochs["trial"].isin(list(roles))]
     trials = epochs["trial"].map(printable)
     kept = epochs.assign(arm=epochs["arm"].map(printable), trial=trials, role=trials.map(roles))

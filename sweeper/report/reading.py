@@ -13,7 +13,7 @@ from sweeper.errors import SpaceError, StoreError
 from sweeper.records import Phase, TrialState, Value
 from sweeper.report.measure import ReportError
 from sweeper.space import Space, parse_stored_space
-from sweeper.store import StoredTable, SweepFolder, current_trials, find_sweeps
+from sweeper.store import StoredTable, SweepFolder, find_sweeps
 from sweeper.text import nearest, printable, shown
 
 
@@ -99,7 +99,7 @@ def read_sweep(folder: SweepFolder) -> StoredSweep:
         provenance = folder.read_provenance()
     except StoreError as error:
         problems.append(f"where the sweep ran is not known: {str(error).removeprefix(f'{folder}/')}")
-    table = current_trials(folder)
+    table = folder.read_trials()
     problems += skipped_files(folder, table)
     trials, n_unknown = _known_rows(table.frame)
     if n_unknown:

@@ -25,12 +25,11 @@ class AppendLog:
             mend_torn_line(path)
             new = not path.exists()
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self._size = os.fstat(self._descriptor).st_size
+            self.size = os.fstat(self._descriptor).st_size
             if new:
                 flush_folder(path.parent)
         except OSError as error:
             raise StoreError(f"{path}: cannot open {what}: {error.strerror}") from error
-        self._dirty = False
 
     def lines(self) -> Iterator[bytes]:
         """The lines that were in the file when this was called, without their ends."""
@@ -49,12 +48,11 @@ class AppendLog:
                 written += os.write(self._descriptor, lines[written:])
         except OSError as error:
             try:  # no later line may follow half an append; if this fails too, the next process removes the torn line
-                self.keep(self._size)
+                self.keep(self.size)
             except StoreError:
                 self.close()
             raise StoreError(f"{self.path}: cannot write {self._what}: {error.strerror}") from error
-        self._size += len(lines)
-        self._dirty = True
+        self.size += len(lines)
 
     def commit(self) -> None:
         """Flush what was appended to the disk; safe from a power cut when it returns.
@@ -65,11 +63,9 @@ class AppendLog:
         try:
             if os.fstat(self._descriptor).st_nlink == 0:
                 raise StoreError(f"{self.path}: {self._what} was deleted while the sweep was running")
-            if self._dirty:
-                os.fsync(self._descriptor)
+            os.fsync(self._descriptor)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot write {self._what}: {error.strerror}") from error
-        self._dirty = False
 
     def keep(self, n_bytes: int) -> None:
         """Cut off everything behind the first bytes.
@@ -81,8 +77,7 @@ class AppendLog:
             os.ftruncate(self._descriptor, n_bytes)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot write {self._what}: {error.strerror}") from error
-        self._size = n_bytes
-        self._dirty = True
+        self.size = n_bytes
 
     def close(self) -> None:
         if self._descriptor >= 0:

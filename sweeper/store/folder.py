@@ -13,14 +13,14 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
 from sweeper.errors import StorageAwayError, StoreError
 from sweeper.store.append_log import flush_folder
-from sweeper.store.outage import Patience, no_bucket, storage_error
+from sweeper.store.outage import Patience, endpoint, no_bucket, storage_error
 from sweeper.text import first_line
 
 _Result = TypeVar("_Result")
@@ -81,11 +81,16 @@ class Folder:
             raise no_bucket(self.uri)
 
     def read(self, name: str) -> bytes:
-        def read(system: pafs.FileSystem, path: str) -> bytes:
-            with system.open_input_file(path) as file:
-                return bytes(file.read())
+        return self.read_from(name, lambda file: file.read())
 
-        return self._do(name, read)
+    def read_from(self, name: str, read: Callable[[BinaryIO], _Result]) -> _Result:
+        """What ``read`` makes of the open file, in which it may move about."""
+
+        def opened(system: pafs.FileSystem, path: str) -> _Result:
+            with system.open_input_file(path) as file:
+                return read(file)
+
+        return self._do(name, opened)
 
     def write(self, name: str, content: bytes) -> None:
         """Make ``name`` hold ``content``: whole and on the disk when this returns, or unchanged when it raises."""
@@ -165,12 +170,12 @@ def file_name(name: str) -> str:
 
 
 def _remote(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The storage behind a URI, and the path in it. A custom endpoint comes from the environment, as for Amazon's own tools."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if not uri.startswith("s3://") or not endpoint:
+    """The storage behind a URI, and the path in it."""
+    own = endpoint()
+    if not uri.startswith("s3://") or not own:
         filesystem, path = pafs.FileSystem.from_uri(uri)
         return filesystem, path
-    scheme, _, address = endpoint.rpartition("://")
+    scheme, _, address = own.rpartition("://")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     filesystem = pafs.S3FileSystem(
         endpoint_override=address.rstrip("/"),

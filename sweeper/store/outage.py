@@ -27,13 +27,17 @@ _AWAY = re.compile(
 _DENIED = re.compile(r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE|TOKEN|UNRECOGNIZED_CLIENT|HTTP status 40[13]")
 
 
+def endpoint() -> str | None:
+    """Where an S3 server of one's own answers; it comes from the environment, as for Amazon's own tools."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
 def storage_error(place: str, reason: str) -> StoreError:
     """The error of object storage in a user's words. ``place``: the URI that was asked for; ``reason``: what the library says."""
     code = _CODE.search(reason)
     if _AWAY.search(code[1] if code else reason):
         curl = _CURL.search(reason)
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        at = f" at {endpoint}" if endpoint and place.startswith("s3://") else ""
+        at = f" at {endpoint()}" if endpoint() and place.startswith("s3://") else ""
         return StorageAwayError(f"{place}: the storage{at} does not answer ({curl[1] if curl else code[1] if code else reason})")
     if code and _DENIED.search(code[1]):
         return StoreError(

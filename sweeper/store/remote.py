@@ -22,13 +22,14 @@ import threading
 import time
 import uuid
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
-from sweeper.errors import FolderExistsError, StoreError, SweeperError
+from sweeper.errors import StoreError, SweeperError
 from sweeper.process.interruption import abort
 from sweeper.store.folder import Folder, file_name
 from sweeper.store.outage import Patience
@@ -42,12 +43,14 @@ SECONDS_TO_BE_ALONE = 30.0
 SECONDS_TO_BE_HEARD = 5.0
 """How long the main thread has to find out by itself that its storage has failed, before it is interrupted."""
 
-LOGS = ("studies.journal", "tune/rows.jsonl")
+LOGS = JOURNAL, ROW_LOG = ("studies.journal", "tune/rows.jsonl")
 _ARCHIVE = "tune/logs.zip"
 _OWNER = "tune/owner.json"
 _CLAIM = "claim-"
 _SESSION = "session"
 _LOGS_OF = "logs_of"
+_BLOCK_BYTES = 1 << 20
+_Read = TypeVar("_Read")
 
 
 def cache_folder(uri: str) -> Path:
@@ -71,19 +74,17 @@ class RemoteLogs:
         self._failure: BaseException | None = None
         self._owned = False
 
-    def create(self) -> None:
-        """Take the folder for a new sweep.
+    def create(self) -> bool:
+        """Take the folder for a new sweep; whether nobody had it.
 
         Raises:
-            FolderExistsError: if another sweep has it.
             StoreError: if the storage refuses.
         """
         with self._alone():
-            if self._folder.exists(_OWNER) or self._folder.exists("sweep.yaml"):
-                raise FolderExistsError(
-                    f"{self._folder}: already exists; continue it with `sweep resume {self._folder}`, or give another --name"
-                )
-            self._folder.write(_OWNER, json.dumps({_SESSION: self._session}).encode())
+            is_free = not (self._folder.exists(_OWNER) or self._folder.exists("sweep.yaml"))
+            if is_free:
+                self._folder.write(_OWNER, json.dumps({_SESSION: self._session}).encode())
+        return is_free
 
     @contextlib.contextmanager
     def owned(self, tell: Callable[[str], None] | None) -> Iterator[None]:
@@ -154,6 +155,22 @@ class RemoteLogs:
         else:
             write()
 
+    @property
+    def owned_here(self) -> bool:
+        """Whether this process owns the sweep, so that the logs in the cache are the newest."""
+        return self._owned
+
+    def saved_rows(self, start: int) -> list[bytes]:
+        """Lines of the saved row log behind its first bytes; all lines where it is shorter than that."""
+
+        def read(archive: zipfile.ZipFile) -> bytes:
+            if ROW_LOG not in archive.namelist() or archive.getinfo(ROW_LOG).file_size == start:
+                return b""
+            content = archive.read(ROW_LOG)
+            return content[start:] if start < len(content) else content
+
+        return (self._from_archive(read) or b"").splitlines(keepends=True)
+
     def raise_failure(self) -> None:
         """Raise what kept a thread from writing."""
         if self._failure is not None:
@@ -185,8 +202,8 @@ class RemoteLogs:
             for name, content in logs.items():
                 file.writestr(name, content)
         self._folder.write(_ARCHIVE, archive.getvalue())
-        if LOGS[0] in logs:
-            self._folder.write(LOGS[0], logs[LOGS[0]])
+        if JOURNAL in logs:
+            self._folder.write(JOURNAL, logs[JOURNAL])
         self._saved_sizes = sizes
 
     def _keep_saving(self, ended: threading.Event) -> None:
@@ -270,17 +287,24 @@ class RemoteLogs:
 
     def _fetch(self) -> None:
         """Replace the logs in the cache by the saved ones."""
-        contents: dict[str, bytes] = {}
-        if self._folder.exists(_ARCHIVE):
-            try:
-                with zipfile.ZipFile(io.BytesIO(self._folder.read(_ARCHIVE))) as archive:
-                    contents = {name: archive.read(name) for name in LOGS if name in archive.namelist()}
-            except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-                raise StoreError(f"{self._folder}/{_ARCHIVE}: damaged ({error}); restore it from a copy") from error
+        contents = self._from_archive(lambda archive: {name: archive.read(name) for name in LOGS if name in archive.namelist()}) or {}
         for name in LOGS:
             (self._cache / name).unlink(missing_ok=True)
             if name in contents:
                 self._write_cache(name, contents[name])
+
+    def _from_archive(self, read: Callable[[zipfile.ZipFile], _Read]) -> _Read | None:
+        """What ``read`` takes from the saved logs, of which no more is transferred than it asks for; ``None`` where none are saved."""
+        if not self._folder.exists(_ARCHIVE):
+            return None
+
+        def opened(file: BinaryIO) -> _Read:
+            try:
+                return read(zipfile.ZipFile(io.BufferedReader(file, _BLOCK_BYTES)))  # type: ignore[type-var]
+            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+                raise StoreError(f"{self._folder}/{_ARCHIVE}: damaged ({error}); restore it from a copy") from error
+
+        return self._folder.read_from(_ARCHIVE, opened)
 
     def _write_cache(self, name: str, content: bytes) -> None:
         try:

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from sweeper.errors import FolderExistsError, NoSweepError, StoreError
 from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, EpochMetrics, Predictions, TrialConfig
 from sweeper.store.folder import Folder, file_name
 from sweeper.store.outage import Patience
-from sweeper.store.remote import RemoteLogs, cache_folder
-from sweeper.store.tables import Skipped, StoredTable, TableName, merge_files, parquet_bytes, read_table, set_damaged_aside, write_rows
+from sweeper.store.remote import JOURNAL, ROW_LOG, RemoteLogs, cache_folder
+from sweeper.store.row_log import Kind
+from sweeper.store.tables import StoredTable, parquet_bytes, read_predictions, read_rows, unlogged_rows, write_rows
 
 _FLOAT16_MAX = 65504.0
-_MERGED: tuple[TableName, ...] = ("trials", "epochs")
 _SECONDS_TO_LOOK = 1.0
 """How long a process that asks for the owner of a sweep may hold its lock."""
 _FOLDERS = ("trials", "epochs", "predictions", "checkpoints", "tune")
@@ -68,12 +68,12 @@ class SweepFolder:
     @property
     def journal(self) -> Path:
         """Optuna's journal, which one writer appends to."""
-        return self.local_folder / "studies.journal"
+        return self.local_folder / JOURNAL
 
     @property
     def row_log(self) -> Path:
-        """Rows that are not in Parquet yet, appended line by line."""
-        return self.local_folder / "tune" / "rows.jsonl"
+        """Every row of trials and epochs, appended line by line."""
+        return self.local_folder / ROW_LOG
 
     def exists(self) -> bool:
         return self.folder.exists("sweep.yaml")
@@ -85,20 +85,23 @@ class SweepFolder:
             FolderExistsError: if something of this name is already there.
             StoreError: if the storage refuses.
         """
-        if self.folder.local:
-            results = Path(self.folder.uri).parent
-            if results.is_file():
-                raise StoreError(f"{results}: is a file, and no folder can be made in it; give another --results")
-            try:
-                results.mkdir(parents=True, exist_ok=True)
-                Path(self.folder.uri).mkdir()
-            except FileExistsError:
-                raise FolderExistsError(f"{self}: already exists; continue it with `sweep resume {self}`, or give another --name") from None
-            except OSError as error:
-                raise StoreError(f"{self}: cannot make this folder: {error.strerror}") from error
-        elif self._logs is not None:
-            self._logs.create()
+        if not (self._make() if self._logs is None else self._logs.create()):
+            raise FolderExistsError(f"{self}: already exists; continue it with `sweep resume {self}`, or give another --name")
         self.make_folders()
+
+    def _make(self) -> bool:
+        """Make the folder on a disk; whether it was not there."""
+        path = Path(self.folder.uri)
+        if path.parent.is_file():
+            raise StoreError(f"{path.parent}: is a file, and no folder can be made in it; give another --results")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise StoreError(f"{self}: cannot make this folder: {error.strerror}") from error
+        return True
 
     def make_folders(self) -> None:
         """Make the folders within, those that are missing."""
@@ -225,14 +228,11 @@ class SweepFolder:
             raise StoreError(f"{self}/provenance.json: expected an object, found {type(content).__name__}")
         return content
 
-    def write_trials(self, rows: Sequence[Mapping[str, Any]], parameter_types: Mapping[str, str]) -> None:
-        """Add one file of trial rows; the ``param_*`` columns are the same in every file of a sweep, so that they read as one table."""
+    def write_tables(self, parameter_types: Mapping[str, str], log_bytes: int) -> None:
+        """Make the files of ``trials`` and ``epochs`` from the first bytes of the row log; with a ``param_*`` column per parameter."""
         parameters = [Column(f"param_{name}", kind, "", "") for name, kind in sorted(parameter_types.items())]  # type: ignore[arg-type]
-        write_rows(self.folder, "trials", rows, [*TRIAL_COLUMNS, *parameters])
-
-    def write_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add one file of epoch rows."""
-        write_rows(self.folder, "epochs", rows, EPOCH_COLUMNS)
+        write_rows(self.folder, "epochs", EPOCH_COLUMNS, self._logged, log_bytes)
+        write_rows(self.folder, "trials", [*TRIAL_COLUMNS, *parameters], self._logged, log_bytes)
 
     def write_predictions(self, config: TrialConfig, predictions: Iterable[Predictions]) -> None:
         """Write the logits of one trial, rounded to float16 and clipped to its range, as one file."""
@@ -250,28 +250,23 @@ class SweepFolder:
         self.folder.write(f"predictions/{file_name(config.trial_id)}.parquet", parquet_bytes(table, plain_columns=logit_names))
 
     def read_trials(self) -> StoredTable:
-        """One row per finished trial: ``records.TRIAL_COLUMNS`` and a ``param_<name>`` column per parameter."""
-        return read_table(self.folder, "trials")
+        """One row per trial that has ended, whoever runs the sweep now: ``records.TRIAL_COLUMNS`` and a ``param_<name>`` column per
+        parameter.
+        """
+        return read_rows(self.folder, "trials", self._logged)
 
     def read_epochs(self) -> StoredTable:
-        """One row per trial and epoch: ``records.EPOCH_COLUMNS``."""
-        return read_table(self.folder, "epochs")
+        """One row per trial and epoch, whoever runs the sweep now: ``records.EPOCH_COLUMNS``."""
+        return read_rows(self.folder, "epochs", self._logged)
+
+    def read_unlogged(self, log_bytes: int) -> Iterator[tuple[Kind, dict[str, Any]]]:
+        """Kinds and rows in Parquet files that were not made from this row log, of so many bytes."""
+        yield from unlogged_rows(self.folder, "epochs", log_bytes)
+        yield from unlogged_rows(self.folder, "trials", log_bytes)
 
     def read_predictions(self, arm: str | None = None) -> StoredTable:
         """Logits of the confirm phase, of one arm or of all: ``records.PREDICTION_COLUMNS`` and ``logit_<class>``."""
-        return read_table(self.folder, "predictions", arm)
-
-    def set_damaged_aside(self) -> list[Skipped]:
-        """Rename truncated or corrupt files of this package in ``trials`` and ``epochs``, so that the rest can be read; returns them.
-
-        Their rows are restored from the row log. Foreign files, and files of another schema version, are left.
-        """
-        return [damaged for table in _MERGED for damaged in set_damaged_aside(self.folder, table)]
-
-    def compact(self) -> None:
-        """Merge the files of trials and of epochs into one each."""
-        for table in _MERGED:
-            merge_files(self.folder, table)
+        return read_predictions(self.folder, arm)
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep what continues this trial, as plain arrays: reading it back needs no pickle."""
@@ -309,6 +304,22 @@ class SweepFolder:
     def delete_checkpoint(self, trial_id: str) -> None:
         """Delete the checkpoint of a trial that has ended, when the logs that say so are saved."""
         self.later(lambda: self.folder.delete(_checkpoint_name(trial_id)))
+
+    def _logged(self, start: int, stop: int | None = None) -> Iterator[bytes]:
+        """Lines of the row log: see ``tables.LogLines``. On object storage those that were saved, unless this process appends to it."""
+        if self._logs is not None and not self._logs.owned_here:
+            yield from self._logs.saved_rows(start)
+        elif self.row_log.exists():
+            try:
+                with self.row_log.open("rb") as file:
+                    position = file.seek(start if start <= file.seek(0, os.SEEK_END) else 0)
+                    for line in file:
+                        position += len(line)
+                        if stop is not None and position > stop:
+                            return
+                        yield line
+            except OSError as error:
+                raise StoreError(f"{self.row_log}: {error.strerror}") from error
 
     def _read_text(self, name: str) -> str:
         try:

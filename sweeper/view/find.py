@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from sweeper.errors import NoSweepError, SweeperError
-from sweeper.store import Folder, SweepFolder, current_rows, find_sweeps
+from sweeper.store import Folder, SweepFolder, find_sweeps
 from sweeper.text import nearest, shown
 
 MOST_LISTED = 10
@@ -81,8 +81,7 @@ def find_sweep_and_trial(name: str | None, trial: str | None, results: str) -> t
         problem = error
     if name is not None and "/" not in name and (sweep is None or (sweep.id != name and sweep.id.startswith(name))):
         newest = find_sweep(None, results)
-        rows = current_rows(newest)
-        trials = known_trials(rows.trials, rows.epochs)
+        trials = known_trials(newest.read_trials().frame, newest.read_epochs().frame)
         if name in trials:
             return newest, name
         if problem is not None:

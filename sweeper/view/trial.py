@@ -12,7 +12,7 @@ import pandas as pd
 
 from sweeper.records import EpochMetrics, Phase, TestMetrics, TrialConfig, Value
 from sweeper.report.reading import StoredSweep, read_sweep
-from sweeper.store import SweepFolder, current_epochs
+from sweeper.store import SweepFolder
 from sweeper.view.find import find_trial, known_trials
 
 _FIGURES = tuple(field.name for field in fields(EpochMetrics))[1:]
@@ -56,7 +56,7 @@ class TrialView:
 
 def read_so_far(folder: SweepFolder) -> tuple[StoredSweep, pd.DataFrame]:
     """A sweep as a report reads it, and its epochs."""
-    return read_sweep(folder), current_epochs(folder).frame
+    return read_sweep(folder), folder.read_epochs().frame
 
 
 def view_trial(folder: SweepFolder, trial: str) -> TrialView:

@@ -22,7 +22,6 @@ from sweeper.driver.events import (
     ignore,
 )
 from sweeper.records import TrialOutcome, TrialState
-from sweeper.store import current_rows
 from sweeper.studies.expected_epochs import expected_epochs
 from sweeper.text import plural, printable
 from sweeper.view.counts import Counts
@@ -83,7 +82,7 @@ class Watcher:
         """Begin to count, from what an earlier process left."""
         folder, space = event.folder, event.space
         counts = Counts(folder.id, space, event.planned)
-        counts.found(current_rows(folder).trials)
+        counts.found(folder.read_trials().frame)
         lengths = expected_epochs(space)
         counts.expect(sum(lengths) / len(lengths))
         self._counts = counts

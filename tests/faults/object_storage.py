@@ -51,6 +51,12 @@ def make_bucket(url):
     urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT"), timeout=10).close()  # noqa: S310
 
 
+def use_storage(monkeypatch, url, cache):
+    """The environment of a machine whose object storage answers at ``url``."""
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": url, "SWEEPER_CACHE_DIR": str(cache)}.items():
+        monkeypatch.setenv(name, value)
+
+
 def download(uri, path):
     """The sweep's folder as a copy on this disk, as any S3 client would make it."""
     folder = Folder(uri)

@@ -24,7 +24,7 @@ from sweeper.store.outage import storage_error
 
 from .invariants import check_equal, check_sweep
 from .kill_harness import SPACE, finish, start
-from .object_storage import KEYS, Wire, download, make_bucket, s3_server, sweeps_in
+from .object_storage import Wire, download, sweeps_in, use_storage
 from .simulation import new_sweep, run_sweep
 from .test_crash_points import space_with
 
@@ -171,20 +171,11 @@ def test_a_folder_of_one_name_is_made_once(tmp_path):
         SweepFolder(str(tmp_path / "sweep")).create()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    pytest.importorskip("moto.server")
-    with s3_server(tmp_path_factory.mktemp("moto") / "log") as url:
-        make_bucket(url)
-        yield url
-
-
 @pytest.fixture
-def wire(server, monkeypatch, tmp_path):
+def wire(s3, monkeypatch, tmp_path):
     """Leads to a bucket; what takes minutes takes seconds."""
-    wire = Wire(server)
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": wire.url, "SWEEPER_CACHE_DIR": str(tmp_path / "cache")}.items():
-        monkeypatch.setenv(name, value)
+    wire = Wire(s3)
+    use_storage(monkeypatch, wire.url, tmp_path / "cache")
     monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", -1.0)
     monkeypatch.setattr(remote_module, "SECONDS_BETWEEN_SAVES", 0.0)
     monkeypatch.setattr(remote_module, "SECONDS_BETWEEN_BEATS", 0.3)
@@ -311,7 +302,6 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_none(wire, tmp_pa
     folder = new_sweep(f"s3://bucket/{tmp_path.name}", space_with())
     config = TrialConfig("l1", Phase.SEARCH, 0, 1, {})
     folder.write_checkpoint(Checkpoint({"epochs": np.asarray(0)}, (), config))
-    folder.write_epochs([{"trial": "l1-0", "epoch": 1}])
     exists = Folder.exists
 
     def exists_and_goes(self, name=""):
@@ -353,10 +343,9 @@ def test_errors_of_object_storage_are_told_by_what_helps(said, kind, words):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_real_sweep_outlives_thirty_seconds_without_storage(server, monkeypatch, tmp_path):
-    wire = Wire(server)
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": wire.url, "SWEEPER_CACHE_DIR": str(tmp_path / "cache")}.items():
-        monkeypatch.setenv(name, value)
+def test_a_real_sweep_outlives_thirty_seconds_without_storage(s3, monkeypatch, tmp_path):
+    wire = Wire(s3)
+    use_storage(monkeypatch, wire.url, tmp_path / "cache")
     (tmp_path / "space.yaml").write_text(SPACE.replace("PACK", "1").replace("epochs: 4", "epochs: 12"))
     results = f"s3://bucket/{tmp_path.name}"
     run = start(["run", str(tmp_path / "space.yaml"), "--results", results], tmp_path / "log")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from stored_rows import store_rows
 
 from sweeper import metrics
 from sweeper.records import VAL_METRICS, EpochMetrics, Phase, Predictions, TestMetrics, TrialConfig, TrialState, study_name
@@ -111,19 +111,14 @@ class SweepBuilder:
 
     def killed(self, in_parquet: float) -> SweepFolder:
         """As a killed sweep leaves it: every row in the log, and the first of them, as a share of all, in Parquet."""
-        lines = [
-            json.dumps({"kind": kind, "row": row}, separators=(",", ":"))
-            for kind, rows in (("epoch", self.epoch_rows), ("trial", self.trial_rows))
-            for row in rows
-        ]
-        self.folder.row_log.write_text("\n".join(['{"kind":"header","row":{"schema_version":1}}', *lines, '{"kind":"trial","row":{"swe']))
-        self.epoch_rows = self.epoch_rows[: int(in_parquet * len(self.epoch_rows))]
-        self.trial_rows = self.trial_rows[: int(in_parquet * len(self.trial_rows))]
-        return self.done()
+        self.done(in_parquet)
+        with self.folder.row_log.open("a") as log:
+            log.write('{"kind":"trial","row":{"swe')
+        return self.folder
 
-    def done(self) -> SweepFolder:
-        self.folder.write_epochs(self.epoch_rows)
-        self.folder.write_trials(self.trial_rows, self.space.parameter_types())
+    def done(self, in_parquet: float = 1.0) -> SweepFolder:
+        types = self.space.parameter_types()
+        store_rows(self.folder, epochs=self.epoch_rows, trials=self.trial_rows, parameter_types=types, in_parquet=in_parquet)
         self.trial_rows, self.epoch_rows = [], []
         return self.folder
 

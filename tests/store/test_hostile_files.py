@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored_rows import store_rows
 
 from sweeper.driver.recorder import Recorder
 from sweeper.errors import StoreError
@@ -30,9 +31,8 @@ def epoch_rows(n_rows=N_ROWS, trial="focal-0"):
 def part(tmp_path_factory):
     folder = SweepFolder(str(tmp_path_factory.mktemp("good") / "s"))
     folder.create()
-    folder.write_epochs(epoch_rows())
-    (name,) = folder.folder.names("epochs")
-    return folder.folder.read(f"epochs/{name}")
+    store_rows(folder, epochs=epoch_rows())
+    return folder.folder.read("epochs/epochs.parquet")
 
 
 @pytest.fixture
@@ -139,7 +139,8 @@ def test_a_file_of_another_version_is_skipped_and_stays_where_it_is(sweep, tmp_p
     pq.write_table(_table().replace_schema_metadata({b"sweeper_schema_version": version}), tmp_path / "s" / NAME)
     (skipped,) = sweep.read_epochs().skipped
     assert "this sweeper reads version 1" in skipped.reason
-    assert sweep.set_damaged_aside() == []
+    store_rows(sweep)
+    assert sweep.folder.names("epochs") == ["epochs.parquet", skipped.file.rpartition("/")[2]]
 
 
 def test_a_parameter_column_of_another_type_does_not_break_the_table(sweep, part):
@@ -164,13 +165,16 @@ def test_a_damaged_file_of_ours_is_set_aside_and_its_rows_come_back_from_the_row
         recorder.epoch(config, EpochMetrics(epoch, *[0.25] * 9))
     recorder.flush()
     recorder.close()
-    (name,) = sweep.folder.names("epochs")
-    (tmp_path / "s" / "epochs" / name).write_bytes(b"PAR1 torn")
-    assert [damaged.file for damaged in sweep.set_damaged_aside()] == [f"{sweep}/epochs/{name}"]
+    names = ["epochs.parquet", "part-000001-0123abcd.parquet"]
+    for name in names:
+        (tmp_path / "s" / "epochs" / name).write_bytes(b"PAR1 torn")
+    assert sweep.read_epochs().frame["epoch"].tolist() == [1, 2, 3]
+    assert [skipped.file for skipped in sweep.read_epochs().skipped] == [f"{sweep}/epochs/{name}" for name in names]
     recorder = Recorder(sweep, {"learning_rate": "float64"}, "val_accuracy")
     recorder.flush()
     recorder.close()
     assert pd.read_parquet(tmp_path / "s" / "epochs")["epoch"].tolist() == [1, 2, 3]
+    assert sweep.folder.names("epochs") == [*(f"_damaged-{name}.bin" for name in names), "epochs.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +290,7 @@ def test_writing_to_a_folder_that_was_deleted_is_an_error_and_does_not_bring_it_
 
     shutil.rmtree(tmp_path / "s")
     with pytest.raises(StoreError, match="No such file or directory"):
-        sweep.write_epochs(epoch_rows())
+        sweep.write_tables({}, 0)
     assert not (tmp_path / "s").exists()
 
 

@@ -8,35 +8,29 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from faults.invariants import check_equal, check_sweep
 from faults.kill_harness import ROOT, SPACE, finish, start, wait_until_gone
-from faults.object_storage import KEYS, download, make_bucket, s3_server, sweeps_in
+from faults.object_storage import download, make_bucket, s3_server, sweeps_in, use_storage
 from faults.simulation import Crash, Disk, new_sweep, run_sweep
 from faults.test_crash_points import space_with
 
 from sweeper.cli import cli
 from sweeper.driver import recorder as recorder_module
+from sweeper.driver.recorder import Recorder
 from sweeper.errors import StoreError
+from sweeper.records import EpochMetrics, Phase, TrialConfig
 from sweeper.store import Folder, SweepFolder, find_sweeps
 from sweeper.store import remote as remote_module
 from sweeper.view.status import sweep_status
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    pytest.importorskip("moto.server")
-    with s3_server(tmp_path_factory.mktemp("moto") / "log") as url:
-        make_bucket(url)
-        yield url
-
-
 @pytest.fixture
-def bucket(server, monkeypatch, tmp_path):
-    """Environment of a machine with an empty cache."""
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": server, "SWEEPER_CACHE_DIR": str(tmp_path / "cache")}.items():
-        monkeypatch.setenv(name, value)
+def bucket(s3, monkeypatch, tmp_path):
+    """Where a machine with an empty cache may write."""
+    use_storage(monkeypatch, s3, tmp_path / "cache")
     monkeypatch.setattr(remote_module, "SECONDS_BETWEEN_SAVES", 0.0)
     return f"s3://bucket/{tmp_path.name}"
 
@@ -230,6 +224,7 @@ def test_the_sweep_that_has_ended_says_so_to_all_machines(bucket, elsewhere):
 CLAIMANT = """
 import sys
 from sweeper.errors import StoreError
+from sweeper.records import EpochMetrics, Phase, TrialConfig
 from sweeper.store import SweepFolder
 print("ready", flush=True)
 for line in sys.stdin:
@@ -344,6 +339,23 @@ def test_foreign_files_in_the_bucket_are_skipped_and_counted(bucket):
     stored = folder.read_trials()
     assert len(stored.frame) == 12
     assert [skipped.file for skipped in stored.skipped] == [f"{bucket}/sweep/trials/part-000009-0123abcd.parquet"]
+
+
+def test_another_machine_reads_the_rows_that_were_saved_before_they_are_in_parquet(bucket, tmp_path, monkeypatch):
+    folder = new_sweep(f"{bucket}/sweep", space_with())
+    elsewhere = SweepFolder(str(folder))
+    with folder.lock():
+        recorder = Recorder(folder, {}, "val_accuracy")
+        for epoch in (1, 2, 3):
+            recorder.epoch(TrialConfig("l1", Phase.SEARCH, 0, 1, {}), EpochMetrics(epoch, *[0.25] * 9))
+            recorder.commit()
+            if epoch == 1:
+                recorder.flush()
+            folder.save_logs()
+            assert elsewhere.read_epochs().frame["epoch"].tolist() == list(range(1, epoch + 1))
+        assert pd.read_parquet(download(str(folder), tmp_path / "copy") / "epochs")["epoch"].tolist() == [1]
+        recorder.close()
+    assert elsewhere.read_epochs().frame["epoch"].tolist() == [1, 2, 3]
 
 
 @pytest.fixture(scope="module")

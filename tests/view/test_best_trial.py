@@ -7,6 +7,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState as OptunaState
+from stored_rows import store_rows
 
 from sweeper.driver.events import TrialEnded
 from sweeper.records import EpochMetrics, Phase, TrialConfig, TrialOutcome, TrialState, study_name
@@ -81,7 +82,7 @@ def stored(folder, space, outcomes):
         identity = {"sweep": folder.id, "arm": config.arm, "phase": str(config.phase), "trial": config.trial_id, "number": config.number}
         ended = {"seed": 1, "state": str(outcome.state), "value": outcome.value, "epochs": len(outcome.epochs), "train_seconds": 1.0}
         rows.append({**identity, **ended, **last, **{f"param_{name}": value for name, value in config.parameters.items()}})
-    folder.write_trials(rows, space.parameter_types())
+    store_rows(folder, trials=rows, parameter_types=space.parameter_types())
     return folder
 
 

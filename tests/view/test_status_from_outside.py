@@ -12,7 +12,7 @@ import pytest
 from sweeper.errors import StoreError
 from sweeper.records import Phase, TrialState
 from sweeper.report import report
-from sweeper.store import SweepFolder, current_rows
+from sweeper.store import SweepFolder
 from sweeper.studies.journal_reader import SeenTrial, read_journal
 from sweeper.text import as_json
 from sweeper.view.find import find_sweep
@@ -62,7 +62,7 @@ def test_looking_writes_nothing(interrupted):
 
     before = files()
     sweep_status(interrupted)
-    current_rows(interrupted)
+    interrupted.read_trials(), interrupted.read_epochs()
     assert files() == before
 
 
@@ -72,21 +72,22 @@ def test_a_torn_last_line_is_passed_over(interrupted):
         with name.open("ab") as file:
             file.write(b'{"kind": "epo')
     assert sweep_status(interrupted).snapshot.parts == whole.parts
-    assert len(current_rows(interrupted).epochs) > 0
+    assert len(interrupted.read_epochs().frame) > 0
 
 
 def test_rows_of_the_log_are_trials_before_any_parquet_file_is_written(interrupted):
-    rows = current_rows(interrupted)
-    assert len(rows.trials) > 0
-    view = view_trial(interrupted, rows.trials["trial"].iloc[0])
+    trials = interrupted.read_trials().frame
+    assert len(trials) > 0
+    view = view_trial(interrupted, trials["trial"].iloc[0])
     assert view.state in ("complete", "pruned")
     assert view.parameters["learning_rate"] > 0
 
 
 def test_rows_in_parquet_and_in_the_log_count_once(finished_sweep):
-    rows = current_rows(SweepFolder(str(finished_sweep.path)))
-    assert (len(rows.trials), rows.trials["trial"].nunique()) == (12, 12)
-    assert not rows.epochs.duplicated(["trial", "epoch"]).any()
+    folder = SweepFolder(str(finished_sweep.path))
+    trials, epochs = folder.read_trials().frame, folder.read_epochs().frame
+    assert (len(trials), trials["trial"].nunique()) == (12, 12)
+    assert not epochs.duplicated(["trial", "epoch"]).any()
 
 
 def test_a_file_that_is_no_journal_is_named(tmp_path):
