@@ -91,14 +91,13 @@ class Worker:
                 metrics = self.train(self.configs[name], len(history) + 1)
                 if self.full is not None and len(self.histories) > self.full:
                     failures[name] = Failure("OutOfMemoryError: CUDA out of memory", "Traceback ...", out_of_memory=True)
-                    continue
-                if self.fails(self.configs[name], metrics.epoch):
+                elif self.fails(self.configs[name], metrics.epoch):
                     failures[name] = Failure("ValueError: as told", "Traceback ...")
-                    continue
-                history.append(metrics)
-                self.folder.write_checkpoint(Checkpoint({"epochs": np.asarray(len(history))}, tuple(history), self.configs[name]))
-                epochs[name] = history[-1:]
-            if name in self.unreported:
+                else:
+                    history.append(metrics)
+                    self.folder.write_checkpoint(Checkpoint({"epochs": np.asarray(len(history))}, tuple(history), self.configs[name]))
+                    epochs[name] = history[-1:]
+            if name in self.unreported:  # also of one that fails, as a Trainable does
                 epochs[name] = list(history)
         self.unreported.clear()
         tests = {
