@@ -7,59 +7,40 @@ from faults.kill_harness import reference_sweep
 from faults.object_storage import make_bucket, s3_server
 from filelock import FileLock
 from finished_sweep import run_tiny_sweep
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadGroupScheduling
 
 # nohup, and a shell that starts pytest in the background, leave these ignored, and what a test starts would inherit that
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ONE_BY_ONE = (
-    "tests/cli/test_run_output.py",
-    "tests/cli/test_terminal.py",
-    "tests/faults/test_real_sweep.py",
-    "tests/cluster/",
-    "tests/tune/test_pack_size.py",
-    "tests/cluster/test_ray_session.py",
-)
-"""Where tests start Ray, which uses every core, and tell it to end within seconds. The first makes ``finished_sweep`` for all."""
 
-LAST = (
-    "tests/cli/",
-    "tests/view/",
-    "tests/test_api.py",
-    "tests/test_cli.py",
-    "tests/studies/test_combinations.py",
-    "tests/test_reproduce.py",
-    "tests/store/test_object_storage.py",
-    "tests/test_custom_code.py",
-    "tests/tune/test_run.py",
-)
-"""Where tests look at ``finished_sweep``, or start Ray and do not mind another one beside it: when little else is left to do."""
-
-
-class OneRayAtATime(LoadScopeScheduling):
-    """Of the two processes one takes the tests of ``ONE_BY_ONE``; the other all files else, each as a whole."""
+class WholeFiles(LoadGroupScheduling):
+    """Each process takes a group of tests (``xdist_group``) as a whole, and each file whose tests are in none."""
 
     def _split_scope(self, nodeid):
-        return "ray" if nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
+        group = super()._split_scope(nodeid)
+        return group.partition("::")[0] if group == nodeid else group
 
 
 def pytest_xdist_make_scheduler(config, log):
-    return OneRayAtATime(config, log)
+    return WholeFiles(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """``ONE_BY_ONE`` comes first, in its order: it takes longest. ``LAST`` comes last, in its order."""
-    items.sort(key=lambda item: _place(item.nodeid))
+    """Tests marked ``one_by_one`` become a group and come first: it takes longest. Files that look at a reference sweep come last."""
+    looking = {item.path for item in items if {"finished_sweep", "undisturbed"} & set(item.fixturenames)}
+    for item in items:
+        if item.get_closest_marker("one_by_one"):
+            item.add_marker(pytest.mark.xdist_group("one_by_one"))
+    items.sort(key=lambda item: 0 if item.get_closest_marker("one_by_one") else 2 if item.path in looking else 1)
 
 
-def _place(nodeid):
-    for part, paths in enumerate((ONE_BY_ONE, LAST)):
-        for number, path in enumerate(paths):
-            if nodeid.startswith(path):
-                return 2 * part, number
-    return 1, 0
+@pytest.fixture(autouse=True)
+def no_wait_for_the_disk(monkeypatch):
+    """What this process writes reaches the disk when the disk has time: no test cuts the power. Processes that tests start do wait."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def once_for_all_processes(tmp_path_factory, name, make):
@@ -94,4 +75,4 @@ def s3(tmp_path_factory):
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
     """Folder of a sweep with a random sampler, no pruner and packs of one, and the seconds that it took. Tests must leave it as it is."""
-    return reference_sweep(tmp_path_factory.mktemp("undisturbed") / "reference")
+    return once_for_all_processes(tmp_path_factory, "undisturbed", lambda folder: reference_sweep(folder / "reference"))

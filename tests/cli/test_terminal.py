@@ -49,6 +49,7 @@ def terminal(tmp_path, request):
         opened.tmux("kill-server")
 
 
+@pytest.mark.one_by_one
 def test_the_panel_stays_in_its_place_and_ctrl_c_leaves_a_clean_terminal(terminal, tmp_path):
     (tmp_path / "tiny.yaml").write_text(SPACE)
     terminal.type(f"NO_COLOR=1 {sys.executable} -m sweeper run tiny.yaml --trials-per-arm 3000 --results results")

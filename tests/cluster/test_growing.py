@@ -21,6 +21,8 @@ from sweeper.errors import ClusterError
 from sweeper.space import parse_space
 from sweeper.sweep import start_sweep
 
+pytestmark = pytest.mark.one_by_one
+
 SPACE = """
 name: growing
 dataset: {name: synthetic, train_images: 2000, test_images: 300, validation: 300}
@@ -88,12 +90,21 @@ def test_machines_of_ones_own_are_expected_until_all_have_joined(tmp_path):
     assert not autoscaler.may_bring_unknown(2)
 
 
-@pytest.fixture
-def cluster():
-    """A head without cores, which takes nodes; in this process no Ray is connected."""
+@pytest.fixture(scope="module")
+def cluster_of_all():
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False})
     yield made
     made.shutdown()
+
+
+@pytest.fixture
+def cluster(cluster_of_all):
+    """A head without cores, which takes nodes; in this process no Ray is connected."""
+    yield cluster_of_all
+    for node in cluster_of_all.list_all_nodes():
+        if node is not cluster_of_all.head_node:
+            cluster_of_all.remove_node(node)
+    cluster_of_all.wait_for_nodes()
 
 
 @pytest.fixture

@@ -58,6 +58,7 @@ def test_a_timing_that_found_packs_slower_is_believed():
     assert choose({1: 1.0, 2: 1.1}, enough=lambda size: size > 2, untimed=4) == 1
 
 
+@pytest.mark.one_by_one
 @pytest.mark.parametrize(("n_trials", "size"), [(16, 4), (8, 2), (4, 1)])
 def test_a_sweep_of_seconds_trains_in_packs_on_a_cpu_and_leaves_four_to_each_core(n_trials, size):
     dataset = load_dataset("synthetic", train_images=1100, test_images=100)
@@ -78,6 +79,7 @@ def test_a_size_that_was_asked_for_is_kept(n_waiting):
     assert PackSize(8).of_next(n_waiting, 2) == 8
 
 
+@pytest.mark.one_by_one
 @pytest.mark.slow  # the plain suite holds it of a sweep that is killed on its way: tests/faults/test_real_sweep.py
 @pytest.mark.parametrize(("pack", "largest"), [("4", 4), ("auto", None)])
 def test_rows_are_the_same_bit_by_bit_with_packs_as_without(undisturbed, tmp_path, pack, largest):
