@@ -8,6 +8,7 @@ import sys
 import optuna
 import pandas as pd
 import pytest
+from forked_python import fast_python
 
 import sweeper
 from sweeper.api import ArgumentError
@@ -198,7 +199,7 @@ def environment_without_rays():
 
 def as_a_script(code, folder):
     environment = environment_without_rays()
-    command = [sys.executable, "-c", code]
+    command = [fast_python(), "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=400, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()[-1]

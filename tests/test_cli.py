@@ -6,21 +6,20 @@ import time
 from pathlib import Path
 
 import pytest
+from finished_sweep import sweep as command
 
 ROOT = Path(__file__).parents[1]
 
 
-def sweep(*arguments, cwd=ROOT, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "sweeper", *arguments], capture_output=True, text=True, cwd=cwd, timeout=120, check=False, **options
-    )
+def sweep(*arguments):
+    return command(*arguments, cwd=ROOT)
 
 
 def test_help_takes_less_than_half_a_second():
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
-        assert sweep("--help").returncode == 0
+        subprocess.run([sys.executable, "-m", "sweeper", "--help"], stdout=subprocess.DEVNULL, check=True)
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 0.5
 

@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from finished_sweep import sweep
+from forked_python import fast_python
 
 import sweeper
 from sweeper.errors import SpaceError
@@ -198,6 +198,6 @@ def test_classes_given_from_python_train_wherever_the_script_found_them(tmp_path
     (beside / "my_code.py").write_text(CODE)
     (library / "my_library.py").write_text(LIBRARY)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, beside / "run_it.py"]
+    command = [fast_python(), beside / "run_it.py"]
     done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=150, check=False)
     assert done.stdout == "['cross_entropy', 'my_library:half'] ['complete', 'complete']\n", done.stderr

@@ -7,10 +7,10 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 
 import pytest
 from finished_sweep import sweep
+from forked_python import fast_python
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_the_dashboard_shows_every_study_changes_nothing_and_ends_with_ctrl_c(fi
     pytest.importorskip("optuna_dashboard")
     journal = finished_sweep.path / "studies.journal"
     before = journal.read_bytes()
-    command = [sys.executable, "-m", "sweeper", "dashboard", str(finished_sweep.path), "--port", str(port)]
+    command = [fast_python(), "-m", "sweeper", "dashboard", str(finished_sweep.path), "--port", str(port)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as served:
         try:
             assert served.stderr.readline() == f"{finished_sweep.id} at http://127.0.0.1:{port}/dashboard/ (Ctrl-C ends it)\n"

@@ -1,11 +1,11 @@
 """What a command does where its output cannot go, and with names that are empty."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from finished_sweep import sweep
+from forked_python import fast_python
 
 PRINTING = {
     "check": ("{space}",),
@@ -29,7 +29,7 @@ def test_a_full_disk_behind_stdout_is_told_without_a_traceback(finished_sweep, c
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     with Path("/dev/full").open("w") as full:
-        arguments = [sys.executable, "-m", "sweeper", *words(command, finished_sweep)]
+        arguments = [fast_python(whole_end=True), "-m", "sweeper", *words(command, finished_sweep)]
         done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     last = [line for line in done.stderr.splitlines() if not line.startswith(("warning: ", "not checked: "))]
     assert (done.returncode, last) == (2, ["stdout: cannot write there: No space left on device"])
@@ -37,7 +37,7 @@ def test_a_full_disk_behind_stdout_is_told_without_a_traceback(finished_sweep, c
 
 @pytest.mark.parametrize("command", PRINTING)
 def test_a_closed_stdout_or_a_reader_that_leaves_gives_no_traceback(finished_sweep, command):
-    program = f"{sys.executable} -m sweeper {' '.join(words(command, finished_sweep))}"
+    program = f"{fast_python(whole_end=True)} -m sweeper {' '.join(words(command, finished_sweep))}"
     for line in (f"{program} >&-", f"{program} | true"):
         done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False)
         assert "Traceback" not in done.stderr

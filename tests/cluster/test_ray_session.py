@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from forked_python import fast_python
 
 from sweeper.process.reaper import living_processes
+
+pytestmark = pytest.mark.one_by_one
 
 SESSION = """
 import fnmatch, json, os, subprocess, sys
@@ -69,7 +71,7 @@ print(json.dumps({
 
 def test_our_ray_listens_on_loopback_refuses_a_stranger_and_writes_no_token_to_the_home_folder(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {"HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", SESSION], env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run([fast_python(), "-c", SESSION], env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["clients"] == {"without a token": "ConnectionError", "with the token": "let in"}
@@ -100,7 +102,7 @@ def test_a_ray_that_loses_its_server_while_it_starts_is_given_up_within_seconds(
     mark = f"MARK_OF_A_TEST=lost-{after}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | dict([mark.split("=")])
     with subprocess.Popen(
-        [sys.executable, "-c", STARTING], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [fast_python(), "-c", STARTING], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
         while not (servers := [pid for pid, command in living_processes(mark) if b"gcs/gcs_server" in command]):
             assert run.poll() is None, run.communicate()
@@ -158,7 +160,7 @@ def test_after_an_error_agents_are_killed_before_the_shutdown_only_if_ray_has_di
     mark = f"MARK_OF_A_TEST=failing-{lost}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | dict([mark.split("=")])
     environment |= {"RAY_DEDUP_LOGS": "0"}
-    command = [sys.executable, "-c", FAILING, lost]
+    command = [fast_python(), "-c", FAILING, lost]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert (done.stdout, done.returncode) == (f"{connected}\n", 0), done.stderr
     assert list(living_processes(mark)) == []
@@ -192,6 +194,6 @@ with interruptible(ends_the_process=True):
 @pytest.mark.parametrize("moment", ["connected", "1"])
 def test_sigterm_ends_a_process_with_130_and_its_last_words_while_ray_runs_and_while_it_is_shut_down(moment):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    command = [sys.executable, "-c", TERMINATED, moment]
+    command = [fast_python(), "-c", TERMINATED, moment]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (130, "interrupted; saved\n")

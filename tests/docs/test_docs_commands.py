@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 from console import DOCS, ROOT, Command, WrittenFile, misread, session, sweep_commands
+from forked_python import fast_python
 
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 SESSIONS = [page for page in PAGES if any(isinstance(step, Command) for step in session(page))]
 
 
 def path_with_sweep(folder: Path) -> str:
-    """A PATH whose `sweep` and `python` are those of this interpreter."""
-    for name, arguments in (("sweep", "-m sweeper"), ("python", "")):
+    """A PATH whose `sweep` and `python` are those of this environment."""
+    for name, program in (("sweep", f'"{fast_python()}" -m sweeper'), ("python", f'"{sys.executable}"')):
         script = folder / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
         script.chmod(0o755)
     return f"{folder}:/usr/bin:/bin"
 

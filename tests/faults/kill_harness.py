@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # a script's own folder is first otherwise
 sys.path.insert(0, str(ROOT / "tests"))
 
+from forked_python import fast_python  # noqa: E402
+
 from faults.invariants import check_equal, check_sweep  # noqa: E402
 from sweeper.process.reaper import living_processes  # noqa: E402
 
@@ -77,11 +79,12 @@ class Run:
         return list(living_processes(f"{MARK}={self.mark}", str(self.ray_folder)))
 
 
-def start(arguments, log, process_group=None, **environment):
+def start(arguments, log, process_group=None, program=sys.executable, **environment):
+    """A started ``sweep ARGUMENTS``; ``program`` is the Python that runs it. One that is killed or interrupted is a fresh one."""
     mark, ray_folder = uuid.uuid4().hex, Path(tempfile.mkdtemp(prefix="ray-"))  # short: the paths of Ray's sockets begin with it
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sweeper", *arguments],
+            [program, "-m", "sweeper", *arguments],
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
@@ -206,8 +209,8 @@ def kill_once(folder, reference, seconds, chance, pack, targets, options):
     hits = []
     n_kills = len(targets) or chance.randint(1, 2)
     for attempt in range(n_kills + 1):
-        run = start(arguments, folder / f"log-{attempt}")
         last = attempt == n_kills or (attempt and hits[-1] == "nothing")
+        run = start(arguments, folder / f"log-{attempt}", program=fast_python() if last else sys.executable)
         target = "nothing" if last else targets[attempt] if targets else chance.choice(TARGETS)
         hit = target if last else strike(run, target, chance.uniform(0.05, 1.0) * seconds)
         hits.append(hit)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked_python import fast_python
 
 from .invariants import check_equal, check_sweep, tables
 from .kill_harness import MARK, ROOT, finish, kill_round, start, wait_until_gone
@@ -39,7 +40,7 @@ def test_resuming_a_finished_sweep_says_so_and_touches_no_row(reference, tmp_pat
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
     before = files_of(copy)
-    run = start(["resume", str(copy)], tmp_path / "log")
+    run = start(["resume", str(copy)], tmp_path / "log", program=fast_python())
     assert finish(run) == 0
     assert f"nothing to do: every trial of {copy} has ended\n" in run.output
     changed = {str(name) for name, digest in files_of(copy).items() if before.get(name) != digest}
@@ -52,7 +53,7 @@ def test_a_changed_space_is_refused_with_the_difference(reference, tmp_path):
     shutil.copytree(folder, copy)
     text = (copy / "sweep.yaml").read_text()
     (copy / "sweep.yaml").write_text(text.replace("trials_per_arm: 5", "trials_per_arm: 6"))
-    run = start(["resume", str(copy)], tmp_path / "log")
+    run = start(["resume", str(copy)], tmp_path / "log", program=fast_python())
     assert finish(run) == 2
     assert f"{copy}/sweep.yaml: the space has changed since the sweep began; undo the change, or run it as a new sweep:" in run.output
     assert "-compare: {arms: loss, trials_per_arm: 5, seeds: 2}" in run.output
@@ -60,13 +61,14 @@ def test_a_changed_space_is_refused_with_the_difference(reference, tmp_path):
     check_sweep(folder)
 
 
+@pytest.mark.one_by_one
 def test_ctrl_c_stops_within_ten_seconds_with_everything_saved_and_a_second_process_is_refused(reference, tmp_path):
     folder, _ = reference
     space = folder.parents[1] / "space.yaml"
     run = start(["run", str(space), "--results", str(tmp_path)], tmp_path / "log", process_group=0)
     wait_for(run, ", rows in ")
     (sweep,) = (path.parent for path in tmp_path.glob("*/sweep.yaml"))
-    second = start(["resume", str(sweep)], tmp_path / "log-2")
+    second = start(["resume", str(sweep)], tmp_path / "log-2", program=fast_python())
     assert finish(second) == 2
     owner = f"process {run.process.pid} on {os.uname().nodename}"
     said = [line for line in second.output.splitlines() if not line.startswith("loading PyTorch and Ray")]
@@ -81,11 +83,12 @@ def test_ctrl_c_stops_within_ten_seconds_with_everything_saved_and_a_second_proc
         assert "Traceback" not in run.output
         assert "raylet" not in run.output
         wait_until_gone(run)
-        assert finish(start(["resume", str(sweep)], tmp_path / "log-3")) == 0
+        assert finish(start(["resume", str(sweep)], tmp_path / "log-3", program=fast_python())) == 0
     check_sweep(sweep)
     check_equal(sweep, folder)
 
 
+@pytest.mark.one_by_one
 @pytest.mark.parametrize("after", [0.6, 3.0])
 def test_sigterm_while_modules_load_or_ray_starts_ends_at_once(reference, tmp_path, after):
     space = reference[0].parents[1] / "space.yaml"
@@ -156,7 +159,12 @@ def test_trials_that_fail_are_tried_again_alone_recorded_and_told_by_cause(tmp_p
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "faults"))
     (tmp_path / "space.yaml").write_text(FAILING)
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'faults'}"}
-    run = start(["run", str(tmp_path / "space.yaml"), "--results", str(tmp_path / "results")], tmp_path / "log", **environment)
+    run = start(
+        ["run", str(tmp_path / "space.yaml"), "--results", str(tmp_path / "results")],
+        tmp_path / "log",
+        program=fast_python(),
+        **environment,
+    )
     assert finish(run) == 1, run.output
     assert "Traceback" not in run.output
     (sweep,) = (tmp_path / "results").iterdir()
@@ -174,11 +182,11 @@ def test_trials_that_fail_are_tried_again_alone_recorded_and_told_by_cause(tmp_p
     assert rows["nan"]["diverged_epoch"] == 1
     assert "3 trials failed:" in run.output
     assert "1 × ValueError: the user's mistake (for example raises-0)" in run.output
-    again = start(["resume", str(sweep)], tmp_path / "log-2", **environment)
+    again = start(["resume", str(sweep)], tmp_path / "log-2", program=fast_python(), **environment)
     assert finish(again) == 1  # nothing to do, but what it is asked about has failed
     assert f"nothing to do: every trial of {sweep} has ended\n" in again.output
     assert "3 trials failed:" in again.output
-    refused = start(["resume", str(sweep), "--no-custom-code"], tmp_path / "log-3", **environment)
+    refused = start(["resume", str(sweep), "--no-custom-code"], tmp_path / "log-3", program=fast_python(), **environment)
     assert finish(refused) == 2
     assert "Traceback" not in refused.output
 
@@ -197,7 +205,12 @@ def test_of_eight_trials_in_a_pack_whose_process_dies_only_the_guilty_one_fails_
         "resources: {max_failures: 0, pack: 8}\n"
     )
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'faults'}"}
-    run = start(["run", str(tmp_path / "space.yaml"), "--results", str(tmp_path / "results")], tmp_path / "log", **environment)
+    run = start(
+        ["run", str(tmp_path / "space.yaml"), "--results", str(tmp_path / "results")],
+        tmp_path / "log",
+        program=fast_python(),
+        **environment,
+    )
     assert finish(run) == 1, run.output
     (sweep,) = (tmp_path / "results").iterdir()
     check_sweep(sweep)

@@ -16,6 +16,7 @@ from faults.kill_harness import ROOT, SPACE, finish, start, wait_until_gone
 from faults.object_storage import download, make_bucket, s3_server, sweeps_in, use_storage
 from faults.simulation import Crash, Disk, new_sweep, run_sweep
 from faults.test_crash_points import space_with
+from forked_python import fast_python
 
 from sweeper.cli import cli
 from sweeper.driver import recorder as recorder_module
@@ -249,7 +250,7 @@ class Claimants:
     def __init__(self, number, path):
         self.processes = [
             subprocess.Popen(
-                [sys.executable, "-c", CLAIMANT],
+                [fast_python(), "-c", CLAIMANT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -14,6 +14,7 @@ import optuna
 import pytest
 from faults.invariants import check_sweep, tables
 from faults.kill_harness import finish, start
+from forked_python import fast_python
 
 from sweeper.records import TrialState
 from sweeper.space import parse_space
@@ -153,7 +154,7 @@ SLOW = [pytest.param(pruner, marks=pytest.mark.slow) for pruner in PRUNERS if pr
 @pytest.mark.parametrize("pruner", ["hyperband", *SLOW])
 def test_a_real_sweep_runs_to_its_end_under_every_pruner(pruner, tmp_path):
     (tmp_path / "space.yaml").write_text(REAL.format(pruner=PRUNERS[pruner]))
-    run = start(["run", str(tmp_path / "space.yaml"), "--results", str(tmp_path / "results")], tmp_path / "log")
+    run = start(["run", str(tmp_path / "space.yaml"), "--results", str(tmp_path / "results")], tmp_path / "log", program=fast_python())
     assert finish(run) == 0, run.output
     (sweep,) = (tmp_path / "results").iterdir()
     check_sweep(sweep)

@@ -3,7 +3,8 @@
 import json
 import os
 import subprocess
-import sys
+
+from forked_python import fast_python
 
 SHORT_PACKS = """
 import json, os, sys, time
@@ -76,7 +77,7 @@ resources: {max_failures: 0}
 
 def test_a_process_that_takes_longer_to_start_than_a_pack_to_end_still_gets_its_share(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    command = [sys.executable, "-c", SHORT_PACKS, str(tmp_path), SPACE]
+    command = [fast_python(), "-c", SHORT_PACKS, str(tmp_path), SPACE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"trials": 20, "started": ["first", "second"]}
