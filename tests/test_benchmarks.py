@@ -82,7 +82,7 @@ def test_a_trial_epoch_holds_the_operations_of_the_convnet():
 def test_a_command_is_timed_with_the_memory_of_its_children(tmp_path, monkeypatch):
     (tmp_path / "hungry.py").write_text(
         "import subprocess, sys\n"
-        "child = 'import time; x = bytearray(b\"1\" * 200_000_000); time.sleep(1.5)'\n"
+        "child = 'import time; x = b\"1\" * 200_000_000; time.sleep(1.5)'\n"
         "subprocess.run([sys.executable, '-c', child], check=True)\n"
         "print('fed')\n"
     )
