@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS_BETWEEN_LOOKS = 0.5
+POLL_SECONDS = 0.5
 GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 """What a process that ends while it is looked at raises."""
 
@@ -36,7 +36,7 @@ def timed(command: Sequence[object]) -> Finished:
     peak = 0
     while True:
         try:
-            output, errors = process.communicate(timeout=SECONDS_BETWEEN_LOOKS)
+            output, errors = process.communicate(timeout=POLL_SECONDS)
             break
         except subprocess.TimeoutExpired:
             peak = max(peak, memory_bytes(process.pid))

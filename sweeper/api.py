@@ -17,7 +17,7 @@ from sweeper.driver.events import Observer
 from sweeper.errors import SweeperError
 from sweeper.preflight import preflight
 from sweeper.process.interruption import Interrupted
-from sweeper.process.state import process_state_restored
+from sweeper.process.state import preserve_process_state
 from sweeper.records import Phase, TrialState, study_name
 from sweeper.report import report
 from sweeper.reproduce import Reproduction, reproduce_trial
@@ -104,7 +104,7 @@ class Sweep:
 
     def reproduce(self, trial: str, *, custom_code: bool | None = None) -> Reproduction:
         """Train one trial again and compare the curves; see :func:`sweeper.reproduce.reproduce_trial`."""
-        with process_state_restored():
+        with preserve_process_state():
             return reproduce_trial(self._folder, trial, custom_code=custom_code)
 
     def study(self, arm: str, phase: str = "search") -> optuna.Study:
@@ -205,7 +205,7 @@ def open(sweep: str | PathLike[str] | None = None, *, results: str = "results") 
 def _observed(progress: bool) -> Iterator[Observer]:
     """An observer for a block that leaves this process as it was, and from which an interruption comes as ``KeyboardInterrupt``."""
     try:
-        with process_state_restored(), watching(quiet=not progress) as watcher:
+        with preserve_process_state(), watching(quiet=not progress) as watcher:
             yield watcher
     except Interrupted:
         raise KeyboardInterrupt from None

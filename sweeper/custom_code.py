@@ -28,14 +28,14 @@ def is_import_path(name: str) -> bool:
     return IMPORT_PATH.fullmatch(name) is not None
 
 
-class ForeignCodeError(ImportError):
+class UnsuitableModuleError(ImportError):
     """An import path that leads to what is no code of the user's own; the message goes on after the path."""
 
 
 def import_custom(path: str) -> object:
     """What the import path names; its module is run, and what it prints goes to stderr.
 
-    Raises :class:`ForeignCodeError` for Python's standard library, before it is imported and whatever name it goes by, else whatever
+    Raises :class:`UnsuitableModuleError` for Python's standard library, before it is imported and whatever name it goes by, else whatever
     importing the module raises, and :class:`AttributeError`.
     """
     module_name, _, name = path.partition(":")
@@ -61,11 +61,11 @@ def is_network_class(found: object) -> bool:
 def _refuse_standard_library(module_name: str, name: str = "") -> None:
     room = module_name.partition(".")[0]
     if room in sys.stdlib_module_names:
-        raise ForeignCodeError(
+        raise UnsuitableModuleError(
             f"is {f'{module_name}.{name}, ' if name else ''}of Python's standard library, which holds no loss and no model"
         )
     if room == "__main__":
-        raise ForeignCodeError("is of the program that is running, which trials cannot import: move it into a module of its own")
+        raise UnsuitableModuleError("is of the program that is running, which trials cannot import: move it into a module of its own")
 
 
 def _defining_module(found: Any) -> str:

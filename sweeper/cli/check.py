@@ -9,7 +9,7 @@ import click
 
 from sweeper.cli.options import SpaceCommand, no_custom_code_option, overrides, space_options
 from sweeper.cli.output import say, tell
-from sweeper.view.waiting import telling
+from sweeper.view.waiting import announcing
 
 if TYPE_CHECKING:
     from sweeper.space import Space
@@ -61,7 +61,7 @@ def check_space(
     Raises:
         SweeperError: for a space that cannot be run here.
     """
-    with telling("reading the space file", announce):
+    with announcing("reading the space file", announce):
         from sweeper.preflight import preflight
         from sweeper.space import check_warnings, load_space
 
@@ -69,5 +69,5 @@ def check_space(
     if warn is not None:
         for warning in check_warnings(space):
             warn(f"warning: {warning}")
-    with telling("looking at what it needs", announce):
+    with announcing("looking at what it needs", announce):
         return space, preflight(space, results=results, address=address, log_to=log_to)

@@ -10,7 +10,7 @@ from sweeper.cli.options import address_option, custom_code_option, log_to_optio
 from sweeper.cli.output import say
 from sweeper.cli.run import LOADING, run_to_the_end
 from sweeper.process.interruption import interruptible
-from sweeper.view.waiting import telling
+from sweeper.view.waiting import announcing
 
 
 @click.command()
@@ -45,7 +45,7 @@ def resume(
             from sweeper.tune.loggers import check_loggers
 
             check_loggers(log_to, str(folder))  # before Ray and torch are loaded, which takes seconds
-        with telling(LOADING, None if quiet else say):
+        with announcing(LOADING, None if quiet else say):
             from sweeper.sweep import resume_sweep
 
         run_to_the_end(

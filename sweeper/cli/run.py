@@ -11,7 +11,7 @@ from sweeper.cli.check import check_space
 from sweeper.cli.options import SpaceCommand, no_custom_code_option, quiet_and_verbose_options, space_options
 from sweeper.cli.output import say, tell
 from sweeper.process.interruption import interruptible
-from sweeper.view.waiting import telling
+from sweeper.view.waiting import announcing
 
 LOADING = "loading PyTorch and Ray"
 
@@ -54,7 +54,7 @@ def run(
             announce=announce,
         )
         if dry_run:
-            with telling(LOADING, announce):
+            with announcing(LOADING, announce):
                 from sweeper.plan import make_plan, plan_text
             from sweeper.view.lines import SpacedLines
 
@@ -62,7 +62,7 @@ def run(
             for unknown in not_checked:
                 say(f"not checked: {unknown}")
             return
-        with telling(LOADING, announce):
+        with announcing(LOADING, announce):
             from sweeper.store.provenance import command_line
             from sweeper.sweep import start_sweep
 
@@ -83,7 +83,7 @@ def run(
 
 def run_to_the_end(start: Callable[[Sequence[Any]], Any], *, log_to: Sequence[str], quiet: bool, verbose: bool) -> NoReturn:
     """Run a sweep to its end, print its report unless ``quiet``, and exit with 1 if any of its trials failed, else with 0."""
-    with telling(LOADING, None if quiet else say):
+    with announcing(LOADING, None if quiet else say):
         from sweeper.report import report as make_report
         from sweeper.tune.loggers import Loggers
         from sweeper.view.watch import watching

@@ -16,7 +16,7 @@ from sweeper.cluster.ray_internals import free_resources
 from sweeper.errors import ClusterError
 from sweeper.text import plural
 
-SECONDS_BETWEEN_LOOKS = 5.0
+POLL_SECONDS = 5.0
 SECONDS_BETWEEN_NOTICES = 60.0
 SECONDS_FOR_FIRST_NODES = 900.0
 """How long nodes that come by themselves are waited for: installing torch on one takes minutes."""
@@ -63,7 +63,7 @@ class Capacity:
         Raises:
             ClusterError: from ``check``, about a node that has joined.
         """
-        if time.monotonic() - self._looked >= SECONDS_BETWEEN_LOOKS:
+        if time.monotonic() - self._looked >= POLL_SECONDS:
             self._look()
         return self._limit
 

@@ -24,7 +24,7 @@ from sweeper.custom_code import import_folders
 from sweeper.errors import ClusterError
 from sweeper.process.interruption import Aborted, handlers_kept
 from sweeper.process.reaper import end_processes, on_abrupt_exit
-from sweeper.process.state import process_state_restored
+from sweeper.process.state import preserve_process_state
 from sweeper.store.provenance import available_cores
 
 _MARK = "SWEEPER_RAY_SESSION"
@@ -78,7 +78,7 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
         if not ray.is_initialized():
             stack.callback(ray_internals.read_settings)
         logging.getLogger("ray.tune")  # is there from here on, so that its level is restored too
-        stack.enter_context(process_state_restored())
+        stack.enter_context(preserve_process_state())
         stack.enter_context(ray_internals.start_hooks_kept())
         if ray.is_initialized():
             cluster = _the_one_that_is_there(address)

@@ -12,7 +12,7 @@ from sweeper.cluster.ray_internals import CORE_PROCESSES
 from sweeper.errors import ClusterError
 from sweeper.process.interruption import abort
 
-SECONDS_BETWEEN_LOOKS = 0.2
+POLL_SECONDS = 0.2
 
 
 class ClusterLostError(ClusterError):
@@ -43,7 +43,7 @@ def core_processes_alive() -> bool:
 
 def _watch(done: threading.Event) -> None:
     seen: dict[psutil.Process, str] = {}
-    while not done.wait(SECONDS_BETWEEN_LOOKS):
+    while not done.wait(POLL_SECONDS):
         if len(seen) < len(CORE_PROCESSES):  # this looks at every process of the machine
             seen |= _core_processes()
         lost = [name for process, name in seen.items() if not _is_alive(process)]

@@ -28,7 +28,7 @@ EXIT_CODE = 130
 _MOMENT = 0.05
 """Seconds until an exception that was lost in a finalizer is raised again: by then the finalizer has returned."""
 
-_SECONDS_BETWEEN_LOOKS = 0.003
+_POLL_SECONDS = 0.003
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -74,7 +74,7 @@ class _State:
         self.ends_the_process = ends_the_process
         self.reason: Interrupted | Aborted | None = None
         self.due = False
-        self.heard_at = 0.0
+        self.signalled_at = 0.0
         self.exit_message = ""
         self.countdown: threading.Timer | None = None
 
@@ -101,7 +101,7 @@ def interruptible(*, ends_the_process: bool = False) -> Iterator[None]:
         _state.depth += 1
         outermost = _state.depth == 1
     try:
-        with _signals_heard() if outermost else contextlib.nullcontext():
+        with _handle_signals() if outermost else contextlib.nullcontext():
             try:
                 yield
             except (Exception, Interrupted, Aborted) as error:
@@ -117,7 +117,7 @@ def interruptible(*, ends_the_process: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_heard() -> Iterator[None]:
+def _handle_signals() -> Iterator[None]:
     handlers = _CompiledHandlers(*_SIGNALS, *_SET_BY_TUNE, *_SET_BY_RAY, *_SET_BY_RAY_AT_A_CRASH)
     if threading.current_thread() is not threading.main_thread():
         try:
@@ -129,7 +129,7 @@ def _signals_heard() -> Iterator[None]:
     try:
         for each in _SIGNALS:
             if each is not signal.SIGHUP or before[each] is not signal.SIG_IGN:  # nohup
-                signal.signal(each, _heard)
+                signal.signal(each, _on_signal)
         with _wake_a_thread() if _state.ends_the_process else contextlib.nullcontext(), _raised_again():
             yield
     finally:
@@ -175,7 +175,7 @@ def handlers_kept() -> Iterator[None]:
     done = threading.Event()
 
     def keep() -> None:
-        while not done.wait(_SECONDS_BETWEEN_LOOKS):
+        while not done.wait(_POLL_SECONDS):
             handlers.put_back()
 
     thread = threading.Thread(target=keep, name="sweeper-handlers", daemon=True)
@@ -238,13 +238,13 @@ def interruption_message() -> str:
     return f"interrupted; {_state.exit_message}" if _state.exit_message else "interrupted"
 
 
-def _heard(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+def _on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     now = time.monotonic()
     if _state.reason is None:
         _state.reason = Interrupted()
-    elif not _state.due and now - _state.heard_at < GRACE_SECONDS:
+    elif not _state.due and now - _state.signalled_at < GRACE_SECONDS:
         return
-    _state.due, _state.heard_at = False, now
+    _state.due, _state.signalled_at = False, now
     raise _state.reason
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def process_state_restored() -> Iterator[None]:
+def preserve_process_state() -> Iterator[None]:
     """Put back at the end of the block: environment variables, levels and handlers of loggers, and torch's number of threads."""
     environment = dict(os.environ)
     loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]

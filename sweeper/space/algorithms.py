@@ -10,7 +10,7 @@ from typing import Any, Literal
 import optuna
 
 from sweeper.records import Value
-from sweeper.space.elsewhere import nearest_here
+from sweeper.space.elsewhere import suggestion
 from sweeper.space.schema import Algorithm
 from sweeper.space.values import Finding
 from sweeper.space.wording import Path
@@ -103,7 +103,7 @@ def parse_algorithm(raw: object, role: Literal["sampler", "pruner"], path: Path)
     name = options["name"]
     if not isinstance(name, str) or name not in known:
         at = path if isinstance(raw, str) else (*path, "name")
-        return None, [Finding(at, f"unknown {role} {shown(name)}; {nearest_here(name, known, role)}")]
+        return None, [Finding(at, f"unknown {role} {shown(name)}; {suggestion(name, known, role)}")]
     types = options_of(name)
     names = [*types, *(["wrapped"] if name == "patient" else [])]
     given: dict[str, Value] = {}
@@ -133,7 +133,7 @@ def _option_problem(key: str, value: object, whose: str, types: Mapping[str, set
     if key in WITHDRAWN:
         return "is deprecated by Optuna; leave it out"
     if key not in types:
-        return f"{whose} has no such option; {nearest_here(key, names, 'option') if names else 'it has none'}"
+        return f"{whose} has no such option; {suggestion(key, names, 'option') if names else 'it has none'}"
     allowed = tuple(kind for type_name in types[key] for kind in TYPES[type_name])
     if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
         return f"must be {' or '.join(sorted(WORDS[type_name] for type_name in types[key]))}, got {shown(value)}"

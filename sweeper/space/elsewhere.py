@@ -204,7 +204,7 @@ def words(kind: Kind) -> tuple[str, ...]:
     return tuple(_MEANT[kind])
 
 
-def nearest_here(name: object, known: Iterable[object], kind: Kind) -> str:
+def suggestion(name: object, known: Iterable[object], kind: Kind) -> str:
     """As :func:`sweeper.text.nearest`, and the name here for another tool's word for a ``kind`` of names.
 
     For what another tool has and this one not, a sentence says what there is instead.

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeper.catalogue import Domain
 from sweeper.records import Value
-from sweeper.space.elsewhere import in_one_line, nearest_here, translated
+from sweeper.space.elsewhere import in_one_line, suggestion, translated
 from sweeper.space.schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
 from sweeper.space.values import Finding, UnfitError, check_limits, family, fitted, is_among, validated
 from sweeper.space.wording import Path
@@ -40,7 +40,7 @@ def parse_parameter(raw: object, name: str, path: Path, domain_of: Callable[[str
     if raw.keys() & {"low", "high", "type", "log", "step"}:
         return _range(raw, name, path, domain_of(name), findings)
     forms = ("choices", "value", "low", "high")
-    hints = [f"unknown key {shown(key)}; {nearest_here(key, forms, 'form')}" for key in raw if key != "when"]
+    hints = [f"unknown key {shown(key)}; {suggestion(key, forms, 'form')}" for key in raw if key != "when"]
     hint = f" ({min(hints, key=lambda text: '; known: ' in text)})" if hints else ""
     return None, [*findings, Finding(path, f"needs low and high, choices, or value{hint}")]
 

@@ -22,7 +22,7 @@ from pydantic_core import ValidationError
 from sweeper.catalogue import DATASETS, MODELS, TRAINING_PARAMETERS, DatasetEntry
 from sweeper.custom_code import is_import_path
 from sweeper.records import VAL_METRICS, Value
-from sweeper.space.elsewhere import nearest_here
+from sweeper.space.elsewhere import suggestion
 from sweeper.space.wording import rule
 from sweeper.text import nearest, shown
 
@@ -36,7 +36,7 @@ def one_of(known: Mapping[str, object], what: Literal["data set", "metric"]) -> 
 
     def check(name: str) -> str:
         if name not in known:
-            raise rule(f"unknown {what} {shown(name)}; {nearest_here(name, known, what)}")
+            raise rule(f"unknown {what} {shown(name)}; {suggestion(name, known, what)}")
         return name
 
     return AfterValidator(check)

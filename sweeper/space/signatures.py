@@ -8,8 +8,16 @@ from functools import lru_cache
 from typing import Any
 
 from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, TRAINING_PARAMETERS, Domain
-from sweeper.custom_code import VARIADIC, ForeignCodeError, LossSignature, import_custom, is_import_path, is_network_class, read_signature
-from sweeper.space.elsewhere import nearest_here
+from sweeper.custom_code import (
+    VARIADIC,
+    LossSignature,
+    UnsuitableModuleError,
+    import_custom,
+    is_import_path,
+    is_network_class,
+    read_signature,
+)
+from sweeper.space.elsewhere import suggestion
 from sweeper.text import shown
 
 _LABELS = frozenset({"label", "target", "y", "y_true", "truth"})
@@ -55,7 +63,7 @@ def loss_signature(loss: str) -> LossSignature:
         return LossSignature(LOSSES[loss].parameters)
     if is_import_path(loss):
         return _imported_signature(loss)
-    hint = nearest_here(loss, LOSSES, "loss")
+    hint = suggestion(loss, LOSSES, "loss")
     if ":" in loss or "." in loss:
         own = f"a loss of your own is written my_package.my_module:MyLoss, got {shown(loss)}"
         raise UnusableError(f"{own}; {hint}" if hint.startswith("did") else own)
@@ -66,7 +74,7 @@ def _imported(path: str) -> tuple[Callable[..., Any], list[inspect.Parameter]]:
     """What an import path names, which must be callable, and its parameters."""
     try:
         target = import_custom(path)
-    except ForeignCodeError as error:
+    except UnsuitableModuleError as error:
         raise UnusableError(f"{shown(path)} {error}") from None
     except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
         raise UnusableError(f"cannot import {shown(path)}: {type(error).__name__}: {_first_line(error)}") from error

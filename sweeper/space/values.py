@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweeper.catalogue import Domain
 from sweeper.records import Value
-from sweeper.space.elsewhere import as_parameter, nearest_here
+from sweeper.space.elsewhere import as_parameter, suggestion
 from sweeper.space.keys import unknown_key
 from sweeper.space.wording import Path, dotted, reworded, unquoted
 from sweeper.text import limit, shown
@@ -118,5 +118,5 @@ def _unknown_in(model: type[BaseModel], place: Path, path: Path) -> Callable[[ob
         model = next((part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)), model)
     known = list(model.model_fields)
     if path[:1] == ("parameters",):
-        return lambda key: DECIMAL_COMMA if str(key).isdigit() else nearest_here(key, known, "form")
+        return lambda key: DECIMAL_COMMA if str(key).isdigit() else suggestion(key, known, "form")
     return lambda key: unknown_key(key, dotted((*path, *place[:-1])), known)

@@ -59,7 +59,7 @@ def open_study(path: Path, name: str) -> optuna.Study:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenTrial:
+class JournalTrial:
     """A trial as its study has it. ``state`` is ``None`` while it waits or runs; ``running`` tells which.
 
     ``parameters``: those that were drawn; ``epochs``: how many were reported; ``started`` and ``ended`` in local time.
@@ -76,7 +76,7 @@ class SeenTrial:
     ended: datetime | None
 
 
-def read_journal(path: Path) -> dict[str, tuple[SeenTrial, ...]]:
+def read_journal(path: Path) -> dict[str, tuple[JournalTrial, ...]]:
     """The trials of every study by its name (see :func:`sweeper.records.study_name`); none where there is no journal yet.
 
     Raises:
@@ -86,16 +86,16 @@ def read_journal(path: Path) -> dict[str, tuple[SeenTrial, ...]]:
         return {}
     storage = read_only_storage(path)
     studies = [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
-    return {study.study_name: tuple(map(_seen, study.get_trials(deepcopy=False))) for study in studies}
+    return {study.study_name: tuple(map(_journal_trial, study.get_trials(deepcopy=False))) for study in studies}
 
 
-def _seen(trial: FrozenTrial) -> SeenTrial:
+def _journal_trial(trial: FrozenTrial) -> JournalTrial:
     state = {
         OptunaState.COMPLETE: TrialState.COMPLETE,
         OptunaState.PRUNED: TrialState.DIVERGED if "diverged" in trial.user_attrs else TrialState.PRUNED,
         OptunaState.FAIL: TrialState.FAILED,
     }.get(trial.state)
-    return SeenTrial(
+    return JournalTrial(
         number=trial.number,
         state=state,
         running=trial.state is OptunaState.RUNNING,

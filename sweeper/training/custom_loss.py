@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sweeper.custom_code import ForeignCodeError, import_custom, read_signature
+from sweeper.custom_code import UnsuitableModuleError, import_custom, read_signature
 from sweeper.errors import TrainingError
 from sweeper.records import Value
 
@@ -81,7 +81,7 @@ class CustomLoss:
         module_name, _, name = path.partition(":")
         try:
             target: Any = import_custom(path)
-        except ForeignCodeError as error:
+        except UnsuitableModuleError as error:
             raise TrainingError(f"loss {path!r} {error}") from None
         except AttributeError as error:
             if getattr(error, "name", None) != name:

@@ -13,7 +13,7 @@ from torch.func import functional_call, vmap
 from torch.nn.parameter import is_lazy
 
 from sweeper.catalogue import MODEL_ARGUMENTS
-from sweeper.custom_code import ForeignCodeError, import_custom
+from sweeper.custom_code import UnsuitableModuleError, import_custom
 from sweeper.errors import ModelError
 from sweeper.training.model import split_rows
 
@@ -90,7 +90,7 @@ class CustomModel:
         try:
             target: Any = import_custom(self._path)
             accepted = inspect.signature(target).parameters
-        except ForeignCodeError as error:
+        except UnsuitableModuleError as error:
             raise self._refusal(str(error)) from None
         except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
             raise self._refusal(f"cannot be imported: {_said(error)}") from error

@@ -20,15 +20,15 @@ class HookError(BaseException):
         self.error = error
 
 
-def raise_as_hook_error(hook: Callable[P, R]) -> Callable[P, R]:
+def wrap_exceptions(hook: Callable[P, R]) -> Callable[P, R]:
     """The hook, with whatever it raises wrapped in :class:`HookError`; an interruption that was swallowed on its way is raised again."""
 
     @functools.wraps(hook)
-    def hook_that_raises_out(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapped_hook(*args: P.args, **kwargs: P.kwargs) -> R:
         raise_if_interrupted()
         try:
             return hook(*args, **kwargs)
         except Exception as error:
             raise HookError(error) from error
 
-    return hook_that_raises_out
+    return wrapped_hook

@@ -10,7 +10,7 @@ from sweeper.cluster.nodes import lost_node
 from sweeper.cluster.ray_internals import node_of_actor
 from sweeper.driver.coordinator import Coordinator
 from sweeper.driver.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, members_to_json
-from sweeper.tune.hook_errors import raise_as_hook_error
+from sweeper.tune.hook_errors import wrap_exceptions
 from sweeper.tune.tune_internals import actor_of, error_of, failure_of
 
 
@@ -43,7 +43,7 @@ class PackScheduler(FIFOScheduler):
         process is still starting, and gives that one up: where packs end sooner than a process starts, one device would work for all.
         """
 
-    @raise_as_hook_error
+    @wrap_exceptions
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         decision = self._coordinator.report(trial.trial_id, PackReport.from_json(result[REPORT_KEY]))
         if decision.empty:
@@ -52,7 +52,7 @@ class PackScheduler(FIFOScheduler):
             actor_of(trial).change_members.remote(list(decision.remove), members_to_json(decision.add))
         return str(TrialScheduler.CONTINUE)
 
-    @raise_as_hook_error
+    @wrap_exceptions
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """A process died, with its node or alone, or could not start: Tune keeps what it knows of it as text."""
         failure = failure_of(error_of(trial))

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from sweeper.driver.coordinator import Coordinator
 from sweeper.driver.messages import members_to_json
 from sweeper.errors import StudyError
-from sweeper.tune.hook_errors import raise_as_hook_error
+from sweeper.tune.hook_errors import wrap_exceptions
 from sweeper.tune.pack_size import PackSize
 
 
@@ -33,7 +33,7 @@ class PackSearcher(Searcher):
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:  # noqa: ARG002
         return True
 
-    @raise_as_hook_error
+    @wrap_exceptions
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
         """Configuration of the next pack; ``None`` while all members are out; ``Searcher.FINISHED`` at the end."""
         if self._coordinator.finished:
@@ -48,7 +48,7 @@ class PackSearcher(Searcher):
             raise StudyError("trials are left to be trained, but none can be had: the studies contradict the space")
         return None
 
-    @raise_as_hook_error
+    @wrap_exceptions
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
         self._coordinator.closed(trial_id)
 

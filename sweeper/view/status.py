@@ -17,7 +17,7 @@ from sweeper.view.counts import free_parameters
 from sweeper.view.snapshot import Snapshot, before_any_trial
 
 if TYPE_CHECKING:  # it imports Optuna, a quarter of a report's time
-    from sweeper.studies.journal_reader import SeenTrial
+    from sweeper.studies.journal_reader import JournalTrial
 
 PACE_WINDOW = timedelta(minutes=5)
 
@@ -61,7 +61,7 @@ def sweep_status(folder: SweepFolder) -> Status:
     return Status(str(folder), _state(owner, snapshot), owner, str(started_at) if started_at else None, snapshot)
 
 
-def epochs_per_second(trials: Iterable[SeenTrial], now: datetime) -> float | None:
+def epochs_per_second(trials: Iterable[JournalTrial], now: datetime) -> float | None:
     """Epochs that all trials together have trained per second in the last five minutes; a trial's epochs are spread over its time."""
     trials = [trial for trial in trials if trial.started]
     if not trials:
@@ -87,7 +87,7 @@ def _state(owner: str | None, snapshot: Snapshot) -> Literal["running", "finishe
     return "finished" if searched and confirmed else "interrupted"
 
 
-def _read_studies(folder: SweepFolder) -> dict[str, tuple[SeenTrial, ...]]:
+def _read_studies(folder: SweepFolder) -> dict[str, tuple[JournalTrial, ...]]:
     from sweeper.studies.journal_reader import read_journal
 
     if folder.folder.local:
@@ -100,7 +100,7 @@ def _read_studies(folder: SweepFolder) -> dict[str, tuple[SeenTrial, ...]]:
         return read_journal(copy)
 
 
-def _counted(part: Part, trials: tuple[SeenTrial, ...], free: Collection[str], metric: str, *, is_owned: bool) -> Part:
+def _counted(part: Part, trials: tuple[JournalTrial, ...], free: Collection[str], metric: str, *, is_owned: bool) -> Part:
     """A part with its trials counted; those that repeat failed ones come on top of what the space plans."""
     for trial in trials:
         if trial.state is not None:
@@ -116,7 +116,7 @@ def _counted(part: Part, trials: tuple[SeenTrial, ...], free: Collection[str], m
     )
 
 
-def _first_failure(studies: dict[str, tuple[SeenTrial, ...]]) -> str | None:
+def _first_failure(studies: dict[str, tuple[JournalTrial, ...]]) -> str | None:
     failed = [(trial.ended, name, trial) for name, study in studies.items() for trial in study if trial.state is TrialState.FAILED]
     if not failed:
         return None

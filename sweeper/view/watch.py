@@ -59,7 +59,7 @@ class Watcher:
             self._counts(event)
         match event:
             case Preparing(what):
-                self._waiting.doing(what)
+                self._waiting.begin(what)
             case Notice(line):
                 self._print(line)
             case SweepStarted():
@@ -102,7 +102,7 @@ class Watcher:
 
     def _print(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)
-        self._waiting.said()
+        self._waiting.reset()
 
 
 class Lines(Watcher):
@@ -117,7 +117,7 @@ class Lines(Watcher):
         match event:
             case SweepStarted():
                 self._told = time.monotonic()
-                self._waiting.doing("starting the workers, and training the first epoch")
+                self._waiting.begin("starting the workers, and training the first epoch")
             case EpochTrained():
                 self._waiting.close()
                 self._tell_when_due()

@@ -109,7 +109,7 @@ def cluster(cluster_of_all):
 
 @pytest.fixture
 def quick_looks(monkeypatch):
-    monkeypatch.setattr(capacity, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(capacity, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(capacity, "SECONDS_BETWEEN_NOTICES", 0.0)
 
 

@@ -13,7 +13,7 @@ from sweeper.errors import StoreError
 from sweeper.records import Phase, TrialState
 from sweeper.report import report
 from sweeper.store import SweepFolder
-from sweeper.studies.journal_reader import SeenTrial, read_journal
+from sweeper.studies.journal_reader import JournalTrial, read_journal
 from sweeper.text import as_json
 from sweeper.view.find import find_sweep
 from sweeper.view.status import epochs_per_second, sweep_status
@@ -104,7 +104,7 @@ def test_the_pace_spreads_a_trials_epochs_over_its_time():
 
     def trial(started, ended, epochs):
         ago = [None if seconds is None else now - timedelta(seconds=seconds) for seconds in (started, ended)]
-        return SeenTrial(0, TrialState.COMPLETE if ended else None, ended is None, None, epochs, {}, None, *ago)
+        return JournalTrial(0, TrialState.COMPLETE if ended else None, ended is None, None, epochs, {}, None, *ago)
 
     assert epochs_per_second([], now) is None
     assert epochs_per_second([trial(100, None, 10)], now) == pytest.approx(0.1)

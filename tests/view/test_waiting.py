@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from sweeper.view.waiting import Waiting, telling
+from sweeper.view.waiting import Waiting, announcing
 
 
 def test_what_goes_on_is_said_within_two_seconds_and_again_and_not_after_the_end():
     said = []
     began = time.monotonic()
-    with telling("loading", lambda line: said.append((time.monotonic() - began, line))):
+    with announcing("loading", lambda line: said.append((time.monotonic() - began, line))):
         while len(said) < 2 and time.monotonic() - began < 10:
             time.sleep(0.05)
     so_far = len(said)
@@ -27,11 +27,11 @@ def test_nothing_is_said_of_what_is_quick_nor_while_others_speak_nor_when_nobody
     said = []
     waiting = Waiting(said.append)
     for step in range(12):
-        waiting.doing(f"step {step}")
-        waiting.said()
+        waiting.begin(f"step {step}")
+        waiting.reset()
         time.sleep(0.1)
     waiting.close()
-    with telling("loading", None):
+    with announcing("loading", None):
         time.sleep(1.2)
     assert said == []
 
@@ -43,7 +43,7 @@ def test_a_pipe_that_is_closed_ends_the_telling_alone(error):
             raise error
 
     waiting = Waiting(Closed().write)
-    waiting.doing("loading")
+    waiting.begin("loading")
     time.sleep(1.4)
-    waiting.doing("more")
+    waiting.begin("more")
     waiting.close()
