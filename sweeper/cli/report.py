@@ -49,15 +49,27 @@ def report(
     if output is None:
         tell(text.rstrip("\n"))
     else:
-        from sweeper.store import Folder
-
-        path = Path(output)
-        Folder(str(path.parent)).write(path.name, text.encode())
+        _write(Path(output), text)
     if plots is not None:
         from sweeper.report import write_plots
 
         for picture in write_plots(uri, plots):
             say(str(picture))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all. What is there and no regular file (a pipe, ``/dev/null``) is written to, not replaced."""
+    from sweeper.errors import StoreError
+    from sweeper.store import Folder
+    from sweeper.text import first_line
+
+    if not path.exists() or path.is_file():
+        Folder(str(path.parent)).write(path.name, text.encode())
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"--output: {path}: {first_line(error)}") from error
 
 
 def _check_paths(output: str | None, plots: str | None) -> None:

@@ -1,5 +1,6 @@
 """What a command does where its output cannot go, and with names that are empty."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -76,3 +77,26 @@ def test_paths_that_a_report_cannot_write_to_are_told_at_once_and_before_anythin
     assert done.stderr == f"--output: {file} is a file, and nothing can be written in it\n--plots: {file} is a file; give a folder\n"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert file.read_text() == "mine"
+
+
+def test_a_report_is_written_into_a_pipe_or_device_and_takes_no_place_of_one(finished_sweep, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert sweep("report", finished_sweep.path, "--format", "markdown", "--output", pipe).returncode == 0
+        assert os.read(reader, 2**16).decode() == sweep("report", finished_sweep.path, "--format", "markdown").stdout
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_device_that_takes_no_more_of_a_report_is_told_and_stays(finished_sweep, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    device = tmp_path / "full"
+    device.symlink_to("/dev/full")
+    done = sweep("report", finished_sweep.path, "--output", device)
+    assert (done.returncode, done.stderr) == (2, f"--output: {device}: No space left on device\n")
+    assert device.is_symlink()
+    assert Path("/dev/full").is_char_device()
