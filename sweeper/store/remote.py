@@ -300,7 +300,10 @@ class RemoteLogs:
 
         def opened(file: BinaryIO) -> _Read:
             try:
-                return read(zipfile.ZipFile(io.BufferedReader(file, _BLOCK_BYTES)))  # type: ignore[type-var]
+                # a small one is read as a whole: in an empty one zipfile seeks before the beginning, which Arrow's files refuse
+                is_small = file.seek(0, io.SEEK_END) <= _BLOCK_BYTES
+                file.seek(0)
+                return read(zipfile.ZipFile(io.BytesIO(file.read()) if is_small else io.BufferedReader(file, _BLOCK_BYTES)))  # type: ignore[type-var]
             except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
                 raise StoreError(f"{self._folder}/{_ARCHIVE}: damaged ({error}); restore it from a copy") from error
 
