@@ -231,7 +231,6 @@ def test_a_sweep_whose_head_is_lost_is_resumed_from_object_storage(journey: Jour
 
 def test_ray_down_leaves_nothing_running(journey: Journey) -> None:
     journey.laptop.run(f"ray down -y {journey.file}", timeout=120)
-    note("ray down has returned")  # .ci/run goes on when it reads this
     hosts = (journey.head, *journey.workers)
     try:
         wait(lambda: not any(host.processes("ray") for host in hosts), "the last process of Ray to end", 180)
