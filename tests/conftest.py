@@ -1,12 +1,14 @@
 import os
 import pickle
 import signal
+import subprocess
 
 import pytest
 from faults.kill_harness import reference_sweep
 from faults.object_storage import make_bucket, s3_server
 from filelock import FileLock
 from finished_sweep import run_tiny_sweep
+from forked_python import fast_python, fast_ray_workers
 from xdist.scheduler import LoadGroupScheduling
 
 # nohup, and a shell that starts pytest in the background, leave these ignored, and what a test starts would inherit that
@@ -23,6 +25,10 @@ class WholeFiles(LoadGroupScheduling):
         return group.partition("::")[0] if group == nodeid else group
 
 
+def pytest_configure():
+    fast_python()  # its server starts while tests are collected; all of pytest's processes use this one
+
+
 def pytest_xdist_make_scheduler(config, log):
     return WholeFiles(config, log)
 
@@ -35,6 +41,12 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("one_by_one"):
             item.add_marker(pytest.mark.xdist_group("one_by_one"))
     items.sort(key=lambda item: 0 if item.get_closest_marker("one_by_one") else 2 if item.path in looking else 1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def workers_that_start_fast():
+    fast_ray_workers()
+    subprocess.run([fast_python(), "-c", ""], check=True)  # it is ready, and has compiled the kernels for all
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """Python processes that start in hundredths of a second, with everything imported that a command imports: seconds, in a fresh one.
 
 :func:`fast_python` is a program to be called like ``sys.executable``. It asks a server, which has imported the package and forks itself,
-for a process with its arguments, environment, folder and open files, hands on its signals, and ends as that process ends.
+for a process with its arguments, environment, folder and open files, hands on its signals, and ends as that process ends. A Ray that is
+started by such a process, or after :func:`fast_ray_workers`, starts its workers in the same way.
 
 A fresh interpreter, ``sys.executable``, is for tests of what happens while modules are imported, of terminals, and of processes that are
 found by what ``/proc`` says of them.
@@ -9,7 +10,6 @@ found by what ``/proc`` says of them.
 
 import atexit
 import contextlib
-import functools
 import gc
 import importlib
 import json
@@ -27,8 +27,17 @@ import threading
 import types
 from pathlib import Path
 
+FOLDER = "FORKED_PYTHON"
+"""Environment variable in which processes find the server of the one that started them."""
+
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, struct, sys
+arguments = sys.argv[1:]
+if {for_ray}:  # what Ray's own setup_worker.py does
+    (made,) = (json.loads(each.partition("=")[2]) for each in arguments if each.startswith("--serialized-runtime-env-context="))
+    assert not made["command_prefix"] and not made["override_worker_entrypoint"] and made["py_executable"] == {python!r}, made
+    os.environ.update(made["env_vars"])
+    arguments = [each for each in arguments if not each.startswith(("--serialized-runtime-env-context=", "--language="))]
 is_open = []
 for descriptor in range(3):
     try:
@@ -37,7 +46,7 @@ for descriptor in range(3):
         is_open.append(False)
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-request = json.dumps([sys.argv[1:], {whole_end}, os.getcwd(), dict(os.environ), is_open]).encode()
+request = json.dumps([arguments, {whole_end}, os.getcwd(), dict(os.environ), os.nice(0), is_open]).encode()
 socket.send_fds(server, [struct.pack("I", len(request))], [descriptor for descriptor in range(3) if is_open[descriptor]])
 server.sendall(request)
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -51,9 +60,8 @@ os._exit(code)
 """
 
 
-@functools.cache
 def fast_python(*, whole_end=False):
-    """Path of the program. Its server ends with this process.
+    """Path of the program.
 
     With ``whole_end`` the interpreter ends as it always does, and takes the imported modules apart: half a second.
 
@@ -61,39 +69,67 @@ def fast_python(*, whole_end=False):
     """
     if sys.platform != "linux" or any(name.startswith("COVERAGE_PROCESS") for name in os.environ):
         return sys.executable
-    program = Path(_server(), "whole" if whole_end else "python")
-    program.write_text(CLIENT.format(python=sys.executable, address=str(program.with_name("socket")), whole_end=whole_end))
-    program.chmod(0o755)
-    return str(program)
+    return str(_server() / ("whole" if whole_end else "python"))
 
 
-@functools.cache
+def fast_ray_workers():
+    """Have every Ray that this process starts from now on start its workers so, too."""
+    if fast_python() != sys.executable:
+        _ray_workers_from(_server())
+
+
+def _ray_workers_from(folder):
+    from ray._private import ray_constants
+
+    ray_constants.SETUP_WORKER_FILENAME = str(folder / "setup_worker.py")  # Ray joins this to a path, which an absolute one replaces
+
+
 def _server():
-    """The folder of the socket at which a server listens."""
+    """The folder of the programs, and of the sockets at which a server listens: one for this process and its children, ended with it."""
+    if FOLDER in os.environ:
+        return Path(os.environ[FOLDER])
     folder = tempfile.TemporaryDirectory(prefix="python-")  # short: the path of a socket has at most 108 characters
+    path = Path(folder.name)
+    for name, server in (("python", "commands"), ("whole", "commands"), ("setup_worker.py", "workers")):
+        text = CLIENT.format(python=sys.executable, address=str(path / server), whole_end=name == "whole", for_ray=server == "workers")
+        (path / name).write_text(text)
+        (path / name).chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, __file__, f"{folder.name}/socket"]
     server = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+        [sys.executable, __file__, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
     )
     assert server.stdout.readline() == b"listening\n"
     server.stdout.close()
     atexit.register(folder.cleanup)
     atexit.register(server.stdin.close)
-    return folder.name
+    os.environ[FOLDER] = folder.name
+    return path
 
 
-def _serve(address):
-    """Arguments of the process that this one has become, and whether its end is whole. The server itself never returns."""
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(address)
-    listening.listen(64)
+def _serve(folder):
+    """Arguments of the process that this one has become, and whether its end is whole. The servers themselves never return."""
+    sockets = {name: socket.socket(socket.AF_UNIX) for name in ("commands", "workers")}
+    for name, listening in sockets.items():
+        listening.bind(str(folder / name))
+        listening.listen(64)
     os.write(1, b"listening\n")
     with open(os.devnull, "w") as nothing:  # noqa: PTH123
         os.dup2(nothing.fileno(), 1)
-    _import_everything()
-    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _import_all_modules("sweeper.training", "sweeper.data", "sweeper.store", "sweeper.driver")
+    importlib.import_module("sweeper.training.cpu.kernels").compile_kernels(32, 32)  # once for all, where no earlier run has left them
+    assert "ray" not in sys.modules  # it reads there whose worker it is as it is imported
+    listening = sockets["workers"]
+    if os.fork() == 0:
+        _import_all_modules("sweeper")
+        _ray_workers_from(folder)
+        listening = sockets["commands"]
+    gc.freeze()
     while True:
         ready, _, _ = select.select([listening, 0], [], [])
         if 0 in ready:
@@ -101,24 +137,24 @@ def _serve(address):
         connection, _ = listening.accept()
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            listening.close()
+            for each in sockets.values():
+                each.close()
             return _attend(connection)
         connection.close()
 
 
-def _import_everything():
-    import sweeper
-
-    for module in pkgutil.walk_packages(sweeper.__path__, "sweeper."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+def _import_all_modules(*packages):
+    for package in packages:
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
 
 
 def _attend(connection):
     """Fork what the client asks for; returns its wishes in the new process, and never in this one, which passes signals and the end."""
     size, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
     request = connection.recv(*struct.unpack("I", size), socket.MSG_WAITALL)
-    arguments, whole_end, folder, environment, is_open = json.loads(request)
+    arguments, whole_end, folder, environment, niceness, is_open = json.loads(request)
     process = os.fork()
     if process == 0:
         connection.close()
@@ -126,6 +162,10 @@ def _attend(connection):
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(folder)
+        os.nice(niceness - os.nice(0))
+        os.setpgid(0, 0)  # Ray ends the group of a worker that has died
+        if "ray" in sys.modules:
+            importlib.import_module("sweeper.cluster.ray_internals").read_settings()
         return arguments, whole_end
     for descriptor in descriptors:
         os.close(descriptor)
@@ -193,7 +233,7 @@ def _python(arguments):
 
 
 if __name__ == "__main__":
-    arguments, whole_end = _serve(sys.argv[1])
+    arguments, whole_end = _serve(Path(sys.argv[1]))
     if whole_end:
         _python(arguments)
     else:

@@ -1,8 +1,8 @@
 """What this package uses of Ray that is no public API: each part behind one function, which says why no public way serves.
 
 Seen in Ray 2.58.0, 2.58.1, 2.59.0 and 2.60.0. To admit another version, run ``tests/cluster/test_ray_internals.py`` with it, which has a
-test for each part, then the tests that start Ray; then raise :data:`VERSIONS` here and in ``pyproject.toml``. What Tune hides stands in
-:mod:`sweeper.tune.tune_internals`, what an autoscaler leaves on the head in :mod:`sweeper.cluster.autoscaler`.
+test for each part, then the tests that start Ray; then raise :data:`VERSIONS` here and in ``pyproject.toml``. Parts of Tune are in
+:mod:`sweeper.tune.tune_internals`; what an autoscaler leaves on the head is read in :mod:`sweeper.cluster.autoscaler`.
 """
 
 from __future__ import annotations
@@ -128,6 +128,18 @@ def on_loopback() -> AbstractContextManager[None]:
     """
     os.environ[_part("ray._private.ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR")] = "0"
     return _replaced("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)
+
+
+@contextlib.contextmanager
+def helpers_left_out() -> Iterator[None]:
+    """A Ray that is started in the block has no autoscaler, no log monitor and no web server: a Python process each, and nobody asks them.
+
+    The driver would wait for the last one, even with ``include_dashboard=False``. ``ray.init`` has no public argument for that.
+    """
+    with contextlib.ExitStack() as stack:
+        for start in ("start_monitor", "start_log_monitor", "start_api_server"):
+            stack.enter_context(_replaced(f"ray._private.node.Node.{start}", lambda *_, **__: None))
+        yield
 
 
 def python_handler_kept() -> AbstractContextManager[None]:

@@ -137,7 +137,7 @@ class Power:
 class Comparison:
     """The confirm phase by one measure (a ``test_*`` column), arms from best to worst (:func:`sweeper.report.statistics.ranked`).
 
-    ``comparable``: whether values of the measure mean the same for every arm; if not, the arms stand in the space's order. By other
+    ``comparable``: whether values of the measure mean the same for every arm; if not, the arms are in the space's order. By other
     measures than accuracy, arms at chance come last. ``needed_seeds``: the fewest with which the test can reach 0.05.
     ``sd_of_differences``: between the best and the runner-up, over ``paired_seeds`` that both have: what ``power`` rests on.
     """

@@ -1,6 +1,6 @@
 """What all charts share: the parts that Vega-Lite specifications are put together from, and how the page and a picture show one.
 
-Names and texts from files stand in data values and titles only, never in an expression.
+Names and texts from files go into data values and titles only, never into an expression.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ PICTURE_CONFIG = CONFIG | {
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A specification without a size, with what stands around it; its picture has the file name ``name``.
+    """A specification without a size, and the text around it; its picture has the file name ``name``.
 
     ``table``: the same figures for who cannot see the chart. ``arms``: if not empty, the picture has a panel for each.
-    ``pointed``: layers for a pointer, which the page alone has; ``printed``: layers that stand for them in the picture.
+    ``pointed``: layers for a pointer, which the page alone has; ``printed``: layers that replace them in the picture.
     """
 
     name: str
@@ -107,7 +107,7 @@ def nearest_points(encoding: Spec | None = None) -> Spec:
 
 
 def told(*fields: str, **formats: str) -> list[Spec]:
-    """What a tooltip says: fields as they stand, then numbers in a format."""
+    """What a tooltip shows: fields unchanged, then numbers in a format."""
     return [*({"field": field} for field in fields), *({"field": field, "format": text} for field, text in formats.items())]
 
 
@@ -139,7 +139,7 @@ def figure_format(measure: Measure) -> str:
 
 
 def values_of(table: pd.DataFrame, columns: Sequence[str]) -> Spec:
-    """Rows of a table as data that stand in the specification, each without what is missing in it."""
+    """Rows of a table as inline data, each without its missing values."""
     names = [str(name) for name in columns]
     rows = zip(*(map(rounded, table[name].tolist()) for name in columns), strict=True)
     return {"values": [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]}

@@ -40,7 +40,7 @@ SECONDS_TO_BE_GONE = 180.0
 """How long after its last beat an owner counts as gone: one whose storage was away has ended by then (``outage.SECONDS_TO_WAIT``)."""
 SECONDS_TO_BE_ALONE = 30.0
 """How long a process tries to be alone; far less than another takes to count as gone."""
-SECONDS_TO_BE_HEARD = 5.0
+SECONDS_TO_NOTICE = 5.0
 """How long the main thread has to find out by itself that its storage has failed, before it is interrupted."""
 
 LOGS = JOURNAL, ROW_LOG = ("studies.journal", "tune/rows.jsonl")
@@ -216,7 +216,7 @@ class RemoteLogs:
                 except BaseException as error:  # the main thread raises it
                     self._fail(error)
             if self._failure is not None:
-                self._be_heard(ended)
+                self._interrupt_later(ended)
                 return
             pause = max(SECONDS_BETWEEN_SAVES, 10 * (time.monotonic() - started))  # a tenth of the time at most is spent on saving
 
@@ -225,9 +225,9 @@ class RemoteLogs:
         if self._folder.patience is not None:
             self._folder.patience.end()
 
-    def _be_heard(self, ended: threading.Event) -> None:
-        """Interrupt the main thread, unless it finds out by itself what a thread failed of."""
-        if not ended.wait(SECONDS_TO_BE_HEARD) and isinstance(self._failure, SweeperError):
+    def _interrupt_later(self, ended: threading.Event) -> None:
+        """Interrupt the main thread, unless it soon notices by itself that a thread failed."""
+        if not ended.wait(SECONDS_TO_NOTICE) and isinstance(self._failure, SweeperError):
             abort(self._failure)
 
     def _check_owner(self) -> None:
@@ -351,7 +351,7 @@ class RemoteLogs:
                 self._beat()
             except StoreError as error:
                 self._fail(error)
-                self._be_heard(ended)
+                self._interrupt_later(ended)
                 return
 
 

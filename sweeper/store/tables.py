@@ -219,7 +219,7 @@ def _n_held(files: Sequence[_File]) -> int:
 
 
 def _readable_column(values: Sequence[Any], type_: pa.DataType | None) -> pa.Array:
-    """Logged values, null where they do not fit the type; ``None`` stands for the type that they seem to have."""
+    """Logged values, null where they do not fit the type; ``None``: the type that they seem to have."""
     try:
         return pa.array(values, type=type_)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
@@ -231,5 +231,5 @@ def _merge(table: RowTable, files: Sequence[_File], logged: pa.Table) -> pa.Tabl
     """The rows of the files and those logged since; a row that is in both counts once, as it was logged."""
     tables = [each.replace_schema_metadata() for each in (*(file.rows for file in files), logged)]
     rows = pa.concat_tables(tables, promote_options="default")
-    doubles = rows.select(_KEYS[table]).to_pandas().duplicated(keep="last").to_numpy()
-    return rows.filter(pa.array(~doubles)) if doubles.any() else rows
+    duplicates = rows.select(_KEYS[table]).to_pandas().duplicated(keep="last").to_numpy()
+    return rows.filter(pa.array(~duplicates)) if duplicates.any() else rows

@@ -34,8 +34,8 @@ SUMS_ORDER = np.array(
     + [CONV2_SUMS + c * 37 + k for c in range(8) for k in range(36)]
     + [CONV2_SUMS + c * 37 + 36 for c in range(8)]
 )
-"""Where the gradient of each weight stands in ``sums``: there each channel's bias follows its weights, as LLVM can only then tell
-that the stores of one loop do not overlap."""
+"""Position of each weight's gradient in ``sums``, where each channel's bias follows its weights: only then can LLVM tell that the stores
+of one loop do not overlap."""
 
 Quad: TypeAlias = tuple[np.float32, np.float32, np.float32, np.float32]
 """Something of each of the 2 × 2 outputs of a pooling window: top left, top right, bottom left, bottom right."""
