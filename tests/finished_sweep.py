@@ -1,7 +1,6 @@
 """A small sweep that has really been run, once per test session, and how it was run."""
 
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,17 +38,16 @@ class FinishedSweep:
         return self.path.name
 
 
-def sweep(*arguments, cwd=None, timeout=150, program=None, **options):
-    """The command line in a process of its own, into pipes; ``program`` is the Python that runs it."""
-    command = [program or fast_python(), "-m", "sweeper", *map(str, arguments)]
+def sweep(*arguments, cwd=None, timeout=150, **options):
+    """The command line in a process of its own, into pipes."""
+    command = [fast_python(), "-m", "sweeper", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False, **options)
 
 
 def run_tiny_sweep(folder):
     space = folder / "tiny.yaml"
     space.write_text(SPACE)
-    # in a fresh clone the first sweep of all compiles the kernels too
-    done = sweep("run", space, "--results", folder / "results", timeout=280, program=sys.executable)
+    done = sweep("run", space, "--results", folder / "results", timeout=280)
     paths = list((folder / "results").iterdir())
     assert len(paths) == 1, done.stderr
     return FinishedSweep(space, folder / "results", paths[0], done.stdout, done.stderr, done.returncode)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import optuna
 
@@ -15,6 +15,8 @@ from sweeper.space.schema import Algorithm
 from sweeper.space.values import Finding
 from sweeper.space.wording import Path
 from sweeper.text import shown
+
+_Made = TypeVar("_Made")
 
 SAMPLERS: Mapping[str, type[optuna.samplers.BaseSampler]] = {
     "tpe": optuna.samplers.TPESampler,
@@ -57,6 +59,13 @@ HIGHEST: Mapping[str, int] = {"n_ei_candidates": 10_000, "popsize": 10_000, "poi
 
 MOST = 1_000_000
 """Highest value of every other option in whole numbers: as many trials as an arm can have."""
+
+
+def construct(algorithm: Callable[..., _Made], options: Mapping[str, Any]) -> _Made:
+    """A sampler or pruner with these options; Optuna calls some of them experimental, which need not be said at every trial."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return algorithm(**options)
 
 
 def highest_value(option: str, types: set[str]) -> int | None:
@@ -165,13 +174,11 @@ def _construction_problems(algorithm: type, parsed: Algorithm, given: Mapping[st
         return [Finding((*path, name), "is missing") for name in missing]
     ours = {"wrapped_pruner": None, "seed": 0}  # QMC without a seed warns
     arguments: dict[str, Any] = {**parsed.options, **{name: value for name, value in ours.items() if name in signature}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        try:
-            algorithm(**arguments)
-        except (ValueError, TypeError) as error:
-            guilty = [name for name in given if name in str(error)]
-            return [Finding((*path, *guilty[:1]), f"refused by Optuna: {_sentence(error)}")]
+    try:
+        construct(algorithm, arguments)
+    except (ValueError, TypeError) as error:
+        guilty = [name for name in given if name in str(error)]
+        return [Finding((*path, *guilty[:1]), f"refused by Optuna: {_sentence(error)}")]
     return []
 
 

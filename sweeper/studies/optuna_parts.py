@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import warnings
 from typing import Any, cast
 
 import optuna
 
 from sweeper.records import Value
-from sweeper.space.algorithms import PRUNERS, SAMPLERS
+from sweeper.space.algorithms import PRUNERS, SAMPLERS, construct
 from sweeper.space.arms import Arm, Definition
 from sweeper.space.configurations import iterate_grid, n_points
 from sweeper.space.schema import Algorithm, FloatRange, IntRange
@@ -66,9 +65,7 @@ def build_sampler(space: Space, arm: Arm, seed: int) -> optuna.samplers.BaseSamp
     is_conditional = any(definition.when and definition.is_free for definition in space.definitions(arm))
     if sampler.name == "tpe" and is_conditional and options.get("multivariate") is not False:
         options.setdefault("group", True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[sampler.name](**options)
+    return construct(SAMPLERS[sampler.name], options)
 
 
 def build_pruner(space: Space) -> optuna.pruners.BasePruner:
@@ -82,6 +79,4 @@ def _pruner(pruner: Algorithm, epochs: int) -> optuna.pruners.BasePruner:
         options["max_resource"] = epochs
     if pruner.name == "patient":
         options["wrapped_pruner"] = _pruner(pruner.wrapped, epochs) if pruner.wrapped else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return PRUNERS[pruner.name](**options)
+    return construct(PRUNERS[pruner.name], options)
