@@ -73,7 +73,7 @@ def fast_python(*, whole_end=False):
 
 
 def fast_ray_workers():
-    """Have every Ray that this process starts from now on start its workers so, too."""
+    """Have every Ray that this process starts from now on start its workers the same way."""
     if fast_python() != sys.executable:
         _ray_workers_from(_server())
 
@@ -122,8 +122,9 @@ def _serve(folder):
         os.dup2(nothing.fileno(), 1)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _import_all_modules("sweeper.training", "sweeper.data", "sweeper.store", "sweeper.driver")
-    importlib.import_module("sweeper.training.cpu.kernels").compile_kernels(32, 32)  # once for all, where no earlier run has left them
-    assert "ray" not in sys.modules  # it reads there whose worker it is as it is imported
+    importlib.import_module("sweeper.training.cpu.kernels").compile_kernels(32, 32)  # once for all, if not in Numba's cache yet
+    # as it is imported, Ray reads from the environment which job its process works for: each forked worker imports it by itself
+    assert "ray" not in sys.modules
     listening = sockets["workers"]
     if os.fork() == 0:
         _import_all_modules("sweeper")

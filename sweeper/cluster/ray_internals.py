@@ -132,9 +132,9 @@ def on_loopback() -> AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def helpers_left_out() -> Iterator[None]:
-    """A Ray that is started in the block has no autoscaler, no log monitor and no web server: a Python process each, and nobody asks them.
+    """A Ray that is started in the block has no autoscaler, log monitor or web server: three Python processes that a sweep never uses.
 
-    The driver would wait for the last one, even with ``include_dashboard=False``. ``ray.init`` has no public argument for that.
+    ``ray.init`` has no public argument for that, and waits for the web server even with ``include_dashboard=False``.
     """
     with contextlib.ExitStack() as stack:
         for start in ("start_monitor", "start_log_monitor", "start_api_server"):

@@ -164,9 +164,13 @@ def _our_own() -> Iterator[Cluster]:
     on_abrupt_exit(end=_mark(), end_writers=folders)
     with ray_internals.own_messages_dropped():
         try:
-            with ray_internals.on_loopback(), ray_internals.port_awaited_in_steps(), ray_processes_watched():
-                with ray_internals.helpers_left_out():
-                    _connect("start Ray on this machine", address="local", num_cpus=available_cores())
+            with (
+                ray_internals.on_loopback(),
+                ray_internals.helpers_left_out(),
+                ray_internals.port_awaited_in_steps(),
+                ray_processes_watched(),
+            ):
+                _connect("start Ray on this machine", address="local", num_cpus=available_cores())
                 folders = ray_internals.session_folder()
                 on_abrupt_exit(end_writers=folders)
                 yield Cluster(joined=False)

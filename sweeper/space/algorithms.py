@@ -62,7 +62,7 @@ MOST = 1_000_000
 
 
 def construct(algorithm: Callable[..., _Made], options: Mapping[str, Any]) -> _Made:
-    """A sampler or pruner with these options; Optuna calls some of them experimental, which need not be said at every trial."""
+    """A sampler or pruner with these options, made without Optuna's warning that some classes are experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return algorithm(**options)

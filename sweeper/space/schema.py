@@ -140,7 +140,7 @@ class Dataset(Section):
     def _defaults_of_the_data_set(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not isinstance(name := data.get("name"), str):
             return data
-        entry = DATASETS.get(name, DatasetEntry(""))  # the name has a check of its own
+        entry = DATASETS.get(name, DatasetEntry(""))  # an unknown name is refused by the check of `name`
         own = {key: default for key, default in entry.keys.items() if default is not None and data.get(key) is None}
         validation = {"validation": entry.validation} if entry.validation is not None else {}
         return {**validation, **data, **own}

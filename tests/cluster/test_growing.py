@@ -92,8 +92,13 @@ def test_machines_of_ones_own_are_expected_until_all_have_joined(tmp_path):
 
 @pytest.fixture(scope="module")
 def cluster_of_all():
-    times = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 300, "health_check_timeout_ms": 2000}
-    head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False, "_system_config": times | {"health_check_failure_threshold": 3}}
+    quick_health_checks = {
+        "health_check_initial_delay_ms": 500,
+        "health_check_period_ms": 300,
+        "health_check_timeout_ms": 2000,
+        "health_check_failure_threshold": 3,
+    }
+    head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False, "_system_config": quick_health_checks}
     made = Cluster(initialize_head=True, head_node_args=head)
     yield made
     made.shutdown()

@@ -78,10 +78,11 @@ with ray_session(None):
     found["handler"] = signal.getsignal(signal.SIGTERM) is handler
     found["is_client"] = ray_internals.is_connected_by_client()
     found["address"] = ray_internals.canonical_address(ray.get_runtime_context().gcs_address) == ray.get_runtime_context().gcs_address
-    found["core"] = sorted({p.name() for p in psutil.Process().children(recursive=True)} & ray_internals.CORE_PROCESSES)
-    started = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+    started = psutil.Process().children(recursive=True)
+    found["core"] = sorted({process.name() for process in started} & ray_internals.CORE_PROCESSES)
+    commands = [" ".join(process.cmdline()) for process in started]
     scripts = "/monitor.py", "/log_monitor.py", "/dashboard.py", "/raylet "
-    found["helpers"] = [any(script in command for command in started) for script in scripts]
+    found["helpers"] = [any(script in command for command in commands) for script in scripts]
     found["head"] = [ray_internals.HEAD in node["Resources"] for node in ray.nodes()]
     found["folder"] = fnmatch.fnmatchcase(ray_internals.session_folder(), before)
     found["free"] = [resources["CPU"] == len(os.sched_getaffinity(0)) for resources in ray_internals.free_resources()]
@@ -247,7 +248,7 @@ def test_what_ray_says_of_its_processes_is_dropped(live):
         assert live["printed"] == []
 
 
-def test_ray_starts_without_the_processes_that_nobody_asks(live):
+def test_ray_starts_without_the_processes_that_a_sweep_never_uses(live):
     with needs("helpers_left_out", "start_monitor, start_log_monitor and start_api_server of ray._private.node.Node"):
         assert live["helpers"] == [False, False, False, True]
 

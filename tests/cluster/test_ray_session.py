@@ -49,7 +49,7 @@ with ray_session(None):
     context = ray.get_runtime_context()
     without = {name: value for name, value in os.environ.items() if name not in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE")}
     environments = {
-        "without a token": without | {"RAY_NUM_REDIS_GET_RETRIES": "2"},  # it asks 20 times, once a second, else
+        "without a token": without | {"RAY_NUM_REDIS_GET_RETRIES": "2"},  # by default it tries 20 times, a second apart
         "with the token": dict(os.environ),
     }
     command = [sys.executable, "-c", CLIENT.replace("ADDRESS", context.gcs_address)]
