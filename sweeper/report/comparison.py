@@ -122,7 +122,7 @@ def _against_best(arm: ComparedArm, differences: Seeds, measure: Measure, p: tup
 
 
 def _power(difference: float, sd: float, n_seeds: int) -> Power:
-    low, high = statistics.sd_interval(sd, n_seeds)
+    low, high = statistics.sd_interval(sd, n_seeds - 1)
     return Power(difference, *(statistics.power(difference, spread, n_seeds) for spread in (sd, high, low)))
 
 

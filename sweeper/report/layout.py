@@ -135,7 +135,7 @@ def _power(comparison: Comparison, sd: float) -> str:
         f"{numbers.probability(each.power)} [{numbers.probability(each.low)}, {numbers.probability(each.high)}]"
         for each in comparison.power
     )
-    low, high = sd_interval(sd, comparison.paired_seeds)
+    low, high = sd_interval(sd, comparison.paired_seeds - 1)
     return (
         f"Power, about: with {comparison.paired_seeds} paired seeds whose differences vary by {100 * sd:.2f} points [{100 * low:.2f}, "
         f"{100 * high:.2f}] (sd), a true difference of {differences} points is found with probability {chances}."

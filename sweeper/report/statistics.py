@@ -21,22 +21,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import combinations
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import chain, combinations, count
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import special
 
-from sweeper.report.summary import Estimate
+from sweeper.report.summary import Contrast, Estimate, Power
 
 if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's time
     from jaxtyping import Float64
 
     Seeds = Float64[np.ndarray, " seed"]
+    Units = Float64[np.ndarray, " search"] | Float64[np.ndarray, " seed"]
 
 SIGNIFICANCE = 0.05
-N_RESAMPLES = 9_999
-"""Sign flips that are drawn where there are more of them: up to 13 seeds all are tried."""
+N_RESAMPLES = 20_000
+"""All permutations are tried where there are no more: up to 14 seeds, and up to 8 searches against 8. Else as many are drawn, the one that
+was observed among them, by numpy's ``default_rng(0)``.
+"""
 SEED = 0
 N_QUANTILES = 2_000
 ROUNDING = 1e-9
@@ -51,16 +55,23 @@ def estimate(values: Seeds, least: float = -math.inf, most: float = math.inf) ->
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Estimate(n, mean, None, None, None)
-    if not varies(values):
-        return Estimate(n, mean, 0.0, mean, mean)
-    sd = float(np.std(values, ddof=1))
-    half = float(special.stdtrit(n - 1, 1 - SIGNIFICANCE / 2)) * sd / math.sqrt(n)
-    return Estimate(n, mean, sd, max(least, mean - half), min(most, mean + half))
+    sd = math.sqrt(_variance(values))
+    return Estimate(n, mean, sd, *_interval(mean, sd / math.sqrt(n), n - 1, SIGNIFICANCE, least, most))
 
 
-def varies(values: Seeds) -> bool:
+def _interval(mean: float, error: float, freedom: float, outside: float, least: float, most: float) -> tuple[float, float]:
+    """Student's t interval of a mean of standard error ``error``, which misses the true one in ``outside`` of cases, cut at what can be."""
+    half = float(special.stdtrit(freedom, 1 - outside / 2)) * error
+    return max(least, mean - half), min(most, mean + half)
+
+
+def varies(values: Units) -> bool:
     """Whether there are two values that differ by more than rounding."""
     return len(values) > 1 and float(np.ptp(values)) > ROUNDING * max(1.0, float(np.abs(values).max()))
+
+
+def _variance(values: Units) -> float:
+    return float(np.var(values, ddof=1)) if varies(values) else 0.0
 
 
 def ranked(samples: Mapping[str, Mapping[int, float]]) -> list[str]:
@@ -109,9 +120,100 @@ def sign_flip_p(differences: Seeds) -> float:
     else:
         flips = np.random.default_rng(SEED).integers(0, 2, (N_RESAMPLES, n))
         flips[0] = 0  # what was observed is one of the possible outcomes
-    sums = np.abs((1 - 2 * flips) @ differences)
-    rounding = 1e-12 * float(np.abs(differences).sum())
-    return float(np.mean(sums >= abs(float(differences.sum())) - rounding))
+    return _share_as_large((1 - 2 * flips) @ differences, differences)
+
+
+def label_permutation_p(best: Units, rival: Units) -> float:
+    """Two-sided p of the exact permutation test that two arms' searches are exchangeable; 1 where they do not vary.
+
+    The statistic is the difference of the means: the same for every choice of ``len(best)`` of all searches as a sum over those chosen,
+    once the mean of all is taken off.
+    """
+    figures = np.concatenate([best, rival])
+    if not varies(figures):
+        return 1.0
+    n, centred = len(figures), figures - figures.mean()
+    if math.comb(n, len(best)) <= N_RESAMPLES:
+        chosen = np.fromiter(chain.from_iterable(combinations(range(n), len(best))), np.int64).reshape(-1, len(best))
+    else:
+        chosen = np.random.default_rng(SEED).permuted(np.tile(np.arange(n), (N_RESAMPLES, 1)), axis=1)[:, : len(best)]
+        chosen[0] = np.arange(len(best))
+    return _share_as_large(centred[chosen].sum(axis=1), figures)
+
+
+def _share_as_large(sums: Float64[np.ndarray, " permutation"], figures: Units) -> float:
+    """The share of permutations whose sum is as large as that of the first, which is the observed one, but for rounding of ``figures``."""
+    return float(np.mean(np.abs(sums) >= abs(float(sums[0])) - 1e-12 * float(np.abs(figures).sum())))
+
+
+def contrast(
+    unit: Literal["search", "seed"],
+    best: Units,
+    rival: Units,
+    *,
+    maximize: bool,
+    margin: float | None,
+    least: float,
+    most: float,
+    n_arms: int,
+) -> Contrast:
+    """The best arm against one rival: a figure of each search, or of each seed in the same order, at least one of each arm.
+
+    ``margin``: by how much arms may differ that count as equal, ``None`` to call none equal; ``least`` to ``most``: what a figure can be;
+    ``n_arms``: how many are compared.
+
+    Figures without any spread have an interval of no width. Such arms are called equal only from :data:`NEEDED_ALIKE` units on, and
+    better only where the permutations say so.
+    """
+    n_best, n_rival = len(best), len(rival)
+    n = min(n_best, n_rival)
+    gaps = np.subtract.outer(rival, best).ravel() if unit == "search" else rival - best
+    advantages = -gaps if maximize else gaps
+    mean = float(np.mean(rival) - np.mean(best)) if unit == "search" else float(np.mean(gaps))
+    p_best_wins = probability_of_winning(advantages)
+    if n < 2:
+        none = Estimate(n, mean, None, None, None)
+        return Contrast(unit, n_best, n_rival, none, None, None, None, None, None, p_best_wins, "undecided", behind=False)
+    if unit == "search":
+        p_value, (error, freedom), share = label_permutation_p(best, rival), _welch(best, rival), 1 / n_best + 1 / n_rival
+    else:
+        p_value, (error, freedom), share = sign_flip_p(gaps), (math.sqrt(_variance(gaps)) / math.sqrt(n), n - 1), 1 / n
+    sd = error / math.sqrt(share)
+    sd_low, sd_high = sd_interval(sd, freedom) if sd else (None, None)
+    low, high = _interval(mean, error, freedom, SIGNIFICANCE, least - most, most - least)
+    equal_low, equal_high = _interval(mean, error, freedom, 2 * SIGNIFICANCE, least - most, most - least)
+    favours = (mean < 0) == maximize and mean != 0
+    is_equal = margin is not None and -margin <= equal_low and equal_high <= margin and (error > 0 or n >= NEEDED_ALIKE)
+    is_better = favours and p_value <= SIGNIFICANCE and not low <= 0 <= high
+    n_pairs = n_arms * (n_arms - 1) // 2
+    t_p = 2 * float(special.stdtr(freedom, -abs(mean) / error)) if error else 0.0
+    few_but_apart = error > 0 and float(advantages.min()) > 0
+    return Contrast(
+        unit=unit,
+        n_best=n_best,
+        n_rival=n_rival,
+        difference=Estimate(n, mean, sd, low, high),
+        sd_low=sd_low,
+        sd_high=sd_high,
+        equal_low=equal_low,
+        equal_high=equal_high,
+        p_value=p_value,
+        p_best_wins=p_best_wins,
+        outcome="better" if is_better else "equal" if is_equal else "undecided",
+        behind=favours and n_pairs * t_p <= SIGNIFICANCE and (few_but_apart or n_pairs * p_value <= SIGNIFICANCE),
+    )
+
+
+contrast_of_searches = partial(contrast, "search")
+contrast_of_seeds = partial(contrast, "seed")
+
+
+def _welch(first: Units, second: Units) -> tuple[float, float]:
+    """Standard error of the difference of two means, and its degrees of freedom (Welch 1947)."""
+    parts = np.array([_variance(first) / len(first), _variance(second) / len(second)])
+    freedoms = np.array([len(first) - 1, len(second) - 1])
+    total = float(parts.sum())
+    return math.sqrt(total), total**2 / float((parts**2 / freedoms).sum()) if total else float(freedoms.sum())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -148,30 +250,63 @@ def cohens_d_z(differences: Seeds) -> float | None:
     return float(np.mean(differences) / np.std(differences, ddof=1))
 
 
-NEEDED_SEEDS = 6
-"""The fewest seeds with which the smallest possible p, 2 / 2^n, is below 0.05."""
+NEEDED_SEEDS = next(n for n in count(2) if 2 / 2**n <= SIGNIFICANCE)
+"""The fewest seeds with which the smallest possible p is at most 0.05: six, 2 / 2^6 = 0.031."""
+NEEDED_SEARCHES = next(n for n in count(2) if 2 / math.comb(2 * n, n) <= SIGNIFICANCE)
+"""The fewest searches of each arm with which the smallest possible p is at most 0.05: four, 2 / 70 = 0.029."""
+NEEDED_ALIKE = next(n for n in count(2) if 1 / 2**n <= SIGNIFICANCE)
+"""The fewest units that show arms equal which do not vary at all: were the true difference at the margin, five would lie within it in one
+of 2^5 cases."""
 
 
-def sd_interval(sd: float, n_seeds: int) -> tuple[float, float]:
-    """The 95 % interval of a standard deviation that was found to be ``sd`` over ``n_seeds``, at least two, for normal noise."""
-    quantiles = special.chdtri(n_seeds - 1, np.array([SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2]))
-    low, high = sd * np.sqrt((n_seeds - 1) / quantiles)
+def sd_interval(sd: float, freedom: float) -> tuple[float, float]:
+    """The 95 % interval of a standard deviation that was found to be ``sd`` with so many degrees of freedom, for normal noise."""
+    quantiles = special.chdtri(freedom, np.array([SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2]))
+    low, high = sd * np.sqrt(freedom / quantiles)
     return float(low), float(high)
 
 
-def power(difference: float, sd: float, n_seeds: int) -> float:
-    """The chance, about, that the test finds a true mean ``difference`` between two arms, were ``sd`` the true spread of their differences.
+def chance_to_find(contrast: Contrast, difference: float) -> Power | None:
+    """The chance, about, that the test finds a true mean ``difference`` with as many units; ``None`` where no spread is known."""
+    if contrast.difference.sd is None or contrast.sd_low is None or contrast.sd_high is None:
+        return None
 
-    For normal noise, by the t test at the highest level that the permutation test can attain: the noncentral t distribution as a mean of
-    normal tails over the sample's standard deviation (``scipy.stats.nct`` gives NaN far out). Zero where the seeds are too few.
+    def chance(sd: float) -> float:
+        if contrast.unit == "search":
+            return power_of_searches(difference, sd, contrast.n_best, contrast.n_rival)
+        return power(difference, sd, contrast.n_best)
+
+    return Power(difference, chance(contrast.difference.sd), chance(contrast.sd_high), chance(contrast.sd_low))
+
+
+def power(difference: float, sd: float, n_seeds: int) -> float:
+    """The chance, about, that sign flips find a true mean ``difference``, were ``sd`` the true spread of paired differences.
+
+    For normal noise, by the t test at the highest level that the permutation test can attain. Zero where the seeds are too few.
     """
-    steps = math.floor(SIGNIFICANCE * 2 ** min(n_seeds, 50) / 2)
-    level = steps * 2 / 2 ** min(n_seeds, 50)
-    if level == 0 or n_seeds < 2:
+    return _power(difference, sd * math.sqrt(1 / n_seeds), n_seeds - 1, _attainable(2**n_seeds, 2))
+
+
+def power_of_searches(difference: float, sd: float, n_best: int, n_rival: int) -> float:
+    """The same over searches, were ``sd`` the true spread of the figure of one search, in either arm."""
+    level = _attainable(math.comb(n_best + n_rival, n_best), 2 if n_best == n_rival else 1)
+    return _power(difference, sd * math.sqrt(1 / n_best + 1 / n_rival), n_best + n_rival - 2, level)
+
+
+def _attainable(n_permutations: int, n_alike: int) -> float:
+    """The highest level up to 0.05 of an exact test, where ``n_alike`` of all permutations have the same statistic."""
+    return math.floor(SIGNIFICANCE * n_permutations / n_alike) * n_alike / n_permutations
+
+
+def _power(difference: float, error: float, freedom: int, level: float) -> float:
+    """The chance that a two-sided t test finds the difference in its true direction.
+
+    The noncentral t distribution as a mean of normal tails over the sample's standard deviation: ``scipy.stats.nct`` gives NaN far out.
+    """
+    if level == 0 or freedom < 1:
         return 0.0
-    if sd == 0:
+    if error == 0:
         return 1.0 if difference else 0.0
-    critical = special.stdtrit(n_seeds - 1, 1 - level / 2)
-    shift = abs(difference) / sd * math.sqrt(n_seeds)
-    spreads = np.sqrt(special.chdtri(n_seeds - 1, (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES) / (n_seeds - 1))
-    return float(np.mean(special.ndtr(shift - critical * spreads)))
+    critical = special.stdtrit(freedom, 1 - level / 2)
+    spreads = np.sqrt(special.chdtri(freedom, (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES) / freedom)
+    return float(np.mean(special.ndtr(abs(difference) / error - critical * spreads)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from sweeper.trial_counts import BestTrial
 
@@ -28,6 +29,37 @@ class Estimate:
     sd: float | None
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """The best arm against one rival, over searches (each counts by its mean over seeds) or, with one search each, over paired seeds.
+
+    ``difference``: rival minus best, in the measure's own unit, with its 95 % interval: Welch's t over searches, Student's t over paired
+    seeds. Its ``n`` is the smaller of ``n_best`` and ``n_rival``; its ``sd`` is that of the paired differences, or of the figure of one
+    search, pooled over both arms; ``sd_low`` to ``sd_high`` is the 95 % interval of that. ``equal_low`` to ``equal_high``: the 90 %
+    interval of the difference. All are ``None`` where there are too few units to tell.
+
+    ``p_value``: permutation of the search labels, or of the signs of paired differences, two-sided; ``None`` for fewer than two units.
+    ``p_best_wins``: share of the seeds, or of all pairs of one search of each arm, in which the best is better, ties half.
+
+    ``outcome``: ``better`` where the difference favours the best, p is at most 0.05 and the 95 % interval excludes zero; else ``equal``
+    where the 90 % interval lies within plus and minus the margin (:func:`sweeper.report.statistics.contrast_of_searches`); else
+    ``undecided``. ``behind``: the rival is worse than the best whoever wins, at 0.05 over all pairs of arms.
+    """
+
+    unit: Literal["search", "seed"]
+    n_best: int
+    n_rival: int
+    difference: Estimate
+    sd_low: float | None
+    sd_high: float | None
+    equal_low: float | None
+    equal_high: float | None
+    p_value: float | None
+    p_best_wins: float
+    outcome: Literal["better", "equal", "undecided"]
+    behind: bool
 
 
 @dataclass(frozen=True, slots=True)

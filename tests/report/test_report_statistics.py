@@ -147,7 +147,7 @@ def test_six_seeds_are_the_fewest_that_can_tell_two_arms_apart():
 
 def test_the_interval_of_a_spread_holds_the_true_one_in_95_percent_of_sweeps():
     samples = np.random.default_rng(4).normal(0, 2.0, (2_000, 8)).std(axis=1, ddof=1)
-    intervals = [ours.sd_interval(float(sd), 8) for sd in samples]
+    intervals = [ours.sd_interval(float(sd), 7) for sd in samples]
     assert stats.binomtest(sum(low <= 2.0 <= high for low, high in intervals), 2_000, 0.95).pvalue > 0.001
 
 
@@ -169,3 +169,196 @@ def test_between_two_equal_arms_a_difference_is_found_in_at_most_one_of_twenty_s
     draw = {"normal": rng.normal, "heavy": lambda size: rng.standard_t(2, size), "skewed": lambda size: -rng.lognormal(size=size)}[noise]
     n_found = sum(ours.sign_flip_p(draw(size=8) - draw(size=8)) <= 0.05 for _ in range(800))
     assert stats.binomtest(n_found, 800, 0.05, alternative="greater").pvalue > 0.01
+
+
+# Searches. Each figure is a search's: its mean over seeds.
+
+LOSSES = {"maximize": True, "margin": 0.005, "least": 0.0, "most": 1.0, "n_arms": 2}
+WELL = np.array([0.581, 0.574, 0.583, 0.579, 0.577])
+WORSE = np.array([0.568, 0.552, 0.571, 0.560, 0.563])
+UNEQUAL = [(WELL, WORSE), (WELL, WORSE[:4]), (WELL[:3], WORSE), (WELL, np.full(4, 0.575)), (np.full(5, 0.58), WORSE)]
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")  # scipy's, of searches that do not vary
+@pytest.mark.parametrize(("best", "rival"), UNEQUAL)
+def test_the_interval_between_searches_is_welchs_and_the_p_that_of_scipys_permutation_test(best, rival):
+    found = ours.contrast_of_searches(best, rival, **LOSSES)
+    theirs = stats.ttest_ind(rival, best, equal_var=False)
+    assert (found.unit, found.n_best, found.n_rival, found.difference.n) == ("search", len(best), len(rival), min(len(best), len(rival)))
+    assert found.difference.mean == pytest.approx(rival.mean() - best.mean())
+    assert (found.difference.low, found.difference.high) == pytest.approx(tuple(theirs.confidence_interval(0.95)))
+    assert (found.equal_low, found.equal_high) == pytest.approx(tuple(theirs.confidence_interval(0.90)))
+    permuted = stats.permutation_test(
+        (best, rival),
+        lambda one, other, axis: np.abs(one.mean(axis=axis) - other.mean(axis=axis)),
+        n_resamples=np.inf,
+        alternative="greater",
+    )
+    assert found.p_value == pytest.approx(permuted.pvalue)
+
+
+def test_five_searches_that_are_all_better_have_the_smallest_p_and_are_better():
+    found = ours.contrast_of_searches(WELL, WORSE, **LOSSES)
+    assert (found.p_value, found.p_best_wins, found.outcome, found.behind) == (pytest.approx(2 / 252), 1.0, "better", True)
+
+
+def test_less_is_better_where_the_measure_says_so():
+    found = ours.contrast_of_searches(WORSE, WELL, **{**LOSSES, "maximize": False})
+    assert (found.outcome, found.p_best_wins, found.behind) == ("better", 1.0, True)
+    assert ours.contrast_of_searches(WORSE, WELL, **LOSSES).outcome == "undecided"  # a difference that favours the rival
+    assert not ours.contrast_of_searches(WORSE, WELL, **LOSSES).behind
+
+
+def test_the_best_wins_in_the_share_of_all_pairs_of_searches_or_of_seeds():
+    best, rival = np.array([0.3, 0.5]), np.array([0.2, 0.3, 0.4])
+    assert ours.contrast_of_searches(best, rival, **LOSSES).p_best_wins == (1.5 + 3) / 6
+    assert ours.contrast_of_seeds(best, rival[1:], **LOSSES).p_best_wins == (0.5 + 1) / 2
+
+
+def test_paired_seeds_are_compared_by_students_t_and_sign_flips():
+    found = ours.contrast_of_seeds(FOCAL, ENTROPY, **LOSSES)
+    theirs = stats.ttest_rel(ENTROPY, FOCAL)
+    assert (found.unit, found.n_best, found.n_rival, found.difference.n) == ("seed", 8, 8, 8)
+    assert (found.difference.mean, found.difference.sd) == pytest.approx(((ENTROPY - FOCAL).mean(), stats.tstd(ENTROPY - FOCAL)))
+    assert (found.difference.low, found.difference.high) == pytest.approx(tuple(theirs.confidence_interval(0.95)))
+    assert (found.equal_low, found.equal_high) == pytest.approx(tuple(theirs.confidence_interval(0.90)))
+    assert (found.p_value, found.outcome) == (8 / 256, "better")
+    assert (found.sd_low, found.sd_high) == pytest.approx(ours.sd_interval(stats.tstd(ENTROPY - FOCAL), 7))
+
+
+@pytest.mark.parametrize(
+    ("lead", "wobble", "margin", "outcome"),
+    [
+        (0.010, 0.001, 0.005, "better"),
+        (0.003, 0.001, 0.005, "better"),  # within the margin, and better all the same
+        (0.0005, 0.001, 0.005, "equal"),
+        (0.0005, 0.001, None, "undecided"),
+        (0.0005, 0.001, 0.001, "undecided"),
+        (0.0005, 0.010, 0.005, "undecided"),
+        (0.010, 0.012, 0.005, "undecided"),
+    ],
+)
+@pytest.mark.parametrize("unit", ["search", "seed"])
+def test_the_outcome_is_better_or_else_equal_or_else_undecided(lead, wobble, margin, outcome, unit):
+    steps = wobble * np.array([-1.0, 0.5, 1.0, -0.5, 0.2, -0.2])
+    found = ours.contrast(unit, 0.5 + lead + steps, 0.5 + steps[[1, 0, 3, 2, 5, 4]], **{**LOSSES, "margin": margin})
+    assert found.outcome == outcome
+
+
+@pytest.mark.parametrize("unit", ["search", "seed"])
+def test_a_verdict_never_contradicts_the_interval_beside_it(unit):
+    rng = np.random.default_rng(8)
+    n_p_alone = 0
+    for _ in range(400):
+        best, rival = rng.normal(0.6, 0.001, 5 if unit == "search" else 8), rng.normal(0.59, 0.012, 5 if unit == "search" else 8)
+        found = ours.contrast(unit, best, rival, **LOSSES)
+        if found.outcome == "better":
+            assert found.p_value <= 0.05
+            assert found.difference.high < 0
+        elif found.outcome == "equal":
+            assert -0.005 <= found.equal_low <= found.equal_high <= 0.005
+        else:
+            n_p_alone += found.p_value <= 0.05
+    assert n_p_alone > 0
+
+
+@pytest.mark.parametrize("unit", ["search", "seed"])
+def test_of_a_single_search_or_seed_nothing_is_known_but_its_difference(unit):
+    found = ours.contrast(unit, np.array([0.6]), np.array([0.5]), **LOSSES)
+    assert found.difference == ours.Estimate(1, pytest.approx(-0.1), None, None, None)
+    assert (found.p_value, found.equal_low, found.sd_low, found.outcome, found.behind) == (None, None, None, "undecided", False)
+    assert found.p_best_wins == 1.0
+    assert ours.chance_to_find(found, 0.01) is None
+
+
+def test_one_search_against_several_is_undecided():
+    found = ours.contrast_of_searches(np.array([0.9]), WORSE, **LOSSES)
+    assert (found.n_best, found.n_rival, found.difference.n, found.p_value, found.outcome) == (1, 5, 1, None, "undecided")
+
+
+@pytest.mark.parametrize(
+    ("unit", "n", "lead", "outcome"),
+    [
+        ("search", 5, 0.02, "better"),
+        ("search", 3, 0.02, "undecided"),
+        ("search", 5, 0.0, "equal"),
+        ("search", 4, 0.0, "undecided"),
+        ("seed", 6, 0.02, "better"),
+        ("seed", 5, 0.02, "undecided"),
+        ("seed", 5, 0.0, "equal"),
+        ("seed", 2, 0.0, "undecided"),
+    ],
+)
+def test_without_any_spread_only_enough_units_show_a_lead_or_its_absence(unit, n, lead, outcome):
+    values = np.full(n, 0.28) if unit == "search" else np.linspace(0.28, 0.61, n)
+    found = ours.contrast(unit, values + lead, values, **LOSSES)
+    assert (found.difference.mean, found.difference.sd) == (pytest.approx(-lead), 0.0)
+    assert found.difference.low == found.difference.high == found.equal_low == found.difference.mean
+    assert (found.sd_low, found.outcome) == (None, outcome)
+    assert ours.chance_to_find(found, 0.01) is None
+
+
+def test_four_searches_and_six_seeds_are_the_fewest_that_can_tell_two_arms_apart():
+    assert (ours.NEEDED_SEARCHES, ours.NEEDED_SEEDS) == (4, 6)
+    far = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
+    for unit, needed in (("search", 4), ("seed", 6)):
+        assert ours.contrast(unit, 0.5 + far[:needed], far[:needed] ** 2, **LOSSES).outcome == "better"
+        assert ours.contrast(unit, 0.5 + far[: needed - 1], far[: needed - 1] ** 2, **LOSSES).outcome == "undecided"
+
+
+def test_labels_of_up_to_eight_searches_an_arm_are_all_permuted_and_of_more_drawn_always_alike():
+    rng = np.random.default_rng(6)
+    best, rival = rng.normal(0.6, 1, 8), rng.normal(0, 1, 8)
+    assert ours.label_permutation_p(best, rival) * math.comb(16, 8) == pytest.approx(round(ours.label_permutation_p(best, rival) * 12_870))
+    best, rival = rng.normal(0.6, 1, 20), rng.normal(0, 1, 30)
+    p = ours.label_permutation_p(best, rival)
+    assert p == ours.label_permutation_p(best, rival)
+    assert p == pytest.approx(stats.ttest_ind(best, rival).pvalue, abs=0.01)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 20), min_size=2, max_size=5), st.lists(st.integers(0, 20), min_size=2, max_size=5))
+def test_the_permutation_of_labels_is_exact_whatever_ties(best, rival):
+    every = best + rival
+    observed = abs(sum(best) * len(rival) - sum(rival) * len(best))
+    sums = [sum(chosen) for chosen in itertools.combinations(every, len(best))]
+    n_as_large = sum(abs(each * len(rival) - (sum(every) - each) * len(best)) >= observed for each in sums)
+    found = ours.label_permutation_p(np.array(best) / 1000 + 0.5, np.array(rival) / 1000 + 0.5)
+    assert found == pytest.approx(n_as_large / len(sums))
+
+
+@pytest.mark.parametrize(("n_arms", "behind"), [(2, True), (3, True), (4, False)])
+def test_an_arm_is_behind_at_a_level_that_all_pairs_of_arms_share(n_arms, behind):
+    rival = np.array([0.568, 0.5740, 0.571, 0.560, 0.563])  # one of its searches is as good as the worst of the best arm's
+    found = ours.contrast_of_searches(WELL, rival, **{**LOSSES, "n_arms": n_arms})
+    assert found.p_value == pytest.approx(4 / 252)
+    assert found.behind is behind
+
+
+def test_two_searches_show_an_arm_behind_that_is_far_below():
+    found = ours.contrast_of_searches(np.array([0.580, 0.581]), np.array([0.100, 0.101]), **{**LOSSES, "n_arms": 3})
+    assert (found.outcome, found.behind) == ("undecided", True)
+    assert not ours.contrast_of_searches(np.array([0.580, 0.581]), np.array([0.578, 0.579]), **{**LOSSES, "n_arms": 3}).behind
+
+
+@pytest.mark.parametrize(("n_best", "n_rival"), [(4, 4), (5, 5), (7, 5)])
+def test_the_power_of_searches_is_what_simulation_finds(n_best, n_rival):
+    rng = np.random.default_rng(7)
+    found = [ours.label_permutation_p(rng.normal(2.0, 1.0, n_best), rng.normal(0, 1.0, n_rival)) <= 0.05 for _ in range(1_000)]
+    assert np.mean(found) == pytest.approx(ours.power_of_searches(2.0, 1.0, n_best, n_rival), abs=0.05)
+    assert ours.power_of_searches(2.0, 1.0, 3, 3) == 0.0
+    assert ours.power_of_searches(2.0, 0.0, 4, 4) == 1.0
+
+
+def test_a_stated_chance_ranges_over_what_the_spread_may_be():
+    found = ours.contrast_of_searches(WELL, WORSE, **LOSSES)
+    assert found.difference.sd == pytest.approx(math.sqrt((WELL.var(ddof=1) + WORSE.var(ddof=1)) / 2))
+    stated = ours.chance_to_find(found, 0.01)
+    assert stated.power == ours.power_of_searches(0.01, found.difference.sd, 5, 5)
+    assert stated.low == ours.power_of_searches(0.01, found.sd_high, 5, 5) < stated.power < stated.high
+    seeds = ours.contrast_of_seeds(FOCAL, ENTROPY, **LOSSES)
+    assert ours.chance_to_find(seeds, 0.01).power == ours.power(0.01, seeds.difference.sd, 8)
+
+
+def test_an_interval_of_a_difference_is_cut_at_what_is_possible():
+    assert ours.contrast_of_searches(np.array([0.99, 0.4]), np.array([0.01, 0.6]), **LOSSES).difference.low == -1.0
