@@ -107,13 +107,13 @@ class Sweep:
         with preserve_process_state():
             return reproduce_trial(self._folder, trial, custom_code=custom_code)
 
-    def study(self, arm: str, phase: str = "search") -> optuna.Study:
-        """The Optuna study of an arm, read-only.
+    def study(self, arm: str, phase: str = "search", search: int = 1) -> optuna.Study:
+        """The Optuna study of one search of an arm, or of the confirm phase of its best, read-only.
 
         Raises:
             StoreError: if there is none, or not on this machine.
         """
-        return open_study(self._folder.journal, study_name(arm, Phase(phase)))
+        return open_study(self._folder.journal, study_name(arm, search, Phase(phase)))
 
 
 def run(
@@ -135,8 +135,8 @@ def run(
         settings: Any fields of the space, as ``{"training.momentum": 0.8}``.
         log_to: ``tensorboard``, ``mlflow``, ``wandb``.
         progress: Whether to say on stderr how far it is.
-        **overrides: Fields that are often changed: ``trials_per_arm``, ``epochs``, ``seeds``, ``dataset``, ``data_dir``, ``pack``,
-            ``cpus_per_trial``, ``gpus_per_trial``, ``seed``, ``name``.
+        **overrides: Fields that are often changed: ``searches``, ``trials_per_arm``, ``epochs``, ``seeds``, ``dataset``,
+            ``data_dir``, ``pack``, ``cpus_per_trial``, ``gpus_per_trial``, ``seed``, ``name``.
 
     Raises:
         SweeperError: whatever keeps it from running; the message says what to do.

@@ -131,6 +131,7 @@ TRAINING_PARAMETERS: Mapping[str, Domain] = MappingProxyType(
 SHORTHANDS: Mapping[str, str] = MappingProxyType(
     {
         "trials_per_arm": "compare.trials_per_arm",
+        "searches": "compare.searches",
         "epochs": "training.epochs",
         "seeds": "compare.seeds",
         "dataset": "dataset.name",

@@ -90,9 +90,10 @@ def make_plan(space: Space, notice: Callable[[str], None] = lambda _: None) -> P
     Raises:
         DataError: if the space's images are to be read from a folder, and cannot be.
     """
-    epochs = space.training.epochs
+    epochs, n_searches = space.training.epochs, space.compare.searches
+    n_confirms = n_searches * space.compare.seeds
     arms = tuple(
-        ArmPlan(arm.name, n_trials := space.planned_trials(arm), n_trials * epochs, space.compare.seeds, space.compare.seeds * epochs)
+        ArmPlan(arm.name, n_trials := n_searches * space.planned_trials(arm), n_trials * epochs, n_confirms, n_confirms * epochs)
         for arm in space.arms
     )
     began = time.monotonic()

@@ -19,15 +19,19 @@ SCHEMA_VERSION = 1
 """Written into the metadata of every Parquet file and into ``provenance.json``; raised when a column changes its meaning."""
 
 
+ONLY_SEARCH = 1
+"""The search of every row of a sweep that an earlier version began: it searched each arm once, and wrote no column ``search``."""
+
+
 class Phase(StrEnum):
-    """``search``: tuned and pruned. ``confirm``: the best configuration of an arm on a fresh seed, never pruned."""
+    """``search``: tuned and pruned. ``confirm``: the best configuration of a search on a fresh seed, never pruned."""
 
     SEARCH = "search"
     CONFIRM = "confirm"
 
 
 Planned: TypeAlias = Mapping[tuple[str, Phase], int]
-"""Planned trials by arm and phase, repetitions of failed ones among them."""
+"""Planned trials by arm and phase, over all searches of the arm, repetitions of failed ones among them."""
 
 
 class TrialState(StrEnum):
@@ -60,8 +64,9 @@ class TrialConfig:
     """One configuration to be trained once.
 
     ``parameters`` holds every parameter, drawn or constant: ``loss``, the loss's own, ``learning_rate``, ``momentum``, ``weight_decay``,
-    ``step_size``, ``step_gamma``, ``batch_size``. ``number`` is Optuna's trial number in the study of this arm and phase.
-    ``seed`` alone fixes initial weights, validation split, batch order and augmentation.
+    ``step_size``, ``step_gamma``, ``batch_size``. ``number`` is Optuna's trial number in the study of this arm, search and phase.
+    ``seed`` alone fixes initial weights, validation split, batch order and augmentation. ``search``: which of the arm's independent
+    searches, from 1.
     """
 
     arm: str
@@ -69,21 +74,22 @@ class TrialConfig:
     number: int
     seed: int
     parameters: Mapping[str, Value]
+    search: int = ONLY_SEARCH
 
     @property
     def trial_id(self) -> str:
         """The name of this trial within its sweep."""
-        return trial_name(self.arm, self.phase, self.number)
+        return trial_name(self.arm, self.search, self.phase, self.number)
 
 
-def study_name(arm: str, phase: Phase) -> str:
-    """The Optuna study of an arm: its own name for the search, ``<arm>/confirm`` for the confirm phase."""
-    return arm if phase is Phase.SEARCH else f"{arm}/{phase}"
+def study_name(arm: str, search: int, phase: Phase) -> str:
+    """The Optuna study of a search of an arm: ``<arm>`` for the first, ``<arm>/s2`` for the second; with ``/confirm`` of that phase."""
+    return "/".join([arm, *([f"s{search}"] if search > 1 else []), *([str(phase)] if phase is Phase.CONFIRM else [])])
 
 
-def trial_name(arm: str, phase: Phase, number: int) -> str:
-    """The name of a trial within its sweep: ``focal-3``, or ``focal-confirm-0``."""
-    return f"{study_name(arm, phase)}-{number}".replace("/", "-")
+def trial_name(arm: str, search: int, phase: Phase, number: int) -> str:
+    """The name of a trial within its sweep: ``focal-3``, ``focal-confirm-0``; of search 2 ``focal-s2-3``, ``focal-s2-confirm-0``."""
+    return f"{study_name(arm, search, phase)}-{number}".replace("/", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,7 @@ VAL_METRICS: Mapping[str, Metric] = {metric.val_column: metric for metric in MET
 IDENTITY_COLUMNS = (
     Column("sweep", "string", "", "id of the sweep, the name of its folder"),
     Column("arm", "string", "", "value of the compared parameter"),
+    Column("search", "int64", "", "which of the arm's independent searches, from 1; files of earlier versions, which had one, lack it"),
     Column("phase", "string", "", "search or confirm"),
     Column("trial", "string", "", "name of the trial, unique within the sweep"),
     Column("number", "int64", "", "Optuna's trial number in its study"),

@@ -6,18 +6,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sweeper.metrics import best_of
-from sweeper.records import Phase, TrialState, Value
+from sweeper.records import ONLY_SEARCH, Phase, TrialState, Value
 
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
-    """The complete search trial with the best finite ``value`` of its arm (the metric at its last epoch), of equals the lowest number."""
+    """The complete search trial with the best finite ``value`` (the metric at its last epoch) of an arm, or of one of its searches.
+
+    Of equals, that of the first search and the lowest number.
+    """
 
     trial: str
     number: int
     value: float
     epochs: int
     parameters: Mapping[str, Value]
+    search: int = ONLY_SEARCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Part:
         """This part with one more trial that has ended, in whatever order they end; ``candidate``: that trial, if it has a final value."""
         best = self.best
         if candidate is not None and self.phase is Phase.SEARCH:
-            candidates = sorted(filter(None, (best, candidate)), key=lambda trial: trial.number)
+            candidates = sorted(filter(None, (best, candidate)), key=lambda trial: (trial.search, trial.number))
             best = best_of(metric, candidates, lambda trial: trial.value)
         return replace(
             self,

@@ -17,7 +17,7 @@ name: mine
 dataset: {name: synthetic}
 training: {epochs: 9}
 parameters: {loss: {choices: [cross_entropy, focal]}, learning_rate: {low: 1e-3, high: 1.0, log: true}}
-compare: {arms: loss, trials_per_arm: 16, seeds: 8}
+compare: {arms: loss, searches: 5, trials_per_arm: 16, seeds: 2}
 search: {sampler: tpe, pruner: successive_halving}
 resources: {cpus_per_trial: 1}
 seed: 1
@@ -245,7 +245,17 @@ WRITTEN = (
     ),
     Key("compare", "compare: {arms: loss}", "compare: loss"),
     *_section("compare", {"arms": ("loss", "losses")}),
-    *_section("compare", {"trials_per_arm": ("32", "0"), "seeds": ("8", "[1, 2, 3]"), "reference": (FIGURES, "0.59")}, "arms: loss"),
+    *_section(
+        "compare",
+        {
+            "searches": ("5", "0"),
+            "trials_per_arm": ("32", "0"),
+            "seeds": ("8", "[1, 2, 3]"),
+            "margin": ("0.5", "0"),
+            "reference": (FIGURES, "0.59"),
+        },
+        "arms: loss",
+    ),
     Key(
         "compare.reference.source",
         f"compare: {{arms: loss, reference: {FIGURES}}}",

@@ -56,9 +56,10 @@ def _overriding(*flags: str, **options: Any) -> Callable[[Decorated], Decorated]
 _TEXT_KEYS = frozenset({"dataset.name", "dataset.data_dir", "name"})
 
 _SPACE_FLAGS = (
-    _overriding("--trials-per-arm", "--num-samples", type=int, metavar="N", help="Trials that each arm's search may use."),
+    _overriding("--searches", type=int, metavar="N", help="Independent searches of each arm; 1 compares configurations only."),
+    _overriding("--trials-per-arm", "--num-samples", type=int, metavar="N", help="Trials that each search of an arm may use."),
     _overriding("--epochs", type=int, metavar="N", help="Epochs of a trial that is not pruned."),
-    _overriding("--seeds", type=int, metavar="N", help="Fresh seeds on which each arm's best is confirmed; 0 skips."),
+    _overriding("--seeds", type=int, metavar="N", help="Fresh seeds on which the best of each search is confirmed; 0 skips."),
     _overriding("--dataset", metavar="NAME", help="cifar10, parquet, imagefolder or synthetic."),
     _overriding("--data-dir", metavar="PATH", help="Folder of the data set's files."),
     _overriding("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial; fractions share one."),

@@ -142,6 +142,7 @@ class Recorder:
         return {
             "sweep": self._folder.id,
             "arm": config.arm,
+            "search": config.search,
             "phase": str(config.phase),
             "trial": config.trial_id,
             "number": config.number,
@@ -151,7 +152,7 @@ class Recorder:
         config = outcome.config
         row: dict[str, Any] = {
             **self._identity(config),
-            "study": study_name(config.arm, config.phase),
+            "study": study_name(config.arm, config.search, config.phase),
             "pack": outcome.pack,
             "seed": config.seed,
             "state": str(outcome.state),

@@ -9,7 +9,7 @@ from itertools import islice
 from pydantic import TypeAdapter, ValidationError
 
 from sweeper.catalogue import TRAINING_PARAMETERS
-from sweeper.records import Value
+from sweeper.records import Phase, Value, trial_name
 from sweeper.space.arms import Arm, Definition, define, list_arms, possible_values, value_name
 from sweeper.space.check_conditions import not_of
 from sweeper.space.configurations import LARGEST_GRID, iterate_grid, n_points
@@ -46,6 +46,8 @@ def compared_problems(draft: Draft) -> Iterator[Finding]:
 
 def _arm_names(draft: Draft, parameter: Choices, compared: str) -> Iterator[Finding]:
     seen: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    searches = range(1, (draft.compare.searches if draft.compare else 1) + 1)
     for index, choice in enumerate(parameter.choices):
         name = choice.name if isinstance(choice, ArmChoice) else value_name(choice)
         at: Path = (*draft.choice_path(compared, index), *(["name"] if isinstance(choice, ArmChoice) else []))
@@ -57,9 +59,10 @@ def _arm_names(draft: Draft, parameter: Choices, compared: str) -> Iterator[Find
         if folded in seen:
             same = "the same name" if seen[folded] == name else f"a name that some file systems cannot tell from {shown(seen[folded])}"
             yield Finding(at, f"two arms have {same}, got {shown(name)}")
-        for other in (folded.removesuffix("-confirm"), f"{folded}-confirm"):
-            if other != folded and other in seen:
-                yield Finding(at, f"trials of arms {listed([seen[other], name])} would have the same names; choose another")
+        stems = {trial_name(folded, search, phase, 0) for search in searches for phase in Phase}
+        if other := next((owners[stem] for stem in stems if owners.get(stem, folded) != folded), None):
+            yield Finding(at, f"trials of arms {listed([seen[other], name])} would have the same names; choose another")
+        owners |= dict.fromkeys(stems, folded)
         seen.setdefault(folded, name)
 
 
@@ -73,6 +76,10 @@ def arm_problems(draft: Draft, training: Training, compare: Compare) -> Iterator
     if not findings:
         findings += _alike(draft, definitions, compare)
     yield from findings
+    is_tuned = any(definition.is_free for found in definitions.values() for definition in found)
+    if "searches" in compare.model_fields_set and compare.searches > 1 and not is_tuned:
+        message = f"must be 1: no arm has a free parameter to search; repeat compare.seeds instead, got {compare.searches}"
+        yield Finding(("compare", "searches"), message)
     if compare.reference is not None:
         for name in compare.reference.test_accuracy:
             if name not in definitions:

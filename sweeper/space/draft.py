@@ -8,11 +8,12 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS, Domain
 from sweeper.custom_code import LossSignature, is_import_path
 from sweeper.errors import Problem
-from sweeper.records import Value
+from sweeper.records import ONLY_SEARCH, Value
 from sweeper.space.elsewhere import as_parameter
 from sweeper.space.keys import unknown_key
 from sweeper.space.parameters import conditions_of, parse_parameter
 from sweeper.space.schema import (
+    MANY_SEARCHES,
     Algorithm,
     ArmChoice,
     Choices,
@@ -86,7 +87,10 @@ class Draft:
         training = self.training.completed(self.parameters) if self.training else None
         sections = {"dataset": self.dataset, "compare": self.compare, "search": self.search, "resources": self.resources}
         head = {"name": self._data["name"], "seed": self._data.get("seed", 1)}
-        return Space.of(self.signatures, remarks, **head, **sections, training=training, parameters=self.parameters)
+        space = Space.of(self.signatures, remarks, **head, **sections, training=training, parameters=self.parameters)
+        # what an earlier version stored names no number: it searched every arm once
+        is_repeated = self._custom_code != "unseen" and len(space.arms) > 1 and space.is_tuned
+        return space.model_copy(update={"compare": space.compare.completed(MANY_SEARCHES if is_repeated else ONLY_SEARCH)})
 
     def report(self, findings: Iterable[Finding]) -> None:
         """Add findings to the document's problems, without what is said of the same place already, or cannot be known of it."""

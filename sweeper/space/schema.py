@@ -245,15 +245,43 @@ class Reference(Section):
     test_accuracy: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, description="Test accuracy per arm.")]
 
 
+MANY_SEARCHES = 5
+"""With two arms 5 searches each reach p = 0.008 by permutation; 4 are the fewest that reach 0.05."""
+SEEDS_OF_ONE_SEARCH = 8
+
+
 class Compare(Section):
-    """The compared parameter, its budget, and how often the best of each arm is confirmed."""
+    """The compared parameter, how often each arm is searched, with what budget, and how often the best of each search is confirmed."""
 
     arms: Annotated[str | None, Field(description="The compared parameter: one study, one pruner and one budget per choice of it.")] = None
-    trials_per_arm: Annotated[int, Field(ge=1, le=1_000_000, description="Trials that each arm's search may use.")] = 32
+    searches: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000,
+            description="Independent searches of each arm. 5; 1 with a single arm, and where no arm has anything to tune.",
+        ),
+    ] = MANY_SEARCHES
+    trials_per_arm: Annotated[int, Field(ge=1, le=1_000_000, description="Trials that each search of an arm may use.")] = 32
     seeds: Annotated[
-        int, Field(ge=0, le=10_000, description="Fresh seeds on which each arm's best is confirmed; 0 skips the confirm phase.")
-    ] = 8
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="Fresh seeds on which the best of each search is confirmed; 0 skips the confirm phase. 2, or 8 with one search.",
+        ),
+    ] = 2
+    margin: Annotated[
+        float, Field(gt=0, le=100, description="Points of accuracy; arms whose difference surely lies within are called equal.")
+    ] = 0.5
     reference: Annotated[Reference | None, Field(description="Published test accuracies that a report shows beside ours.")] = None
+
+    def completed(self, searches: int) -> Compare:
+        """With ``searches`` where the file does not say how many, and with as many seeds as those need where it does not say that."""
+        if "searches" in self.model_fields_set:
+            searches = self.searches
+        seeds = self.seeds if "seeds" in self.model_fields_set or searches > 1 else SEEDS_OF_ONE_SEARCH
+        return self.model_copy(update={"searches": searches, "seeds": seeds})
 
 
 class Algorithm(Section):

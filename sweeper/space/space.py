@@ -134,8 +134,18 @@ class Space(Section):
         ]
         return losses.count(losses[0]) == len(losses) and all(isinstance(each, Constant) for each in losses[0].values())
 
+    @property
+    def is_tuned(self) -> bool:
+        """Whether some arm has a free parameter; else a search has nothing to find."""
+        return any(definition.is_free for definitions in self.definitions_by_arm.values() for definition in definitions)
+
+    @property
+    def searches(self) -> range:
+        """The numbers of the searches of each arm."""
+        return range(1, self.compare.searches + 1)
+
     def planned_trials(self, arm: Arm) -> int:
-        """How many trials the search phase gives ``arm``: its budget, 1 if nothing is free, no more than its grid has points."""
+        """How many trials each search of ``arm`` has: its budget, 1 if nothing is free, no more than its grid has points."""
         definitions = self.definitions(arm)
         if not any(definition.is_free for definition in definitions):
             return 1

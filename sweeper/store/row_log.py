@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Literal
 
-from sweeper.records import SCHEMA_VERSION, EpochMetrics, TrialState
+from sweeper.records import ONLY_SEARCH, SCHEMA_VERSION, EpochMetrics, TrialState
 
 Kind = Literal["header", "epoch", "trial"]
 _REQUIRED: Mapping[Kind, tuple[str, ...]] = {
@@ -50,7 +50,10 @@ def parse_line(line: bytes) -> tuple[Kind, dict[str, Any]]:
 
 
 def mended(row: dict[str, Any]) -> dict[str, Any]:
-    """The row; a trial that is complete without a finite value, as earlier versions wrote, diverged at its last epoch."""
+    """The row as this version writes it: one of an earlier version belongs to the only search that its arm had, and a trial that is
+    complete without a finite value diverged at its last epoch.
+    """
+    row.setdefault("search", ONLY_SEARCH)
     value = row.get("value")
     if row.get("state") != TrialState.COMPLETE or (isinstance(value, int | float) and math.isfinite(value)):
         return row

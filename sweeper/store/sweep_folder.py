@@ -19,7 +19,17 @@ import numpy as np
 import pyarrow as pa
 
 from sweeper.errors import FolderExistsError, NoSweepError, StoreError
-from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column, EpochMetrics, Predictions, TrialConfig
+from sweeper.records import (
+    EPOCH_COLUMNS,
+    ONLY_SEARCH,
+    PREDICTION_COLUMNS,
+    SCHEMA_VERSION,
+    TRIAL_COLUMNS,
+    Column,
+    EpochMetrics,
+    Predictions,
+    TrialConfig,
+)
 from sweeper.store.folder import Folder, file_name
 from sweeper.store.outage import Patience
 from sweeper.store.remote import JOURNAL, ROW_LOG, RemoteLogs, cache_folder
@@ -239,7 +249,7 @@ class SweepFolder:
         tables = []
         for part in predictions:
             n_images, n_classes = part.logits.shape
-            identity = (self.id, config.arm, str(config.phase), config.trial_id, config.number, config.seed, part.split)
+            identity = (self.id, config.arm, config.search, str(config.phase), config.trial_id, config.number, config.seed, part.split)
             constants = [pa.repeat(pa.scalar(value), n_images) for value in identity]
             logits = stored_precision(part).logits.astype(np.float16)
             columns = [*constants, pa.array(part.images), pa.array(part.labels), *(pa.array(logits[:, cls]) for cls in range(n_classes))]
@@ -291,7 +301,7 @@ class SweepFolder:
                 arrays = {key: file[key] for key in file.files if key != "__meta__"}
                 meta = json.loads(bytes(file["__meta__"]))
             history = tuple(EpochMetrics(**epoch) for epoch in meta["history"])
-            ours = meta["schema_version"] == SCHEMA_VERSION and meta["config"] == _identity(config)
+            ours = meta["schema_version"] == SCHEMA_VERSION and {"search": ONLY_SEARCH, **meta["config"]} == _identity(config)
         except Exception:  # any way in which a foreign or torn file fails to parse means the same: no checkpoint
             return None
         return Checkpoint(arrays, history, config) if ours else None

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweeper.errors import StorageAwayError, StoreError
-from sweeper.records import EPOCH_COLUMNS, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column
+from sweeper.records import EPOCH_COLUMNS, ONLY_SEARCH, PREDICTION_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column
 from sweeper.store.folder import Folder
 from sweeper.store.row_log import Kind, mended, rows_of
 from sweeper.text import first_line
@@ -183,6 +183,8 @@ def _read_file(folder: Folder, table: TableName, name: str, arm: str | None) -> 
         _check_schema(schema, table)
         rows = file.read()
         rows.validate(full=True)
+        if "search" not in rows.column_names:
+            rows = rows.append_column("search", pa.repeat(pa.scalar(ONLY_SEARCH), len(rows)))
         return rows if arm is None else rows.filter(pc.equal(rows["arm"], arm))
     except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
         raise _DamagedError(f"damaged or not Parquet: {first_line(error)}") from error
@@ -199,6 +201,8 @@ def _check_schema(schema: pa.Schema, table: TableName) -> None:
         raise StoreError("two columns have one name")
     for column in COLUMNS[table]:
         position = schema.get_field_index(column.name)
+        if position < 0 and column.name == "search":
+            continue  # an earlier version's
         if position < 0:
             raise StoreError(f"column {column.name!r} is missing")
         if schema.field(position).type != _ARROW_TYPES[column.type]:

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 from sweeper.errors import SweeperError
-from sweeper.space import Space, parse_space, parse_stored_space
+from sweeper.space import Space, as_override, parse_space, parse_stored_space
 from sweeper.store import SweepFolder
 from sweeper.store.remote import cache_folder
 
@@ -27,13 +27,15 @@ def space_to_run(folder: SweepFolder, custom_code: bool | None) -> Space:
         SpaceError: as :func:`parse_space`.
     """
     text, source = folder.read_space(), f"{folder}/sweep.yaml"
-    named = parse_stored_space(text, source).custom_code
+    stored = parse_stored_space(text, source)
+    named = stored.custom_code
     if named and custom_code is None and not _mark(folder, text).exists():
         raise CustomCodeError(
             f"{folder}: was not begun here by you, and would import {', '.join(named)}: code that then runs with your rights. "
             "If you trust it, allow it once with --custom-code (from Python: custom_code=True)"
         )
-    space = parse_space(text, source, allow_custom_code=custom_code is not False)
+    searches = as_override("compare.searches", stored.compare.searches)  # which an earlier version did not write
+    space = parse_space(text, source, [searches], allow_custom_code=custom_code is not False)
     if named and custom_code:
         trust(folder)
     return space

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import optuna
 
-from sweeper.records import Value
+from sweeper.records import ONLY_SEARCH, Phase, Value, study_name
 from sweeper.space.algorithms import PRUNERS, SAMPLERS, construct
 from sweeper.space.arms import Arm, Definition
 from sweeper.space.configurations import iterate_grid, n_points
@@ -37,13 +37,13 @@ def _suggest(trial: optuna.trial.BaseTrial, definition: Definition) -> Value:
     return cast("Value", trial.suggest_categorical(name, parameter.values))
 
 
-def grid(space: Space, arm: Arm) -> list[dict[str, Value]]:
-    """Every valid configuration of ``arm`` once, in an order that the space's seed alone decides.
+def grid(space: Space, arm: Arm, search: int = ONLY_SEARCH) -> list[dict[str, Value]]:
+    """Every valid configuration of ``arm`` once, in an order that the space's seed and the search alone decide.
 
     A continuous range has as many points as the sampler's ``points`` says, evenly spaced (in the logarithm where ``log``).
     """
     points = list(iterate_grid(space.definitions(arm), n_points(space.search.sampler)))
-    random.Random(f"{space.seed}/{arm.name}").shuffle(points)  # noqa: S311  an order, no secret
+    random.Random(f"{space.seed}/{study_name(arm.name, search, Phase.SEARCH)}").shuffle(points)  # noqa: S311  an order, no secret
     return points
 
 

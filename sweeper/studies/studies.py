@@ -1,7 +1,10 @@
-"""The Optuna studies of a sweep, one per arm and phase: what to train next and whether to prune. A resume starts from them.
+"""The Optuna studies of a sweep, one per arm, search and phase: what to train next and whether to prune. A resume starts from them.
 
-Equal budgets: the arm with the fewest trials is asked next, up to its planned number. A trial is pruned by the pruner of its own study
-only. When the search of an arm has ended, its best configuration is enqueued in the study ``<arm>/confirm`` once per fresh seed.
+Equal budgets: the search with the fewest trials is asked next, up to its planned number. A trial is pruned by the pruner of its own study
+only. When a search has ended, its best configuration is enqueued in its confirm study once per fresh seed.
+
+Every random stream has a seed of its own, hashed from the sweep's seed, the arm, the search and what it is for; only the seeds of the
+confirm phase are the same for all arms and searches, so that these are compared on the same.
 
 Attributes of a trial: ``trial`` and ``seed``; ``failures``, how often it failed and was tried again; ``alone``, if its pack died, so that
 it is tried alone; ``error``; ``diverged``, the epoch; ``retry_of``, the number of the failed trial that it repeats with the same parameters
@@ -13,7 +16,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +29,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.errors import StudyError
+from sweeper.errors import SpaceError, StudyError
 from sweeper.metrics import best_of
 from sweeper.records import (
     SCHEMA_VERSION,
@@ -39,7 +42,7 @@ from sweeper.records import (
     study_name,
     trial_name,
 )
-from sweeper.space import Arm, Space, dump_space
+from sweeper.space import Arm, Space, dump_space, parse_stored_space
 from sweeper.studies.journal import SingleWriterJournal
 from sweeper.studies.optuna_internals import DriverStorage, reported_epochs, resumed_trial
 from sweeper.studies.optuna_parts import build_pruner, build_sampler, draw, grid
@@ -47,10 +50,11 @@ from sweeper.studies.sampling import MOST_FINISHED, PerTrialSampler, mixed_seed
 
 
 @dataclass
-class _ArmStudy:
+class _Part:
     """One study, how many of its trials are planned, asked and finished."""
 
     arm: Arm
+    search: int
     phase: Phase
     study: optuna.Study
     planned: int
@@ -83,16 +87,18 @@ class Studies:
         self._path = journal
         self._journal = SingleWriterJournal(journal)
         self._storage = DriverStorage(self._journal)
-        self._live: dict[str, tuple[_ArmStudy, optuna.Trial]] = {}
-        self._interrupted: deque[tuple[_ArmStudy, int]] = deque()
+        self._live: dict[str, tuple[_Part, optuna.Trial]] = {}
+        self._interrupted: deque[tuple[_Part, int]] = deque()
         self._check_space()
-        self._searches = [self._open(arm, Phase.SEARCH, space.planned_trials(arm)) for arm in space.arms]
-        self._confirms: dict[str, _ArmStudy] = {}
+        self._searches = [
+            self._open(arm, search, Phase.SEARCH, space.planned_trials(arm)) for search in space.searches for arm in space.arms
+        ]
+        self._confirms: dict[tuple[str, int], _Part] = {}
         begun = optuna.get_all_study_names(self._storage)
-        for search in self._searches:
+        for part in self._searches:
             # a confirm phase that has begun goes on, whatever is repeated in the search
-            if search.finished >= search.planned or study_name(search.arm.name, Phase.CONFIRM) in begun:
-                self._confirm(search)
+            if part.finished >= part.planned or study_name(part.arm.name, part.search, Phase.CONFIRM) in begun:
+                self._confirm(part)
 
     @property
     def finished(self) -> bool:
@@ -101,8 +107,11 @@ class Studies:
 
     @property
     def planned(self) -> Planned:
-        """Planned trials by arm and phase; the confirm phase of an arm is listed once its search has ended."""
-        return {(entry.arm.name, entry.phase): entry.planned for entry in self._entries}
+        """Planned trials by arm and phase, over all searches; a confirm phase counts once its search has ended."""
+        planned: Counter[tuple[str, Phase]] = Counter()
+        for entry in self._entries:
+            planned[entry.arm.name, entry.phase] += entry.planned
+        return planned
 
     @property
     def n_failed(self) -> int:
@@ -115,7 +124,7 @@ class Studies:
         return len(self._interrupted) + sum(entry.planned - entry.asked for entry in self._entries)
 
     def take(self) -> TrialConfig | None:
-        """What to train next: an interrupted trial first, then a new one of the arm that lags behind; ``None`` if all are out."""
+        """What to train next: an interrupted trial first, then a new one of the search that lags behind; ``None`` if all are out."""
         if self._interrupted:
             entry, number = self._interrupted.popleft()
             return self._bind(entry, resumed_trial(entry.study, number))
@@ -150,7 +159,7 @@ class Studies:
         }[end.state]
         entry.study.tell(trial, end.value if end.state is TrialState.COMPLETE else None, state=optuna_state)
         entry.finished += 1
-        if entry.phase is Phase.SEARCH and entry.finished >= entry.planned and entry.arm.name not in self._confirms:
+        if entry.phase is Phase.SEARCH and entry.finished >= entry.planned and (entry.arm.name, entry.search) not in self._confirms:
             self._confirm(entry)
 
     def failures(self, trial_id: str) -> int:
@@ -208,7 +217,7 @@ class Studies:
         n_retried = 0
         for entry in self._entries:
             for frozen in _unrepeated_failures(entry.study):
-                attributes = {"seed": frozen.user_attrs.get("seed", self._space.seed), "retry_of": frozen.number}
+                attributes = {"seed": frozen.user_attrs.get("seed", self._search_seed(entry)), "retry_of": frozen.number}
                 entry.study.enqueue_trial(dict(frozen.params), user_attrs=attributes)
                 entry.planned += 1
                 n_retried += 1
@@ -223,25 +232,25 @@ class Studies:
         """Close the journal, without what was not committed."""
         self._journal.close()
 
-    def _report(self, entry: _ArmStudy, trial: optuna.Trial, epoch: int, value: float) -> bool:
+    def _report(self, entry: _Part, trial: optuna.Trial, epoch: int, value: float) -> bool:
         """Whether the pruner wants the trial to stop. It is asked about every epoch, for some note down what they have seen."""
         trial.report(_finite_or_nan(value), epoch)
         return entry.phase is Phase.SEARCH and epoch < self._space.training.epochs and bool(trial.should_prune())
 
     @property
-    def _entries(self) -> list[_ArmStudy]:
+    def _entries(self) -> list[_Part]:
         return [*self._searches, *self._confirms.values()]
 
-    def _open(self, arm: Arm, phase: Phase, planned: int) -> _ArmStudy:
-        search = phase is Phase.SEARCH
-        name = study_name(arm.name, phase)
+    def _open(self, arm: Arm, search: int, phase: Phase, planned: int) -> _Part:
+        is_search = phase is Phase.SEARCH
+        name = study_name(arm.name, search, phase)
         study = self._study(name)
-        study.sampler = self._sampler(arm) if search else optuna.samplers.RandomSampler(seed=0)
-        study.pruner = build_pruner(self._space) if search else optuna.pruners.NopPruner()
-        if search and self._space.search.sampler.name == "grid":
-            _enqueue(study, [(point, {}) for point in grid(self._space, arm)[:planned]])
+        study.sampler = self._sampler(arm, search) if is_search else optuna.samplers.RandomSampler(seed=0)
+        study.pruner = build_pruner(self._space) if is_search else optuna.pruners.NopPruner()
+        if is_search and self._space.search.sampler.name == "grid":
+            _enqueue(study, [(point, {}) for point in grid(self._space, arm, search)[:planned]])
         planned += sum("retry_of" in frozen.user_attrs for frozen in study.get_trials(deepcopy=False))
-        entry = _ArmStudy(arm, phase, study, planned)
+        entry = _Part(arm, search, phase, study, planned)
         for frozen in study.get_trials(deepcopy=False):
             if frozen.state is OptunaState.WAITING:
                 continue
@@ -260,7 +269,7 @@ class Studies:
     def _check_space(self) -> None:
         """Keep the space in the first study, and refuse a journal that another space began."""
         text = dump_space(self._space)
-        study = self._study(study_name(self._space.arms[0].name, Phase.SEARCH))
+        study = self._study(study_name(self._space.arms[0].name, 1, Phase.SEARCH))
         version = study.user_attrs.get("schema_version", SCHEMA_VERSION)
         if version != SCHEMA_VERSION:
             raise StudyError(f"{self._path}: written with schema version {version}, this sweeper reads version {SCHEMA_VERSION}")
@@ -269,9 +278,9 @@ class Studies:
             raise StudyError(f"{self._path}: not a journal of sweeper: its study {study.study_name!r} has trials but no space")
         if began_with is None:
             study.set_user_attr("schema_version", SCHEMA_VERSION)
-            study.set_user_attr("confirm_seeds", "mixed")
+            study.set_user_attr("seeds", "hashed")
             study.set_user_attr("space", text)
-        elif began_with != text:
+        elif _as_dumped_now(str(began_with)) != text:
             raise StudyError(_changed_space(str(self._path.with_name("sweep.yaml")), str(began_with), text))
 
     def _study(self, name: str) -> optuna.Study:
@@ -291,41 +300,56 @@ class Studies:
             if frozen.state is not OptunaState.WAITING and (frozen.state.is_finished() or not finished)
         }
 
-    def _sampler(self, arm: Arm) -> BaseSampler:
+    def _sampler(self, arm: Arm, search: int) -> BaseSampler:
         most_finished = MOST_FINISHED if self._space.search.sampler.name == "tpe" else None
-        return PerTrialSampler(lambda seed: build_sampler(self._space, arm, seed), mixed_seed(self._space.seed, arm.name), most_finished)
+        parts = (arm.name, search, "sampler") if self._seeds_are == "hashed" else (arm.name,)
+        return PerTrialSampler(lambda seed: build_sampler(self._space, arm, seed), mixed_seed(self._space.seed, *parts), most_finished)
 
-    def _bind(self, entry: _ArmStudy, trial: optuna.Trial) -> TrialConfig:
+    @property
+    def _seeds_are(self) -> str:
+        """How the sweep's seeds are made: ``hashed``, unless it was begun by an earlier version. All of those trained their search on the
+        sweep's own seed; the last made the seeds of the confirm phase as today (``mixed``), those before it counted them on from there.
+        """
+        attributes = self._study(study_name(self._space.arms[0].name, 1, Phase.SEARCH)).user_attrs
+        return str(attributes.get("seeds", attributes.get("confirm_seeds", "consecutive")))
+
+    def _bind(self, entry: _Part, trial: optuna.Trial) -> TrialConfig:
         parameters: dict[str, Value] = draw(self._space, entry.arm, trial)
-        seed = int(trial.user_attrs.get("seed", self._space.seed))
-        config = TrialConfig(entry.arm.name, entry.phase, trial.number, seed, parameters)
+        seed = int(trial.user_attrs["seed"]) if "seed" in trial.user_attrs else self._search_seed(entry)
+        config = TrialConfig(entry.arm.name, entry.phase, trial.number, seed, parameters, entry.search)
         if "trial" not in trial.user_attrs:
             trial.set_user_attr("trial", config.trial_id)
             trial.set_user_attr("seed", seed)
         self._live[config.trial_id] = (entry, trial)
         return config
 
-    def _confirm(self, search: _ArmStudy) -> None:
-        """Open the confirm phase of an arm, and enqueue what it lacks; nothing for an arm without a complete trial."""
+    def _search_seed(self, entry: _Part) -> int:
+        """The seed of all trials of a search: they are chosen between on the same validation images."""
+        if self._seeds_are != "hashed":
+            return self._space.seed
+        return mixed_seed(self._space.seed, entry.arm.name, entry.search, "trial") >> 1
+
+    def _confirm(self, search: _Part) -> None:
+        """Open the confirm phase of a search, and enqueue what it lacks; nothing for a search without a complete trial."""
         n_seeds = self._space.compare.seeds
         if not n_seeds:
             return
         best = self._best(search.study)
         if best is None:
             return
-        confirm = self._open(search.arm, Phase.CONFIRM, n_seeds)
+        confirm = self._open(search.arm, search.search, Phase.CONFIRM, n_seeds)
         if "confirms" in confirm.study.user_attrs:  # a failed search trial may have been repeated since
             best = search.study.get_trials(deepcopy=False)[confirm.study.user_attrs["confirms"]]
         else:
             confirm.study.set_user_attr("confirms", best.number)
         _enqueue(confirm.study, [(best.params, {"seed": seed}) for seed in self._confirm_seeds(n_seeds)])
-        self._confirms[search.arm.name] = confirm
+        self._confirms[search.arm.name, search.search] = confirm
 
     def _confirm_seeds(self, n_seeds: int) -> list[int]:
-        """The seeds of the confirm phase, the same for every arm; a sweep that began with consecutive ones keeps them."""
-        if "confirm_seeds" in self._searches[0].study.user_attrs:
-            return confirm_seeds(self._space.seed, n_seeds)
-        return [self._space.seed + 1 + index for index in range(n_seeds)]
+        """The seeds of the confirm phase, the same for every arm and search; a sweep that began with consecutive ones keeps them."""
+        if self._seeds_are == "consecutive":
+            return [self._space.seed + 1 + index for index in range(n_seeds)]
+        return confirm_seeds(self._space.seed, n_seeds)
 
     def _best(self, study: optuna.Study) -> FrozenTrial | None:
         """The complete trial with the best value, the first of equals; ``None`` if none is complete."""
@@ -365,8 +389,8 @@ def _enqueue(study: optuna.Study, points: list[tuple[Mapping[str, Any], Mapping[
         study.enqueue_trial(dict(parameters), user_attrs=dict(attributes))
 
 
-def _trial_id(entry: _ArmStudy, number: int) -> str:
-    return trial_name(entry.arm.name, entry.phase, number)
+def _trial_id(entry: _Part, number: int) -> str:
+    return trial_name(entry.arm.name, entry.search, entry.phase, number)
 
 
 def _unrepeated_failures(study: optuna.Study) -> list[FrozenTrial]:
@@ -377,6 +401,14 @@ def _unrepeated_failures(study: optuna.Study) -> list[FrozenTrial]:
 
 def _and_others(names: Collection[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+
+
+def _as_dumped_now(text: str) -> str:
+    """A stored space with what an earlier version did not write yet; the text itself where it cannot be read."""
+    try:
+        return dump_space(parse_stored_space(text, "journal"))
+    except SpaceError:
+        return text
 
 
 def _changed_space(path: str, before: str, after: str) -> str:

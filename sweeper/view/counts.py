@@ -46,7 +46,7 @@ class Counts:
             known = {str(name): value for name, value in row.items() if not pd.isna(value)}
             if (Phase(known["phase"]), known["arm"]) in self._parts:
                 parameters = {name.removeprefix("param_"): value for name, value in known.items() if name.startswith("param_")}
-                config = TrialConfig(known["arm"], Phase(known["phase"]), int(known["number"]), 0, parameters)
+                config = TrialConfig(known["arm"], Phase(known["phase"]), int(known["number"]), 0, parameters, int(known["search"]))
                 self._end(config, TrialState(known["state"]), known.get("value"), int(known["epochs"]))
 
     def expect(self, epochs: float) -> None:
@@ -104,7 +104,7 @@ class Counts:
         key = config.phase, config.arm
         self._running[key].pop(config.trial_id, None)
         free = {name: config.parameters[name] for name in self.free[config.arm] if name in config.parameters}
-        candidate = BestTrial(config.trial_id, config.number, value, epochs, free) if value is not None else None
+        candidate = BestTrial(config.trial_id, config.number, value, epochs, free, config.search) if value is not None else None
         self._parts[key] = self._parts[key].after(state, epochs, candidate, self._at_the_start.metric)
 
 

@@ -74,8 +74,9 @@ class Snapshot:
 
 def before_any_trial(sweep: str, space: Space, planned: Planned = MappingProxyType({})) -> Snapshot:
     """A sweep as it begins; ``planned``: where more trials are planned than the space says, because failed ones are repeated."""
-    of_space = {(arm.name, Phase.SEARCH): space.planned_trials(arm) for arm in space.arms}
-    of_space |= {(arm.name, Phase.CONFIRM): space.compare.seeds for arm in space.arms}
+    n_searches = space.compare.searches
+    of_space = {(arm.name, Phase.SEARCH): n_searches * space.planned_trials(arm) for arm in space.arms}
+    of_space |= {(arm.name, Phase.CONFIRM): n_searches * space.compare.seeds for arm in space.arms}
     return Snapshot(
         sweep=sweep,
         stage=Phase.SEARCH,

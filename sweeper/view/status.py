@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -47,10 +47,10 @@ def sweep_status(folder: SweepFolder) -> Status:
     studies = _read_studies(folder)
     at_the_start, now = before_any_trial(folder.id, space), datetime.now()
     free = {arm.name: free_parameters(space, arm) for arm in space.arms}
-    parts = [
-        _counted(part, studies.get(study_name(part.arm, part.phase), ()), free[part.arm], at_the_start.metric, is_owned=owner is not None)
-        for part in at_the_start.parts
-    ]
+    parts = []
+    for part in at_the_start.parts:
+        found = [(search, trial) for search in space.searches for trial in studies.get(study_name(part.arm, search, part.phase), ())]
+        parts.append(_counted(part, found, free[part.arm], at_the_start.metric, is_owned=owner is not None))
     trials = [trial for study in studies.values() for trial in study]
     pace = epochs_per_second(trials, now) if owner is not None else None
     begun = [trial.started for trial in trials if trial.started]
@@ -100,19 +100,19 @@ def _read_studies(folder: SweepFolder) -> dict[str, tuple[JournalTrial, ...]]:
         return read_journal(copy)
 
 
-def _counted(part: Part, trials: tuple[JournalTrial, ...], free: Collection[str], metric: str, *, is_owned: bool) -> Part:
-    """A part with its trials counted; those that repeat failed ones come on top of what the space plans."""
-    for trial in trials:
+def _counted(part: Part, trials: Sequence[tuple[int, JournalTrial]], free: Collection[str], metric: str, *, is_owned: bool) -> Part:
+    """A part with its trials counted, each with its search; those that repeat failed ones come on top of what the space plans."""
+    for search, trial in trials:
         if trial.state is not None:
-            name = trial_name(part.arm, part.phase, trial.number)
+            name = trial_name(part.arm, search, part.phase, trial.number)
             chosen = {each: trial.parameters[each] for each in free if each in trial.parameters}
-            candidate = BestTrial(name, trial.number, trial.value, trial.epochs, chosen) if trial.value is not None else None
+            candidate = BestTrial(name, trial.number, trial.value, trial.epochs, chosen, search) if trial.value is not None else None
             part = part.after(trial.state, trial.epochs, candidate, metric)
     return replace(
         part,
         planned=max(part.planned, len(trials)),
-        running=sum(trial.running for trial in trials) if is_owned else 0,
-        epochs=sum(trial.epochs for trial in trials),
+        running=sum(trial.running for _, trial in trials) if is_owned else 0,
+        epochs=sum(trial.epochs for _, trial in trials),
     )
 
 

@@ -29,6 +29,7 @@ class TrialView:
     sweep: str
     trial: str
     arm: str
+    search: int
     phase: str
     number: int
     state: str
@@ -51,7 +52,7 @@ class TrialView:
     @property
     def config(self) -> TrialConfig:
         """What was trained."""
-        return TrialConfig(self.arm, Phase(self.phase), self.number, int(self.seed or 0), self.parameters)
+        return TrialConfig(self.arm, Phase(self.phase), self.number, int(self.seed or 0), self.parameters, self.search)
 
 
 def read_so_far(folder: SweepFolder) -> tuple[StoredSweep, pd.DataFrame]:
@@ -83,6 +84,7 @@ def view_trial(folder: SweepFolder, trial: str) -> TrialView:
         sweep=folder.id,
         trial=trial,
         arm=str(row["arm"]),
+        search=int(row["search"]),
         phase=str(row["phase"]),
         number=int(row["number"]),
         state=str(row["state"]) if ended else "running" if folder.owner() else "interrupted",

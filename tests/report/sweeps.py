@@ -25,7 +25,7 @@ parameters:
   learning_rate: {low: 1e-4, high: 1.0, log: true}
   step_size: {type: int, low: 2, high: 15}
   step_gamma: 0.5
-compare: {arms: loss, trials_per_arm: 4, seeds: 8}
+compare: {arms: loss, searches: 1, trials_per_arm: 4, seeds: 8}
 search: {pruner: {name: successive_halving, min_resource: 1, reduction_factor: 2}}
 seed: 1
 """
@@ -63,17 +63,18 @@ class SweepBuilder:
         seed: int = 1,
         test: TestMetrics | None = None,
         error: str | None = None,
+        search: int = 1,
         **parameters: object,
     ) -> TrialConfig:
         """One finished trial whose validation accuracy went through ``accuracies``."""
         defaults = {"loss": arm, "learning_rate": 0.01, "step_size": 5, "step_gamma": 0.5, "momentum": 0.9, "batch_size": 128}
-        config = TrialConfig(arm, phase, number, seed, {**defaults, **parameters})
+        config = TrialConfig(arm, phase, number, seed, {**defaults, **parameters}, search)
         epochs = tuple(_epoch(index, value) for index, value in enumerate(accuracies, start=1))
-        identity = {"sweep": self.folder.id, "arm": arm, "phase": str(phase), "trial": config.trial_id, "number": number}
+        identity = {"sweep": self.folder.id, "arm": arm, "search": search, "phase": str(phase), "trial": config.trial_id, "number": number}
         self.epoch_rows += [{**identity, **asdict(epoch)} for epoch in epochs]
         row = {
             **identity,
-            "study": study_name(arm, phase),
+            "study": study_name(arm, search, phase),
             "pack": "pack_0",
             "seed": seed,
             "state": str(state),
@@ -95,11 +96,20 @@ class SweepBuilder:
         self.trial_rows.append(row)
         return config
 
-    def confirm(self, arm: str, accuracies: Sequence[float], *, first_seed: int = 100, **parameters: object) -> None:
+    def confirm(self, arm: str, accuracies: Sequence[float], *, first_seed: int = 100, search: int = 1, **parameters: object) -> None:
         """Confirm trials of one arm with these test accuracies, one seed each."""
         for number, accuracy in enumerate(accuracies):
             test = _test_metrics(accuracy)
-            self.trial(arm, number, [0.4, 0.5, 0.55, accuracy], phase=Phase.CONFIRM, seed=first_seed + number, test=test, **parameters)
+            self.trial(
+                arm,
+                number,
+                [0.4, 0.5, 0.55, accuracy],
+                phase=Phase.CONFIRM,
+                seed=first_seed + number,
+                test=test,
+                search=search,
+                **parameters,
+            )
 
     def confirm_with_logits(self, arm: str, seeds: Sequence[int], skill: float, **parameters: object) -> None:
         """Confirm trials whose figures come from logits, which are stored; ``skill`` is the logit that the right class has more."""

@@ -62,7 +62,7 @@ def stored(folder, space, outcomes):
     folder.write_space(dump_space(space))
     storage = JournalStorage(JournalFileBackend(str(folder.journal)))
     direction = "maximize" if space.search.metric == "val_accuracy" else "minimize"
-    studies = {arm: optuna.create_study(storage=storage, study_name=study_name(arm, Phase.SEARCH), direction=direction) for arm in ARMS}
+    studies = {arm: optuna.create_study(storage=storage, study_name=study_name(arm, 1, Phase.SEARCH), direction=direction) for arm in ARMS}
     rows = []
     for outcome in outcomes:
         config = outcome.config
