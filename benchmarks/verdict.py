@@ -1,12 +1,10 @@
 """How often the verdict is wrong, how often it finds what is there, and how often its intervals hold: all by simulation.
 
-    python benchmarks/verdict.py                     about 2 minutes on one core
-    python benchmarks/verdict.py --replicates 2000   a quick look
+    python -m benchmarks.verdict                     two to three minutes on one core
+    python -m benchmarks.verdict --replicates 2000   a quick look
 
-One replicate is one confirm phase: k arms on n paired seeds, each accuracy the sum of an effect of its seed, which all arms share, of
-noise of its own, and of its arm's true lead. A winner is false if the arm called best is not truly ahead of all others. The tests are
-done for all replicates at once here; the first fifty are also given to sweeper's own functions, and must agree. What varies between two
-searches of one arm is not simulated: the verdict speaks of the configurations that one search found.
+``benchmarks/simulated_sweeps.py`` says what a simulated sweep is, and compares its decisions for the first fifty sweeps of each line with
+sweeper's own. A winner is false if the arm called best is not truly ahead of all others; points are percentage points of accuracy.
 """
 
 from __future__ import annotations
@@ -14,205 +12,277 @@ from __future__ import annotations
 import argparse
 import itertools
 import platform
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 
 import numpy as np
 from scipy import stats
 
+from benchmarks.simulated_sweeps import (
+    MARGIN,
+    RULES,
+    SHAPES,
+    SHARED_SD,
+    Arm,
+    Events,
+    Figures,
+    Unit,
+    Verdicts,
+    contrasts,
+    decide,
+    draw,
+    in_units,
+)
 from sweeper.report import statistics
 
-N_SEEDS = 8
-NOISES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
-    "normal": lambda rng, shape: rng.normal(size=shape),
-    "heavy tails (t, 2.5 df)": lambda rng, shape: rng.standard_t(2.5, size=shape),
-    "skewed (lognormal, to the left)": lambda rng, shape: -(rng.lognormal(size=shape) - np.exp(0.5)) / 2.16,
-    "a seed in ten collapses": lambda rng, shape: np.where(rng.random(shape) < 0.1, -20.0, rng.normal(size=shape)),
-    "rounded to 0.5 sd (ties)": lambda rng, shape: np.round(2 * rng.normal(size=shape)) / 2,
+PLAIN, SKEWED = Arm(), Arm(pick_sd=0.5, picks="skewed (lognormal, to the left)")
+FAR = Arm(-5.0)
+
+ALIKE: dict[str, Sequence[Arm]] = {
+    **{f"two arms, picks vary by {sd}": [Arm(pick_sd=sd)] * 2 for sd in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)},
+    **{f"{n} arms": [PLAIN] * n for n in (3, 4, 5)},
+    **{f"{n} arms, skewed picks (sd 0.5)": [SKEWED] * n for n in (2, 3, 5)},
+    "two arms far ahead of a third": [PLAIN, PLAIN, FAR],
+    "two arms far ahead of a third, skewed picks": [SKEWED, SKEWED, replace(SKEWED, mean=-5.0)],
+    "two arms far ahead of three others": [PLAIN, PLAIN, FAR, FAR, FAR],
+    "two arms, heavy-tailed picks": [Arm(picks="heavy tails (t, 2.5 df)")] * 2,
 }
-SIGNS = np.array(list(itertools.product([1.0, -1.0], repeat=N_SEEDS)))
+"""Arms of which none is truly ahead and those in front are exchangeable: a winner must be called in at most 5 %."""
 
-
-def sign_flip(differences: np.ndarray) -> np.ndarray:
-    """Exact two-sided p by sign flips of each row of differences."""
-    observed = np.abs(differences.sum(axis=-1, keepdims=True))
-    return (np.abs(differences @ SIGNS.T) >= observed * (1 - 1e-12) - 1e-15).mean(axis=-1)
-
-
-def wilcoxon(differences: np.ndarray) -> np.ndarray:
-    """Exact two-sided p of the signed-rank test of each row, zeros ranked as in Pratt 1959."""
-    ranks = stats.rankdata(np.abs(differences), axis=-1) * np.sign(differences)
-    return sign_flip(ranks)
-
-
-def paired_t(differences: np.ndarray) -> np.ndarray:
-    """Two-sided p of the paired t test of each row."""
-    spread = differences.std(axis=-1, ddof=1)
-    statistic = np.divide(differences.mean(axis=-1), spread / np.sqrt(N_SEEDS), out=np.zeros(len(differences)), where=spread > 0)
-    return 2 * stats.t.sf(np.abs(statistic), N_SEEDS - 1)
-
-
-TESTS = {"sign flips (ours)": sign_flip, "Wilcoxon": wilcoxon, "paired t": paired_t}
-RULES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], bool]] = {
-    **{name: (test, False) for name, test in TESTS.items()},
-    "sign flips, Holm": (sign_flip, True),
+UNLIKE: dict[str, Sequence[Arm]] = {
+    "everything varies 1 : 3": [Arm(pick_sd=0.15, run_sd=0.25), Arm(pick_sd=0.45, run_sd=0.75)],
+    "the same, 3 arms": [Arm(pick_sd=0.15, run_sd=0.25), *[Arm(pick_sd=0.45, run_sd=0.75)] * 2],
+    "one arm does not vary at all": [Arm(pick_sd=0.0, run_sd=0.0), PLAIN],
 }
-"""A test against each rival, and whether it is corrected over all pairs."""
+"""Equal means of arms that vary differently: a permutation alone calls too many winners, Welch's test does not."""
+
+BEYOND: dict[str, Sequence[Arm]] = {
+    "skewed picks that vary 1 : 3": [SKEWED, replace(SKEWED, pick_sd=1.5)],
+    "skewed picks of one arm, the other does not vary": [Arm(pick_sd=0.0, run_sd=0.0), SKEWED],
+    **{
+        f"a seed moves each arm by itself by {sd}": [Arm(seed_sd=sd, run_sd=float(np.sqrt(0.49**2 - sd**2)))] * 2 for sd in (0.1, 0.2, 0.35)
+    },
+    "one arm has nothing to tune: its runs are the same in all searches": [Arm(pick_sd=0.0, run_sd=0.0, seed_sd=0.49), PLAIN],
+}
+"""Equal means, and what no test over searches on these seeds can see."""
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p, row by row."""
-    n_tests = p_values.shape[1]
-    order = np.argsort(p_values, axis=1)
-    stepped = np.take_along_axis(p_values, order, axis=1) * np.arange(n_tests, 0, -1)
-    adjusted = np.empty_like(p_values)
-    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(stepped, axis=1), 1), axis=1)
-    return adjusted
-
-
-def call_winners(accuracies: np.ndarray, rule: tuple[Callable[[np.ndarray], np.ndarray], bool]) -> tuple[np.ndarray, np.ndarray]:
-    """For each replicate (replicate, seed, arm) the best arm, and whether it is called the winner."""
-    test, is_corrected = rule
-    pairs = list(itertools.combinations(range(accuracies.shape[2]), 2))
-    p_values = np.stack([test(accuracies[:, :, one] - accuracies[:, :, other]) for one, other in pairs], axis=1)
-    p_values = holm(p_values) if is_corrected else p_values
-    best = accuracies.mean(axis=1).argmax(axis=1)
-    is_winner = np.ones(len(accuracies), dtype=bool)
-    for index, pair in enumerate(pairs):
-        is_winner &= ~np.isin(best, pair) | (p_values[:, index] <= statistics.SIGNIFICANCE)
-    return best, is_winner
-
-
-def draw(rng: np.random.Generator, noise: str, n_replicates: int, n_arms: int) -> np.ndarray:
-    """Accuracies in units of the noise's scale, no arm ahead."""
-    own = NOISES[noise](rng, (n_replicates, N_SEEDS, n_arms))
-    return own + rng.normal(size=(n_replicates, N_SEEDS, 1))
-
-
-def check_against_sweeper(accuracies: np.ndarray) -> None:
-    """Stop if the fast tests here and sweeper's own disagree."""
-    n_arms = accuracies.shape[2]
-    pairs = list(itertools.combinations(range(n_arms), 2))
-    ours = np.stack([sign_flip(accuracies[:, :, one] - accuracies[:, :, other]) for one, other in pairs], axis=1)
-    adjusted = holm(ours)
-    for index, replicate in enumerate(accuracies):
-        found = statistics.compare_pairs([dict(enumerate(replicate[:, arm].tolist())) for arm in range(n_arms)])
-        expected = np.stack([ours[index], adjusted[index]], axis=1)
-        # for a mean near zero rounding decides which flips are as large: p is near 1 either way
-        np.testing.assert_allclose(np.minimum([found[pair] for pair in pairs], 0.9), np.minimum(expected, 0.9), atol=1e-9)
-
-
-def rate(events: np.ndarray) -> str:
-    """``4.52 % [4.2, 4.8]``: share of true events with its exact 95 % interval."""
+def rate(events: Events) -> str:
+    """``4.52 % [4.23, 4.81]``: share of true events with its exact 95 % interval."""
     interval = stats.binomtest(int(events.sum()), len(events)).proportion_ci()
     return f"{100 * events.mean():5.2f} % [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
 
 
-def false_winners(rng: np.random.Generator, n_replicates: int) -> None:
-    """Print the rate of winners called where no arm is ahead."""
-    print(f"\nWinners called where no arm is ahead ({n_replicates:,} replicates, {N_SEEDS} seeds; must stay <= 5 %)")
-    print(f"{'noise':<33}{'arms':>4}  " + "  ".join(f"{name:<24}" for name in RULES))
-    for noise, n_arms in itertools.product(NOISES, (2, 3, 5)):
-        accuracies = draw(rng, noise, n_replicates, n_arms)
-        check_against_sweeper(accuracies[:50])
-        print(f"{noise:<33}{n_arms:>4}  " + "  ".join(f"{rate(call_winners(accuracies, rule)[1]):<24}" for rule in RULES.values()))
+def line(label: str, rates: Mapping[str, Events]) -> None:
+    """Print one line of a table."""
+    print(f"  {label:<76}" + "  ".join(f"{name}: {rate(events):<22}" for name, events in rates.items()))
 
 
-def two_ahead(rng: np.random.Generator, n_replicates: int) -> None:
-    """Print the rate of winners called where two equal arms are far ahead of the others: the hardest case."""
-    print("\nWinners called where two equal arms are 10 sd ahead of a third")
-    for noise in NOISES:
-        accuracies = draw(rng, noise, n_replicates, 3)
-        accuracies[:, :, 2] -= 10
-        print(f"{noise:<37}  " + "  ".join(f"{rate(call_winners(accuracies, rule)[1]):<24}" for rule in RULES.values()))
+def verdicts(rng: np.random.Generator, arms: Sequence[Arm], n: int, n_searches: int = 5, n_seeds: int = 2) -> Verdicts:
+    """The verdicts of ``n`` simulated sweeps."""
+    return decide(*in_units(draw(rng, arms, n, n_searches, n_seeds)))
 
 
-def unlike(rng: np.random.Generator, n_replicates: int) -> None:
-    """Print the rate of winners called between arms with one mean that are not alike: the test is not made for them."""
-    accuracies = draw(rng, "normal", n_replicates, 2)
-    accuracies[:, :, 0] += np.where(rng.random((n_replicates, N_SEEDS)) < 0.05, -19.0, 1.0)
-    print("\nWinners called between two arms of one mean, one of which loses 20 sd on one seed in twenty: not what the test asks")
-    print("  ".join(f"{name}: {rate(call_winners(accuracies, rule)[1])}" for name, rule in RULES.items()))
+def pooled(runs: Figures) -> Verdicts:
+    """The verdicts were every run of every search counted as a seed of its own, which is wrong: seeds of one search share its pick."""
+    return decide("seed", runs.reshape(*runs.shape[:2], -1))
 
 
-def one_seed_less(rng: np.random.Generator, n_replicates: int) -> None:
-    """Print how often the worse of two arms is called the winner where the better one has lost its highest seed, or any."""
-    print("\nThe worse arm called the winner where one seed of the better one (by 2 sd) diverged; seeds differ by 5 sd")
-    for which in ("the highest", "any"):
-        n_before, n_now = 0, 0
-        for _ in range(n_replicates):
-            seeds = rng.normal(0, 5, (N_SEEDS, 1))
-            worse, better = (seeds + rng.normal(size=(N_SEEDS, 2)) + [0.0, 2.0]).T
-            lost = int(better.argmax()) if which == "the highest" else int(rng.integers(N_SEEDS))
-            samples = {"worse": dict(enumerate(worse)), "better": {seed: value for seed, value in enumerate(better) if seed != lost}}
-            p_value = statistics.sign_flip_p(statistics.paired_differences(samples["worse"], samples["better"]))
-            n_before += worse.mean() > np.mean(list(samples["better"].values())) and p_value <= statistics.SIGNIFICANCE
-            first, second = statistics.ranked(samples)
-            lead = statistics.paired_differences(samples[first], samples[second]).mean()
-            n_now += first == "worse" and lead > 0 and p_value <= statistics.SIGNIFICANCE
-        events = [np.arange(n_replicates) < count for count in (n_before, n_now)]
-        print(f"{which:<12} ranked by each arm's own seeds, sign ignored: {rate(events[0])}  on common seeds (ours): {rate(events[1])}")
+def winners(found: Verdicts) -> dict[str, Events]:
+    """Whether a winner is called, by each rule."""
+    return {rule: found.winner(rule) for rule in RULES}
 
 
-def clearly_behind(rng: np.random.Generator, n_replicates: int) -> None:
-    """Print how often an arm is said to be clearly behind where no arm is ahead, by sweeper's own functions."""
-    print(f"\nSome arm said to be clearly behind where no arm is ahead ({n_replicates:,} replicates; must stay <= 5 %)")
-    for noise, n_arms, n_seeds in itertools.product(list(NOISES)[:3], (3, 5), (2, 3, 5, 8)):
-        own = NOISES[noise](rng, (n_replicates, n_seeds, n_arms)) + rng.normal(size=(n_replicates, n_seeds, 1))
-        events = []
-        for replicate in own:
-            order = np.argsort(-replicate.mean(axis=0))
-            found = statistics.compare_pairs([dict(enumerate(replicate[:, arm])) for arm in order])
-            leads = [replicate[:, order[0]] - replicate[:, arm] for arm in order]
-            events.append(any(statistics.is_clearly_behind(leads[arm], found[0, arm][1], n_arms) for arm in range(1, n_arms)))
-        print(f"{noise:<33}{n_arms:>4} arms {n_seeds:>2} seeds  {rate(np.array(events))}")
+def false_winners(rng: np.random.Generator, n: int) -> None:
+    """Print the rates of winners called where no arm is ahead."""
+    for title, cases in (
+        ("must stay <= 5 %", ALIKE),
+        ("arms that vary differently; must stay <= 5 %", UNLIKE),
+        ("beyond the procedure", BEYOND),
+    ):
+        print(f"\nWinners called where no arm is ahead, 5 searches on 2 seeds ({title}; {n:,} sweeps)")
+        for label, arms in cases.items():
+            line(label, winners(verdicts(rng, arms, n)))
+    print("\nThe same for other numbers of searches and seeds, two arms")
+    for n_searches, n_seeds, sd in itertools.product((4, 5, 6, 7), (1, 2, 4), (0.3, 0.5)):
+        line(
+            f"{n_searches} searches, {n_seeds} seeds, picks vary by {sd}",
+            winners(verdicts(rng, [Arm(pick_sd=sd)] * 2, n, n_searches, n_seeds)),
+        )
+    print("\nOne search in twenty of one arm picks what loses 20 points, and means are equal: no test sees what did not happen")
+    runs = draw(rng, [PLAIN, PLAIN], n, 5, 2)
+    lost = rng.random((n, 5, 1)) < 0.05
+    runs[:, 0] += np.where(lost, -19.0, 1.0)
+    found, is_seen = decide(*in_units(runs)), lost.any(axis=(1, 2))
+    line("in all sweeps", winners(found))
+    line("in sweeps that saw it", {rule: events[is_seen] for rule, events in winners(found).items()})
 
 
-def power(rng: np.random.Generator, n_replicates: int) -> None:
+def one_search(rng: np.random.Generator, n: int) -> None:
+    """Print what the seeds of one search, or all seeds of several pooled, say of arms that are alike."""
+    print("\nTwo arms that are alike: what one search each and a test over its seeds call a winner (the reason for searches)")
+    for n_seeds, sd in itertools.product((8, 12), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)):
+        line(f"1 search, {n_seeds} seeds, picks vary by {sd}", winners(verdicts(rng, [Arm(pick_sd=sd)] * 2, n, 1, n_seeds)))
+    for n_searches, n_seeds, sd in itertools.product((2, 5), (2, 4), (0.3, 0.5)):
+        if n_searches * n_seeds in (8, 10):
+            runs = draw(rng, [Arm(pick_sd=sd)] * 2, n, n_searches, n_seeds)
+            line(f"{n_searches} searches x {n_seeds} seeds pooled, picks vary by {sd}", winners(pooled(runs)))
+
+
+def power(rng: np.random.Generator, n: int) -> None:
     """Print how often the arm that is truly ahead is called the winner, beside what a report states for one pair."""
-    print("\nThe true winner called, by its lead in points; the differences of two arms vary by sd points over seeds")
-    print(f"{'noise':<33}{'arms':>4}{'sd':>6}{'lead':>6}  " + "  ".join(f"{name:<24}" for name in RULES) + "  stated for one pair")
-    for noise, n_arms, sd, lead in itertools.product(["normal", "a seed in ten collapses"], (2, 3, 5), (0.5, 1.0), (0.5, 1.0, 2.0)):
-        accuracies = draw(rng, noise, n_replicates, n_arms) * sd / np.sqrt(2)
-        accuracies[:, :, 0] += lead
-        cells = []
-        for rule in RULES.values():
-            best, is_winner = call_winners(accuracies, rule)
-            cells.append(f"{rate(is_winner & (best == 0)):<24}")
-        stated = f"{100 * statistics.power(lead, sd, N_SEEDS):.1f} %" if noise == "normal" else ""
-        print(f"{noise:<33}{n_arms:>4}{sd:>6}{lead:>6}  " + "  ".join(cells) + f"  {stated}")
+    print(f"\nThe true winner called, by its lead in points ({n:,} sweeps); 'stated' is what a report says of two arms")
+    plans = [(5, 2), (4, 2), (4, 4), (6, 1), (7, 2)]
+    for (n_searches, n_seeds), n_arms, sd, lead in itertools.product(plans, (2, 3, 5), (0.3, 0.5), (0.5, 1.0, 2.0)):
+        if n_arms > 2 and (n_searches, n_seeds) != (5, 2):
+            continue
+        rest = [Arm(pick_sd=sd)] * (n_arms - 1)
+        found = verdicts(rng, [Arm(lead, pick_sd=sd), *rest], n, n_searches, n_seeds)
+        is_right = found.order[:, 0] == 0
+        spread = float(np.hypot(sd, 0.49 / np.sqrt(n_seeds)))
+        stated = f" (stated {100 * statistics.power_of_searches(lead, spread, n_searches, n_searches):.0f} %)" if n_arms == 2 else ""
+        label = f"{n_searches} searches, {n_seeds} seeds, {n_arms} arms, picks vary by {sd}, lead {lead}{stated}"
+        line(label, {rule: events & is_right for rule, events in winners(found).items()})
 
 
-def coverage(rng: np.random.Generator, n_replicates: int) -> None:
-    """Print how often 95 % intervals hold the true mean: ours, and a plain percentile bootstrap."""
-    print(f"\nTrue mean within the 95 % interval ({n_replicates:,} replicates)")
-    for noise, n_seeds in itertools.product(list(NOISES)[:3], range(2, 9)):
-        held: dict[str, list[bool]] = {"ours (t)": [], "percentile": []}
-        for values in NOISES[noise](rng, (n_replicates, n_seeds)):
-            found = statistics.estimate(values)
-            assert found.low is not None
-            assert found.high is not None
-            held["ours (t)"].append(found.low <= 0 <= found.high)
-            low, high = np.quantile(values[rng.integers(0, n_seeds, (999, n_seeds))].mean(axis=1), [0.025, 0.975])
-            held["percentile"].append(bool(low <= 0 <= high))
-        print(f"{noise:<33}{n_seeds:>3} seeds  " + "  ".join(f"{name}: {rate(np.array(events))}" for name, events in held.items()))
+STEADY = Arm(pick_sd=0.1, run_sd=0.1)
+APART: dict[str, Sequence[Arm]] = {
+    "picks do not vary": [Arm(MARGIN, pick_sd=0.0), Arm(pick_sd=0.0)],
+    "picks vary by 0.1, runs by 0.1": [replace(STEADY, mean=MARGIN), STEADY],
+    "picks vary by 0.3": [Arm(MARGIN), PLAIN],
+    "everything varies 1 : 3": [Arm(MARGIN, pick_sd=0.05, run_sd=0.1), Arm(pick_sd=0.15, run_sd=0.3)],
+    "skewed picks, runs vary by 0.1": [Arm(mean, pick_sd=0.2, run_sd=0.1, picks=SKEWED.picks) for mean in (MARGIN, 0.0)],
+    "three arms, the best alone ahead": [replace(STEADY, mean=mean) for mean in (MARGIN, 0.0, 0.0)],
+    "three arms, two ahead": [replace(STEADY, mean=mean) for mean in (MARGIN, MARGIN, 0.0)],
+    "five arms, the best alone ahead": [replace(STEADY, mean=mean) for mean in (MARGIN, 0.0, 0.0, 0.0, 0.0)],
+}
+"""Arms that differ by the margin: they must be called equal in at most 5 %. Small noise, for with much of it nothing is called equal."""
+
+
+def equality(rng: np.random.Generator, n: int) -> None:
+    """Print how often arms are called equal that differ by the margin, and that do not."""
+    print(f"\nArms called equal that differ by the margin of {MARGIN} points (must stay <= 5 %)")
+    for label, arms in APART.items():
+        means, plans = [arm.mean for arm in arms], ((2, 2), (3, 2), (5, 2), (7, 2))
+        line(label, {f"{r} searches": verdicts(rng, arms, n, r, s).wrongly_equal(means) for r, s in plans})
+    as_they_are = [Arm(MARGIN, pick_sd=0.0), Arm(pick_sd=0.0)]
+    line(
+        "one search", {f"{n_seeds} seeds": verdicts(rng, as_they_are, n, 1, n_seeds).wrongly_equal([MARGIN, 0.0]) for n_seeds in (2, 5, 8)}
+    )
+    print("\nArms called equal that differ by less, two arms: the power of that answer")
+    for (n_searches, n_seeds), sd, lead in itertools.product([(5, 2), (7, 2), (8, 4), (1, 8), (1, 12)], (0.0, 0.1, 0.3), (0.0, 0.25)):
+        if n_searches > 1 or sd == 0:
+            found = verdicts(rng, [Arm(lead, pick_sd=sd), Arm(pick_sd=sd)], n, n_searches, n_seeds).equal()
+            line(f"{n_searches} searches, {n_seeds} seeds, picks vary by {sd}, true difference {lead}", {"equal": found})
+
+
+def behind(rng: np.random.Generator, n: int) -> None:
+    """Print how often an arm is said to be behind where no arm is ahead."""
+    print("\nSome arm said to be behind where no arm is ahead (must stay <= 5 %)")
+    for label, arm in (("normal", PLAIN), ("skewed picks", SKEWED)):
+        for n_arms, n_searches in itertools.product((2, 3, 5), (2, 3, 4, 5)):
+            line(f"{label}, {n_arms} arms, {n_searches} searches", {"behind": verdicts(rng, [arm] * n_arms, n, n_searches).behind()})
+    for shape, n_arms, n_seeds in itertools.product(list(SHAPES)[:3], (2, 3, 5), (2, 3, 5, 8)):
+        arms = [Arm(pick_sd=0.0, runs=shape)] * n_arms
+        line(f"{shape}, {n_arms} arms, one search, {n_seeds} seeds", {"behind": verdicts(rng, arms, n, 1, n_seeds).behind()})
+
+
+def seeds(rng: np.random.Generator, n: int) -> None:
+    """Print the rates for one search each, or arms with nothing to tune: 8 paired seeds, of configurations as they are."""
+    print("\nConfigurations as they are, 8 paired seeds: winners called where none is ahead (must stay <= 5 %)")
+    for shape, n_arms in itertools.product(SHAPES, (2, 3, 5)):
+        line(f"{shape}, {n_arms} arms", winners(verdicts(rng, [Arm(pick_sd=0.0, runs=shape)] * n_arms, n, 1, 8)))
+    for shape in SHAPES:
+        near = Arm(pick_sd=0.0, runs=shape)
+        line(f"{shape}, two arms far ahead of a third", winners(verdicts(rng, [near, near, replace(near, mean=-50.0)], n, 1, 8)))
+    runs = draw(rng, [Arm(pick_sd=0.0)] * 2, n, 1, 8)
+    runs[:, 0] += np.where(rng.random((n, 1, 8)) < 0.05, -19.0, 1.0)
+    line("equal means, one of which loses 20 points on one seed in twenty", winners(decide(*in_units(runs))))
+    line("the worse arm wins, the better one lost its highest seed", {"ours": worse_arm_wins(rng, max(n // 20, 100))})
+    print("\nConfigurations as they are, 8 paired seeds: the true winner called")
+    for shape, n_arms, lead in itertools.product(["normal", "one in ten collapses"], (2, 3, 5), (0.5, 1.0, 2.0)):
+        rest = [Arm(pick_sd=0.0, runs=shape)] * (n_arms - 1)
+        found = verdicts(rng, [replace(rest[0], mean=lead), *rest], n, 1, 8)
+        label = f"{shape}, {n_arms} arms, lead {lead}"
+        label += f" (stated {100 * statistics.power(lead, 0.49 * 2**0.5, 8):.0f} %)" if (shape, n_arms) == ("normal", 2) else ""
+        line(label, {rule: events & (found.order[:, 0] == 0) for rule, events in winners(found).items()})
+
+
+def worse_arm_wins(rng: np.random.Generator, n: int) -> Events:
+    """Whether sweeper's own functions call the worse of two arms, by 2 points, the winner after the better one lost its highest seed."""
+    events = []
+    for _ in range(n):
+        worse, better = (rng.normal(0, 5, (8, 1)) + rng.normal(size=(8, 2)) + [0.0, 2.0]).T
+        samples = {"worse": dict(enumerate(worse)), "better": dict(enumerate(better))}
+        del samples["better"][int(better.argmax())]
+        first, second = statistics.ranked(samples)
+        figures = [np.array([samples[arm][seed] for seed in sorted(samples["better"])]) for arm in (first, second)]
+        found = statistics.contrast_of_seeds(*figures, maximize=True, margin=None, least=-np.inf, most=np.inf, n_arms=2)
+        events.append(first == "worse" and found.outcome == "better")
+    return np.array(events)
+
+
+def coverage(rng: np.random.Generator, n: int) -> None:
+    """Print how often the intervals that a report prints hold what they are intervals of."""
+    few = max(n // 10, 100)
+    print(f"\n95 % intervals that hold the truth: of one arm's mean, by sweeper's own function ({few:,} sweeps)")
+    for shape, n_units in itertools.product(list(SHAPES)[:3], range(2, 9)):
+        figures = SHAPES[shape](rng, (few, n_units))
+        line(f"{n_units} seeds or searches, {shape}", {"t": holds(figures), "percentile bootstrap": bootstrap_holds(rng, figures)})
+    print("\nof one arm's mean over searches, picks vary by 0.3: on these very seeds, and on any")
+    for n_searches, n_seeds in ((2, 2), (4, 2), (5, 2), (7, 2), (5, 4)):
+        figures = {sd: draw(rng, [PLAIN], few, n_searches, n_seeds, sd)[:, 0].mean(axis=2) for sd in (0.0, SHARED_SD)}
+        line(f"{n_searches} searches, {n_seeds} seeds", {"these seeds": holds(figures[0.0]), "any seeds": holds(figures[SHARED_SD])})
+    print(f"\nof the difference between two arms, 95 % and 90 %, and of its spread ({n:,} and {few:,} sweeps)")
+    for label, arms in {"alike": [PLAIN, PLAIN], **UNLIKE, "skewed picks": [SKEWED, SKEWED]}.items():
+        for n_searches in (2, 3, 4, 5, 7):
+            line(f"{n_searches} searches, {label}", difference_holds(*in_units(draw(rng, arms[:2], n, n_searches, 2)), arms, few))
+    for shape, n_seeds in itertools.product(list(SHAPES)[:3], (2, 3, 5, 8)):
+        arms = [Arm(pick_sd=0.0, runs=shape)] * 2
+        line(f"{n_seeds} seeds, {shape}", difference_holds(*in_units(draw(rng, arms, n, 1, n_seeds)), arms, few))
+    print("\nof the difference between the best of several arms that are alike and each of the others, 5 searches on 2 seeds")
+    for n_arms in (2, 3, 5):
+        found = verdicts(rng, [PLAIN] * n_arms, n).rivals
+        line(f"{n_arms} arms", {f"rank {rank}": (each.low <= 0) & (each.high >= 0) for rank, each in enumerate(found, start=2)})
+
+
+def holds(figures: Figures) -> Events:
+    """Whether the interval of a mean over (sweep, unit) holds 0."""
+    found = [statistics.estimate(values) for values in figures]
+    return np.array([each.low is not None and each.high is not None and each.low <= 0 <= each.high for each in found])
+
+
+def bootstrap_holds(rng: np.random.Generator, figures: Figures) -> Events:
+    """The same of a percentile bootstrap."""
+    n_units = figures.shape[1]
+    means = [values[rng.integers(0, n_units, (999, n_units))].mean(axis=1) for values in figures]
+    low, high = np.quantile(np.array(means), [0.025, 0.975], axis=1)
+    return (low <= 0) & (high >= 0)
+
+
+def difference_holds(unit: Unit, figures: Figures, arms: Sequence[Arm], few: int) -> dict[str, Events]:
+    """Whether the intervals of the difference of two arms hold 0, and that of its spread the true one of normal noise."""
+    found = contrasts(unit, figures[:, 0], figures[:, 1])
+    result = {"95 %": (found.low <= 0) & (found.high >= 0), "90 %": (found.equal_low <= 0) & (found.equal_high >= 0)}
+    if all(arm.picks == arm.runs == "normal" for arm in arms):
+        variances = [arm.pick_sd**2 + arm.run_sd**2 / 2 if unit == "search" else arm.run_sd**2 for arm in arms[:2]]
+        truth = float(np.sqrt(np.mean(variances) if unit == "search" else np.sum(variances)))
+        limits = {"maximize": True, "margin": None, "least": -np.inf, "most": np.inf, "n_arms": 2}
+        each = [statistics.contrast(unit, *pair, **limits) for pair in figures[:few]]
+        result["spread"] = np.array([(one.sd_low or 0.0) <= truth <= (one.sd_high or np.inf) for one in each])
+    return result
 
 
 def main() -> None:
     """Run all simulations."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replicates", type=int, default=20_000)
+    parser.add_argument("--replicates", type=int, default=10_000)
     replicates = parser.parse_args().replicates
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy"))
     print(f"python {platform.python_version()}, {versions}; seed 1")
-    rng = np.random.default_rng(1)
-    false_winners(rng, replicates)
-    two_ahead(rng, replicates)
-    unlike(rng, replicates)
-    one_seed_less(rng, max(replicates // 4, 100))
-    clearly_behind(rng, max(replicates // 10, 100))
-    power(rng, max(replicates // 4, 100))
-    coverage(rng, max(replicates // 10, 100))
+    for simulation in (one_search, false_winners, power, equality, behind, seeds, coverage):
+        simulation(np.random.default_rng(1), replicates)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ import torchvision.transforms.functional as TF
 from PIL import Image
 from scipy import stats
 
-from benchmarks import accuracy
+from benchmarks import accuracy, verdict
 from benchmarks.__main__ import Measured, Row, idle_table, training_table
 from benchmarks.ceiling import operations
 from benchmarks.processes import memory_bytes, timed
+from benchmarks.simulated_sweeps import Arm, contrasts, decide, draw, in_units
+from sweeper.report import statistics
 
 
 def test_the_plain_loop_sees_the_pixels_that_torchvision_makes():
@@ -125,3 +127,74 @@ def test_overhead_is_what_a_trial_more_costs():
     lines = idle_table(pairs)
     assert [line.split("|")[4].strip() for line in lines[2:]] == ["3.000", "0.050"]
     assert [line.split("|")[5].strip() for line in lines[2:]] == ["1", "60"]
+
+
+def interval(events):
+    """The exact 95 % interval of a rate."""
+    return stats.binomtest(int(events.sum()), len(events)).proportion_ci()
+
+
+NO_ARM_AHEAD = {**verdict.ALIKE, **verdict.UNLIKE}
+
+
+@pytest.mark.parametrize("arms", NO_ARM_AHEAD.values(), ids=NO_ARM_AHEAD)
+def test_where_no_arm_is_ahead_a_winner_is_called_in_one_of_twenty_sweeps_at_most(arms):
+    called = verdict.verdicts(np.random.default_rng(1), arms, 4_000).winner()
+    assert called.mean() <= 0.055
+    assert interval(called).high <= 0.06
+
+
+@pytest.mark.parametrize("n_searches", [4, 6, 7])
+@pytest.mark.parametrize("n_seeds", [1, 4])
+def test_so_it_is_with_other_numbers_of_searches_and_seeds(n_searches, n_seeds):
+    assert interval(verdict.verdicts(np.random.default_rng(2), [Arm(), Arm()], 4_000, n_searches, n_seeds).winner()).high <= 0.06
+
+
+@pytest.mark.parametrize(("n_searches", "n_seeds"), [(2, 4), (3, 4)])
+def test_seeds_pooled_over_searches_would_call_far_too_many(n_searches, n_seeds):
+    runs = draw(np.random.default_rng(3), [Arm(pick_sd=0.5)] * 2, 1_000, n_searches, n_seeds)
+    assert interval(verdict.pooled(runs).winner()).low > 0.15
+
+
+def test_the_seeds_of_one_search_each_call_a_winner_between_two_searches_of_one_arm():
+    assert interval(verdict.verdicts(np.random.default_rng(4), [Arm(), Arm()], 2_000, 1, 8).winner()).low > 0.2
+
+
+def test_a_permutation_alone_would_call_too_many_where_one_arm_does_not_vary():
+    found = verdict.verdicts(np.random.default_rng(5), verdict.UNLIKE["one arm does not vary at all"], 4_000)
+    assert interval(found.winner("permutation alone")).low > 0.1
+
+
+def test_five_searches_on_two_seeds_find_a_lead_of_one_point_in_four_of_five_sweeps():
+    found = verdict.verdicts(np.random.default_rng(6), [Arm(1.0), Arm()], 10_000)
+    assert interval(found.winner() & (found.order[:, 0] == 0)).low >= 0.8
+
+
+@pytest.mark.parametrize("arms", verdict.APART.values(), ids=verdict.APART)
+@pytest.mark.parametrize("n_searches", [3, 5])
+def test_arms_that_differ_by_the_margin_are_called_equal_in_one_of_twenty_sweeps_at_most(arms, n_searches):
+    wrong = verdict.verdicts(np.random.default_rng(7), arms, 4_000, n_searches).wrongly_equal([arm.mean for arm in arms])
+    assert interval(wrong).low <= 0.05
+
+
+@pytest.mark.parametrize("n_arms", [2, 5])
+@pytest.mark.parametrize("n_searches", [2, 5])
+def test_no_arm_is_behind_where_all_are_alike_but_in_one_of_twenty_sweeps(n_arms, n_searches):
+    assert interval(verdict.verdicts(np.random.default_rng(8), [Arm()] * n_arms, 4_000, n_searches).behind()).high <= 0.06
+
+
+@pytest.mark.parametrize("n_searches", [2, 3, 5])
+@pytest.mark.parametrize("arms", [[Arm(), Arm()], *[arms[:2] for arms in verdict.UNLIKE.values()]])
+def test_the_interval_of_a_difference_holds_it_in_95_percent_of_sweeps_and_in_90(n_searches, arms):
+    _, figures = in_units(draw(np.random.default_rng(9), arms, 4_000, n_searches, 2))
+    found = contrasts("search", figures[:, 0], figures[:, 1])
+    assert interval((found.low <= 0) & (found.high >= 0)).high >= 0.95
+    assert interval((found.equal_low <= 0) & (found.equal_high >= 0)).high >= 0.90
+
+
+def test_the_simulation_notices_where_sweeper_decides_otherwise(monkeypatch):
+    figures = in_units(draw(np.random.default_rng(10), [Arm(0.5), Arm()], 50, 5, 2))
+    decide(*figures)
+    monkeypatch.setattr(statistics, "SIGNIFICANCE", 0.10)
+    with pytest.raises(AssertionError):
+        decide(*figures)

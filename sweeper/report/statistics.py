@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import chain, combinations, count
 from typing import TYPE_CHECKING, Literal
 
@@ -31,7 +31,7 @@ from scipy import special
 from sweeper.report.summary import Contrast, Estimate, Power
 
 if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's time
-    from jaxtyping import Float64
+    from jaxtyping import Float64, Int64
 
     Seeds = Float64[np.ndarray, " seed"]
     Units = Float64[np.ndarray, " search"] | Float64[np.ndarray, " seed"]
@@ -132,13 +132,18 @@ def label_permutation_p(best: Units, rival: Units) -> float:
     figures = np.concatenate([best, rival])
     if not varies(figures):
         return 1.0
-    n, centred = len(figures), figures - figures.mean()
-    if math.comb(n, len(best)) <= N_RESAMPLES:
-        chosen = np.fromiter(chain.from_iterable(combinations(range(n), len(best))), np.int64).reshape(-1, len(best))
-    else:
-        chosen = np.random.default_rng(SEED).permuted(np.tile(np.arange(n), (N_RESAMPLES, 1)), axis=1)[:, : len(best)]
-        chosen[0] = np.arange(len(best))
-    return _share_as_large(centred[chosen].sum(axis=1), figures)
+    centred = figures - figures.mean()
+    return _share_as_large(centred[_choices(len(figures), len(best))].sum(axis=1), figures)
+
+
+@cache
+def _choices(n: int, n_chosen: int) -> Int64[np.ndarray, "choice {n_chosen}"]:
+    """The ways to choose so many of ``n``, the first of them first: all, or as many as are tried, at random."""
+    if math.comb(n, n_chosen) <= N_RESAMPLES:
+        return np.fromiter(chain.from_iterable(combinations(range(n), n_chosen)), np.int64).reshape(-1, n_chosen)
+    choices = np.random.default_rng(SEED).permuted(np.tile(np.arange(n), (N_RESAMPLES, 1)), axis=1)[:, :n_chosen]
+    choices[0] = np.arange(n_chosen)
+    return choices
 
 
 def _share_as_large(sums: Float64[np.ndarray, " permutation"], figures: Units) -> float:
