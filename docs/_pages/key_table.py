@@ -203,7 +203,7 @@ WRITTEN = (
     Key("training.step_size", "training: {epochs: 9, step_size: 3, step_gamma: 0.5}", "training: {epochs: 9, step_size: 3}"),
     Key(
         "training.learning_rate",
-        "training: {epochs: 9, learning_rate: 0.1}\nparameters: {loss: {choices: [cross_entropy, focal]}}",
+        "training: {epochs: 9, learning_rate: 0.1}\nparameters: {loss: {choices: [cross_entropy, focal]}}\ncompare: {seeds: 2}",
         "training: {epochs: 9, learning_rate: 0.1}",
     ),
     Key("parameters", _parameters(""), "parameters: [loss, learning_rate]"),
