@@ -43,9 +43,10 @@ CIFAR10_IMAGES = 50_000, 10_000
 
 @dataclass(frozen=True, slots=True)
 class ArmPlan:
-    """One arm's budget: ``search_epochs`` if nothing is pruned."""
+    """One arm's budget, of all its ``searches``: ``search_epochs`` if nothing is pruned."""
 
     arm: str
+    searches: int
     search_trials: int
     search_epochs: int
     confirm_trials: int
@@ -90,10 +91,10 @@ def make_plan(space: Space, notice: Callable[[str], None] = lambda _: None) -> P
     Raises:
         DataError: if the space's images are to be read from a folder, and cannot be.
     """
-    epochs, n_searches = space.training.epochs, space.compare.searches
-    n_confirms = n_searches * space.compare.seeds
+    epochs, searches = space.training.epochs, space.compare.searches
+    n_confirms = searches * space.compare.seeds
     arms = tuple(
-        ArmPlan(arm.name, n_trials := n_searches * space.planned_trials(arm), n_trials * epochs, n_confirms, n_confirms * epochs)
+        ArmPlan(arm.name, searches, n := searches * space.planned_trials(arm), n * epochs, n_confirms, n_confirms * epochs)
         for arm in space.arms
     )
     began = time.monotonic()
@@ -142,25 +143,29 @@ class _Work:
     refill: bool
 
     def seconds(self, lengths: Sequence[int], epochs: int) -> float:
-        """Time from the first epoch to the last, if each arm's search trials take ``lengths`` epochs, repeated as often as needed.
+        """Time from the first epoch to the last, if the trials of each search take ``lengths`` epochs, repeated as often as needed.
 
-        Packs are given out as in a sweep: the arms in turn, an arm's confirm trials when its search has ended, and the largest packs first.
+        Packs are given out as in a sweep: the searches of all arms in turn, the confirm trials of a search when it has ended, and the
+        largest packs first.
         """
-        searches = {arm.arm: [lengths[index % len(lengths)] for index in range(arm.search_trials)] for arm in self.arms}
-        n_epochs = sum(map(sum, searches.values())) + epochs * sum(arm.confirm_trials for arm in self.arms)
         n_confirms = sum(arm.confirm_trials for arm in self.arms)
-        n_trials = sum(map(len, searches.values())) + n_confirms
+        n_trials = sum(arm.search_trials for arm in self.arms) + n_confirms
+        rounds = max(arm.searches for arm in self.arms)
+        searches = {
+            (arm.arm, search): [lengths[index % len(lengths)] for index in range(arm.search_trials // arm.searches)]
+            for search in range(rounds)
+            for arm in self.arms
+        }
+        n_epochs = sum(map(sum, searches.values())) + epochs * n_confirms
         if self.refill or n_trials > MOST_PACKS_SIMULATED:
             side_by_side = min(self.packs * self.size.most, max(1, n_trials))
             each = self._epoch(min(self.size.most, math.ceil(n_trials / self.packs)))
             return n_epochs * each / side_by_side + n_confirms * self.test_seconds / self.packs
-        waiting = [
-            (arm.arm, length) for row in zip_longest(*searches.values()) for arm, length in zip(self.arms, row, strict=True) if length
-        ]
-        searching = {arm.arm: arm.search_trials for arm in self.arms}
-        confirms = {arm.arm: arm.confirm_trials for arm in self.arms}
+        waiting = [(name, length) for row in zip_longest(*searches.values()) for name, length in zip(searches, row, strict=True) if length]
+        searching = {name: len(trials) for name, trials in searches.items()}
+        confirms = {arm.arm: arm.confirm_trials // arm.searches for arm in self.arms}
         free_at = [0.0] * self.packs
-        running: list[tuple[float, list[str]]] = []
+        running: list[tuple[float, list[tuple[str, int]]]] = []
         while waiting or running:
             now = min(free_at)
             if not waiting or (running and running[0][0] <= now):
@@ -169,7 +174,7 @@ class _Work:
                 for name in names:
                     searching[name] -= 1
                     if not searching[name]:
-                        waiting += [(name, 0)] * confirms[name]
+                        waiting += [(name, 0)] * confirms[name[0]]
                 continue
             n_members = self.size.of_next(len(waiting), self.packs)
             members, waiting = waiting[:n_members], waiting[n_members:]
@@ -215,7 +220,14 @@ def plan_text(plan: Plan) -> str:
     """A plan for a person."""
     rows = [["arm", "search trials", "epochs at most", "confirm trials", "epochs"]]
     rows += [
-        [arm.arm, str(arm.search_trials), str(arm.search_epochs), str(arm.confirm_trials), str(arm.confirm_epochs)] for arm in plan.arms
+        [
+            arm.arm,
+            _of_searches(arm.searches, arm.search_trials),
+            str(arm.search_epochs),
+            _of_searches(arm.searches, arm.confirm_trials),
+            str(arm.confirm_epochs),
+        ]
+        for arm in plan.arms
     ]
     chosen = f"at most {plan.pack} (pack: auto, found by timing)" if plan.pack_is_chosen else plan.pack
     side = f"{plural(plan.packs, 'pack')} of {chosen} side by side"
@@ -230,3 +242,8 @@ def plan_text(plan: Plan) -> str:
         f"at most about {duration(plan.seconds_unpruned)} if nothing is pruned",
     ]
     return "\n".join(lines)
+
+
+def _of_searches(searches: int, trials: int) -> str:
+    """``5 x 16``, or ``16`` of a single search."""
+    return f"{searches} x {trials // searches}" if searches > 1 else str(trials)

@@ -30,8 +30,8 @@ class Phase(StrEnum):
     CONFIRM = "confirm"
 
 
-Planned: TypeAlias = Mapping[tuple[str, Phase], int]
-"""Planned trials by arm and phase, over all searches of the arm, repetitions of failed ones among them."""
+Planned: TypeAlias = Mapping[tuple[str, int, Phase], int]
+"""Planned trials by arm, search and phase, repetitions of failed ones among them."""
 
 
 class TrialState(StrEnum):

@@ -44,8 +44,8 @@ def cut(text: str) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """``1 seed``, ``8 seeds``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """``1 seed``, ``8 seeds``, ``5 searches``."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('search') else 's'}"
 
 
 def limit(bound: float) -> str:

@@ -1,8 +1,8 @@
-"""The trials of one arm in one phase, counted: one way for a running sweep, for one that is seen from outside, and for a report."""
+"""The trials of a search in one phase, counted: one way for a running sweep, for one that is seen from outside, and for a report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.metrics import best_of
@@ -26,7 +26,7 @@ class BestTrial:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The trials of one arm in one phase.
+    """The trials of one search of an arm in one phase, or of all its searches (:func:`together`).
 
     ``epochs``: those that were trained so far, by running trials too; ``epochs_of_ended``: by trials that have ended; ``epochs_of_pruned``:
     by those that were pruned. ``expected``: epochs that a trial is expected to last before any tells; ``None``: all.
@@ -45,6 +45,7 @@ class Part:
     epochs_of_pruned: int = 0
     best: BestTrial | None = None
     expected: float | None = None
+    search: int = ONLY_SEARCH
 
     @property
     def ended(self) -> int:
@@ -72,6 +73,13 @@ class Part:
             epochs_of_pruned=self.epochs_of_pruned + (epochs if state is TrialState.PRUNED else 0),
             best=best,
         )
+
+
+def together(parts: Sequence[Part], metric: str) -> Part:
+    """The parts of an arm's searches in one phase as one part, with the best of their bests: that of the first search of equals."""
+    names = ("planned", "running", *map(str, TrialState), "epochs", "epochs_of_ended", "epochs_of_pruned")
+    counts = {name: sum(getattr(part, name) for part in parts) for name in names}
+    return replace(parts[0], **counts, best=best_of(metric, [part.best for part in parts if part.best], lambda trial: trial.value))
 
 
 def saved_by_pruning(parts: Iterable[Part], epochs_per_trial: int) -> float | None:

@@ -14,7 +14,7 @@ parameters:
   loss: {choices: [cross_entropy, focal]}
   gamma: {low: 0.0, high: 5.0, when: {loss: focal}}
   learning_rate: {low: 1.0e-3, high: 1.0, log: true}
-compare: {arms: loss, trials_per_arm: 4, seeds: 2}
+compare: {arms: loss, searches: 1, trials_per_arm: 4, seeds: 2}
 search:
   sampler: {name: random}
   pruner: {name: successive_halving, min_resource: 1, reduction_factor: 2}

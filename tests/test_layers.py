@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sweeper"
 
 LAYERS = [
-    {"sweeper", "sweeper.errors", "sweeper.catalogue", "sweeper.text"},
+    {"sweeper", "sweeper.errors", "sweeper.catalogue", "sweeper.significance", "sweeper.text"},
     {"sweeper.metrics", "sweeper.custom_code"},
     {"sweeper.records"},
     {"sweeper.trial_counts", "sweeper.space", "sweeper.data", "sweeper.process"},

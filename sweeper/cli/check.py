@@ -33,12 +33,15 @@ def check(space: str, settings: Sequence[str], results: str, address: str | None
     checked, not_checked = check_space(
         space, settings, results=results, address=address, log_to=log_to, no_custom_code=no_custom_code, warn=say
     )
-    n_trials = sum(checked.planned_trials(arm) for arm in checked.arms)
+    each = [checked.planned_trials(arm) for arm in checked.arms]
     arms = ", ".join(arm.name for arm in checked.arms)
-    tell(
-        f"{space}: ok: {plural(len(checked.arms), 'arm')} ({arms}), {plural(n_trials, 'search trial')} of "
-        f"{plural(checked.training.epochs, 'epoch')}, {plural(checked.compare.seeds, 'confirm seed')} each"
-    )
+    epochs, seeds = plural(checked.training.epochs, "epoch"), plural(checked.compare.seeds, "confirm seed")
+    if checked.compare.searches > 1:
+        trials = plural(each[0], "trial") if len(set(each)) == 1 else f"{min(each)} to {max(each)} trials"
+        planned = f"{plural(checked.compare.searches, 'search')} of {trials} each, {epochs} a trial, {seeds}"
+    else:
+        planned = f"{plural(sum(each), 'search trial')} of {epochs}, {seeds} each"
+    tell(f"{space}: ok: {plural(len(checked.arms), 'arm')} ({arms}), {planned}")
     for unknown in not_checked:
         say(f"not checked: {unknown}")
 

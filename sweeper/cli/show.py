@@ -12,7 +12,7 @@ from sweeper.cli.output import tell_record, terminal_width
 @sweep_and_trial_arguments("[TRIAL]")
 @json_option
 def show(sweep: str | None, trial: str | None, results: str, json: bool) -> None:
-    """Show the best trial of each arm, or everything about one trial.
+    """Show the best trial of each search, or everything about one trial.
 
     TRIAL alone is a trial of the newest sweep.
 

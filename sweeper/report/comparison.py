@@ -15,6 +15,7 @@ from sweeper.report import statistics
 from sweeper.report.measure import TEST_MEASURES, Measure
 from sweeper.report.reading import StoredSweep
 from sweeper.report.summary import ComparedArm, Comparison, Estimate, Power
+from sweeper.significance import NEEDED_SEEDS
 from sweeper.space import Space
 from sweeper.text import printable
 
@@ -65,7 +66,7 @@ def compare_arms(
         measure=measure.test_column,
         comparable=comparable,
         arms=tuple(compared),
-        needed_seeds=statistics.NEEDED_SEEDS,
+        needed_seeds=NEEDED_SEEDS,
         paired_seeds=len(spread),
         sd_of_differences=sd,
         power=tuple(_power(each, sd, len(spread)) for each in STATED_DIFFERENCES) if sd is not None and measure.stem == "accuracy" else (),

@@ -29,6 +29,7 @@ import numpy as np
 from scipy import special
 
 from sweeper.report.summary import Contrast, Estimate, Power
+from sweeper.significance import SIGNIFICANCE
 
 if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's time
     from jaxtyping import Float64, Int64
@@ -36,7 +37,6 @@ if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's 
     Seeds = Float64[np.ndarray, " seed"]
     Units = Float64[np.ndarray, " search"] | Float64[np.ndarray, " seed"]
 
-SIGNIFICANCE = 0.05
 N_RESAMPLES = 20_000
 """All permutations are tried where there are no more: up to 14 seeds, and up to 8 searches against 8. Else as many are drawn, the one that
 was observed among them, by numpy's ``default_rng(0)``.
@@ -255,10 +255,6 @@ def cohens_d_z(differences: Seeds) -> float | None:
     return float(np.mean(differences) / np.std(differences, ddof=1))
 
 
-NEEDED_SEEDS = next(n for n in count(2) if 2 / 2**n <= SIGNIFICANCE)
-"""The fewest seeds with which the smallest possible p is at most 0.05: six, 2 / 2^6 = 0.031."""
-NEEDED_SEARCHES = next(n for n in count(2) if 2 / math.comb(2 * n, n) <= SIGNIFICANCE)
-"""The fewest searches of each arm with which the smallest possible p is at most 0.05: four, 2 / 70 = 0.029."""
 NEEDED_ALIKE = next(n for n in count(2) if 1 / 2**n <= SIGNIFICANCE)
 """The fewest units that show arms equal which do not vary at all: were the true difference at the margin, five would lie within it in one
 of 2^5 cases."""

@@ -9,8 +9,8 @@ from sweeper.metrics import best_of
 from sweeper.report import numbers
 from sweeper.report.comparison import can_be_compared
 from sweeper.report.measure import Measure
-from sweeper.report.statistics import SIGNIFICANCE
 from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Verdict
+from sweeper.significance import SIGNIFICANCE
 from sweeper.space import Space
 from sweeper.text import plural
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from sweeper.catalogue import LOSSES
 from sweeper.records import Value
+from sweeper.significance import NEEDED_SEARCHES, NEEDED_SEEDS, SIGNIFICANCE
 from sweeper.space.arms import Definition, possible_values
 from sweeper.space.configurations import iterate_grid, n_points
 from sweeper.space.schema import Algorithm
 from sweeper.space.space import Space
 from sweeper.text import listed, plural
-
-SIGNIFICANCE = 0.05
 
 
 def check_warnings(space: Space) -> list[str]:
@@ -113,6 +112,19 @@ def _sampler(space: Space) -> Iterator[str]:
 
 
 def _confirm(space: Space) -> Iterator[str]:
-    needed = next(n for n in range(1, 100) if 2 / 2**n <= SIGNIFICANCE)
-    if len(space.arms) > 1 and 0 < space.compare.seeds < needed:
-        yield f"compare.seeds is {space.compare.seeds}: a paired sign-flip test cannot reach {SIGNIFICANCE} with fewer than {needed}"
+    searches, seeds = space.compare.searches, space.compare.seeds
+    if len(space.arms) < 2:
+        return
+    if searches > 1 and not seeds:
+        yield f"compare.seeds is 0: the best of {plural(searches, 'search')} is not confirmed on fresh seeds, and nothing compares the arms"
+    if 1 < searches < NEEDED_SEARCHES:
+        yield (
+            f"compare.searches is {searches}: a permutation of the searches cannot reach {SIGNIFICANCE} with fewer than {NEEDED_SEARCHES}"
+        )
+    if searches == 1 and seeds and space.is_tuned:
+        yield (
+            "compare.searches is 1: the verdict will speak of the configurations that are found, not of the arms: "
+            f"another search may reverse it; {NEEDED_SEARCHES} or more ask about the arms"
+        )
+    if searches == 1 and 0 < seeds < NEEDED_SEEDS:
+        yield f"compare.seeds is {seeds}: a paired sign-flip test cannot reach {SIGNIFICANCE} with fewer than {NEEDED_SEEDS}"

@@ -50,6 +50,9 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "parameters.loss": "losses criterion criteria loss_fn loss_fun loss_func loss_function",
         "parameters": "param_space search_space space spaces params hyperparameters hparams",
         "compare.trials_per_arm": "n_trials num_trials max_trials trials trial num_samples n_samples samples n_iter budget run_cap runs",
+        "compare.searches": "n_searches num_searches n_studies num_studies studies n_restarts num_restarts restarts replicates "
+        "n_replicates meta_trials",
+        "compare.margin": "rope equivalence_margin equivalence_bound sesoi smallest_effect",
         "compare.seeds": "n_seeds num_seeds repeats n_repeats repetitions replications executions_per_trial",
         "search.metric": "monitor objective eval_metric target_metric",
         "search.sampler": "method search_alg search_algorithm algorithm algo tuner search_method strategy",

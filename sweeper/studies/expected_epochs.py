@@ -17,7 +17,7 @@ MOST_REPORTS = 60
 
 
 def expected_epochs(space: Space, side_by_side: int = 2) -> tuple[int, ...]:
-    """Epochs of each trial of one arm's search, up to :data:`MOST_TRIALS` of them, ``side_by_side`` of all arms in training at once.
+    """Epochs of each trial of one search, up to :data:`MOST_TRIALS` of them, ``side_by_side`` of all searches in training at once.
 
     The trials are made up: how good they are is drawn uniformly, and the better of two is the better after every epoch. The pruner is the
     space's own, and decides as in a sweep. Real curves cross each other, and samplers learn: more trials are then kept, or fewer.
@@ -33,9 +33,9 @@ def expected_epochs(space: Space, side_by_side: int = 2) -> tuple[int, ...]:
     generator = random.Random(space.seed)  # noqa: S311  no secret
     lengths: list[int] = []
     running: list[_MadeUp] = []
-    waiting = n_trials
+    waiting, of_one = n_trials, max(1, side_by_side // (len(space.arms) * space.compare.searches))
     while running or waiting:
-        while waiting and len(running) < max(1, side_by_side // len(space.arms)):
+        while waiting and len(running) < of_one:
             running.append(_MadeUp(study.ask(), generator.random(), 1.0 if maximize else -1.0, _reported(n_epochs)))
             waiting -= 1
         for trial in list(running):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,11 +107,8 @@ class Studies:
 
     @property
     def planned(self) -> Planned:
-        """Planned trials by arm and phase, over all searches; a confirm phase counts once its search has ended."""
-        planned: Counter[tuple[str, Phase]] = Counter()
-        for entry in self._entries:
-            planned[entry.arm.name, entry.phase] += entry.planned
-        return planned
+        """Planned trials by arm, search and phase, a confirm phase once its search has ended."""
+        return {(entry.arm.name, entry.search, entry.phase): entry.planned for entry in self._entries}
 
     @property
     def n_failed(self) -> int:

@@ -41,7 +41,8 @@ class MemberTrial:
 
     def __init__(self, folder: SweepFolder, logger: str, config: TrialConfig) -> None:
         self.trial_id = file_name(f"{folder.id}-{config.trial_id}")
-        self.config = {"arm": config.arm, "phase": str(config.phase), "seed": config.seed, **config.parameters}
+        told = {"arm": config.arm, "search": config.search, "phase": str(config.phase), "seed": config.seed}
+        self.config = {**told, **config.parameters}
         self.evaluated_params = self.config
         self.experiment_dir_name = folder.id
         self.local_path = str((folder.local_folder / logger / file_name(config.trial_id)).absolute())

@@ -31,8 +31,8 @@ class Counts:
 
     def __init__(self, sweep: str, space: Space, planned: Planned = MappingProxyType({})) -> None:
         self._at_the_start = before_any_trial(sweep, space, planned)
-        self._parts = {(part.phase, part.arm): part for part in self._at_the_start.parts}
-        self._running: dict[tuple[Phase, str], dict[str, int]] = {key: {} for key in self._parts}
+        self._parts = {(part.arm, part.search, part.phase): part for part in self._at_the_start.parts}
+        self._running: dict[tuple[str, int, Phase], dict[str, int]] = {key: {} for key in self._parts}
         self.free = {arm.name: free_parameters(space, arm) for arm in space.arms}
         self._started = time.monotonic()
         self._epoch_times: deque[float] = deque()
@@ -44,9 +44,9 @@ class Counts:
         """Count the trials that ended before this process began."""
         for row in trials.to_dict("records"):
             known = {str(name): value for name, value in row.items() if not pd.isna(value)}
-            if (Phase(known["phase"]), known["arm"]) in self._parts:
-                parameters = {name.removeprefix("param_"): value for name, value in known.items() if name.startswith("param_")}
-                config = TrialConfig(known["arm"], Phase(known["phase"]), int(known["number"]), 0, parameters, int(known["search"]))
+            parameters = {name.removeprefix("param_"): value for name, value in known.items() if name.startswith("param_")}
+            config = TrialConfig(known["arm"], Phase(known["phase"]), int(known["number"]), 0, parameters, int(known["search"]))
+            if _key(config) in self._parts:
                 self._end(config, TrialState(known["state"]), known.get("value"), int(known["epochs"]))
 
     def expect(self, epochs: float) -> None:
@@ -59,11 +59,11 @@ class Counts:
         with self._lock:
             match event:
                 case TrialJoined(config):
-                    self._running[config.phase, config.arm][config.trial_id] = 0
+                    self._running[_key(config)][config.trial_id] = 0
                 case TrialReturned(config):
-                    self._running[config.phase, config.arm].pop(config.trial_id, None)
+                    self._running[_key(config)].pop(config.trial_id, None)
                 case EpochTrained(config, metrics):
-                    self._running[config.phase, config.arm][config.trial_id] = metrics.epoch
+                    self._running[_key(config)][config.trial_id] = metrics.epoch
                     if self._are_all_under_way():
                         self._epoch_times.append(time.monotonic())
                 case TrialEnded(outcome):
@@ -101,11 +101,15 @@ class Counts:
         return (len(self._epoch_times) - 1) / max(now - self._epoch_times[0], 1e-3)
 
     def _end(self, config: TrialConfig, state: TrialState, value: float | None, epochs: int) -> None:
-        key = config.phase, config.arm
+        key = _key(config)
         self._running[key].pop(config.trial_id, None)
         free = {name: config.parameters[name] for name in self.free[config.arm] if name in config.parameters}
         candidate = BestTrial(config.trial_id, config.number, value, epochs, free, config.search) if value is not None else None
         self._parts[key] = self._parts[key].after(state, epochs, candidate, self._at_the_start.metric)
+
+
+def _key(config: TrialConfig) -> tuple[str, int, Phase]:
+    return config.arm, config.search, config.phase
 
 
 def free_parameters(space: Space, arm: Arm) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from sweeper.records import Phase
 from sweeper.text import plural
 from sweeper.view.snapshot import Snapshot
 from sweeper.view.wording import STATES_TOLD, best_text, duration, eta_text, pace_text, saved_text
@@ -34,9 +35,12 @@ def pause_after(seconds: float) -> float:
 
 def progress_line(snapshot: Snapshot) -> str:
     """How far a sweep is, on one line."""
-    phase = snapshot.stage
+    # of several searches the first to end is confirmed while others go on
+    is_ahead = snapshot.searches > 1 and snapshot.total("ended", Phase.CONFIRM) and snapshot.stage is Phase.SEARCH
+    phases = [*Phase] if is_ahead else [snapshot.stage]
+    ended = [f"{phase} {snapshot.total('ended', phase)}/{snapshot.total('planned', phase)}" for phase in phases]
     told = [
-        f"{duration(snapshot.seconds)} {phase} {snapshot.total('ended', phase)}/{snapshot.total('planned', phase)}",
+        f"{duration(snapshot.seconds)} {', '.join(ended)}",
         f"{snapshot.total('running')} running",
         *(f"{count} {state}" for state in STATES_TOLD if (count := snapshot.total(str(state)))),
         pace_text(snapshot),

@@ -14,7 +14,7 @@ from sweeper.records import Phase
 from sweeper.text import plural, printable
 from sweeper.trial_counts import Part
 from sweeper.view.snapshot import Snapshot
-from sweeper.view.wording import best_text, duration, eta_text, pace_text, saved_text
+from sweeper.view.wording import best_text, duration, eta_text, pace_text, saved_text, searches_text
 
 LINES_AROUND_ARMS = 10
 """Lines of the panel that are not arms: border, stage, bar, heading, best, pace, pruner, failure, border, and the cursor's."""
@@ -51,7 +51,8 @@ class SweepPanel:
         yield Text("")
 
     def _stage_line(self) -> Text:
-        told = [self._snapshot.stage, duration(self._snapshot.seconds), eta_text(self._snapshot)]
+        snapshot = self._snapshot
+        told = [snapshot.stage, duration(snapshot.seconds), eta_text(snapshot), searches_text(snapshot)]
         return _one_line(", ".join(filter(None, told)))
 
     def _bar(self, width: int, *, ascii_only: bool) -> Text:

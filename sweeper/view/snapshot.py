@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from sweeper.metrics import best_of
-from sweeper.records import VAL_METRICS, Phase, Planned
+from sweeper.records import ONLY_SEARCH, VAL_METRICS, Phase, Planned
 from sweeper.space import Space
-from sweeper.trial_counts import BestTrial, Part, saved_by_pruning
+from sweeper.trial_counts import BestTrial, Part, saved_by_pruning, together
 
 END_SECONDS = 4.0
 """What a sweep takes after its last epoch: the last trials' test figures, Ray's end and the report. From runs on two cores."""
@@ -17,9 +17,10 @@ END_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A whole sweep at one moment; parts in the order of the arms, the search before the confirm phase.
+    """A whole sweep at one moment; a part for each search of an arm, in the order of the arms, the search before the confirm phase.
 
-    ``stage``: the phase in which trials are still to be ended: the search, until all arms are searched, or where nothing is confirmed.
+    ``searches``: of each arm. ``stage``: the phase in which trials are still to be ended: the search, until all searches have ended, or
+    where nothing is confirmed.
     ``comparable``: whether values of the metric mean the same in every arm. ``seconds``: since it began; of a running sweep, in this
     process. ``epochs_per_second``: recently; ``None`` if not measured. ``first_failure``: the first failed trial and its error.
     """
@@ -34,6 +35,7 @@ class Snapshot:
     seconds: float
     epochs_per_second: float | None
     first_failure: str | None
+    searches: int = ONLY_SEARCH
 
     @property
     def best(self) -> BestTrial | None:
@@ -50,7 +52,8 @@ class Snapshot:
         """About how long it still takes, report included; ``None`` while unknown, and when every trial has ended."""
         if not self.epochs_per_second or self.total("ended") >= self.total("planned"):
             return None
-        left = sum(max(0.0, part.expected_epochs(self.epochs_per_trial) - part.epochs) for part in self.parts)
+        parts = [part for phase in Phase for part in self.phase_parts(phase)]
+        left = sum(max(0.0, part.expected_epochs(self.epochs_per_trial) - part.epochs) for part in parts)
         return left / self.epochs_per_second + END_SECONDS
 
     @property
@@ -59,7 +62,12 @@ class Snapshot:
         return saved_by_pruning(self.phase_parts(Phase.SEARCH), self.epochs_per_trial)
 
     def phase_parts(self, phase: Phase) -> tuple[Part, ...]:
-        return tuple(part for part in self.parts if part.phase is phase)
+        """A part for each arm, all its searches together."""
+        by_arm: dict[str, list[Part]] = {}
+        for part in self.parts:
+            if part.phase is phase:
+                by_arm.setdefault(part.arm, []).append(part)
+        return tuple(together(parts, self.metric) for parts in by_arm.values())
 
     def total(self, name: str, phase: Phase | None = None) -> int:
         """The sum of a count (``planned``, ``ended``, ``running``, …) over the parts of a phase, or of all."""
@@ -68,15 +76,14 @@ class Snapshot:
     def at(self, parts: Iterable[Part], seconds: float, epochs_per_second: float | None, first_failure: str | None) -> Snapshot:
         """The same sweep at another moment."""
         later = replace(self, parts=tuple(parts), seconds=seconds, epochs_per_second=epochs_per_second, first_failure=first_failure)
-        searching = any(part.ended < part.planned for part in later.phase_parts(Phase.SEARCH))
+        searching = later.total("ended", Phase.SEARCH) < later.total("planned", Phase.SEARCH)
         return replace(later, stage=Phase.SEARCH if searching or not later.total("planned", Phase.CONFIRM) else Phase.CONFIRM)
 
 
 def before_any_trial(sweep: str, space: Space, planned: Planned = MappingProxyType({})) -> Snapshot:
     """A sweep as it begins; ``planned``: where more trials are planned than the space says, because failed ones are repeated."""
-    n_searches = space.compare.searches
-    of_space = {(arm.name, Phase.SEARCH): n_searches * space.planned_trials(arm) for arm in space.arms}
-    of_space |= {(arm.name, Phase.CONFIRM): n_searches * space.compare.seeds for arm in space.arms}
+    of_space = {(arm.name, search, Phase.SEARCH): space.planned_trials(arm) for arm in space.arms for search in space.searches}
+    of_space |= {(arm.name, search, Phase.CONFIRM): space.compare.seeds for arm in space.arms for search in space.searches}
     return Snapshot(
         sweep=sweep,
         stage=Phase.SEARCH,
@@ -84,8 +91,9 @@ def before_any_trial(sweep: str, space: Space, planned: Planned = MappingProxyTy
         maximize=VAL_METRICS[space.search.metric].maximize,
         comparable=space.is_comparable(space.search.metric),
         epochs_per_trial=space.training.epochs,
-        parts=tuple(Part(arm, phase, planned.get((arm, phase), number)) for (arm, phase), number in of_space.items()),
+        parts=tuple(Part(key[0], key[2], planned.get(key, number), search=key[1]) for key, number in of_space.items()),
         seconds=0.0,
         epochs_per_second=None,
         first_failure=None,
+        searches=space.compare.searches,
     )

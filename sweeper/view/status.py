@@ -47,10 +47,16 @@ def sweep_status(folder: SweepFolder) -> Status:
     studies = _read_studies(folder)
     at_the_start, now = before_any_trial(folder.id, space), datetime.now()
     free = {arm.name: free_parameters(space, arm) for arm in space.arms}
-    parts = []
-    for part in at_the_start.parts:
-        found = [(search, trial) for search in space.searches for trial in studies.get(study_name(part.arm, search, part.phase), ())]
-        parts.append(_counted(part, found, free[part.arm], at_the_start.metric, is_owned=owner is not None))
+    parts = [
+        _counted(
+            part,
+            studies.get(study_name(part.arm, part.search, part.phase), ()),
+            free[part.arm],
+            at_the_start.metric,
+            is_owned=owner is not None,
+        )
+        for part in at_the_start.parts
+    ]
     trials = [trial for study in studies.values() for trial in study]
     pace = epochs_per_second(trials, now) if owner is not None else None
     begun = [trial.started for trial in trials if trial.started]
@@ -80,11 +86,10 @@ def epochs_per_second(trials: Iterable[JournalTrial], now: datetime) -> float | 
 def _state(owner: str | None, snapshot: Snapshot) -> Literal["running", "finished", "interrupted"]:
     if owner is not None:
         return "running"
-    searched = all(part.ended >= part.planned for part in snapshot.phase_parts(Phase.SEARCH))
-    # an arm of which no trial was complete has nothing to confirm
-    best = {part.arm for part in snapshot.phase_parts(Phase.SEARCH) if part.best}
-    confirmed = all(part.ended >= part.planned for part in snapshot.phase_parts(Phase.CONFIRM) if part.arm in best)
-    return "finished" if searched and confirmed else "interrupted"
+    # a search of which no trial was complete has nothing to confirm
+    confirmed = {(part.arm, part.search) for part in snapshot.parts if part.best}
+    to_end = [part for part in snapshot.parts if part.phase is Phase.SEARCH or (part.arm, part.search) in confirmed]
+    return "finished" if all(part.ended >= part.planned for part in to_end) else "interrupted"
 
 
 def _read_studies(folder: SweepFolder) -> dict[str, tuple[JournalTrial, ...]]:
@@ -100,19 +105,19 @@ def _read_studies(folder: SweepFolder) -> dict[str, tuple[JournalTrial, ...]]:
         return read_journal(copy)
 
 
-def _counted(part: Part, trials: Sequence[tuple[int, JournalTrial]], free: Collection[str], metric: str, *, is_owned: bool) -> Part:
-    """A part with its trials counted, each with its search; those that repeat failed ones come on top of what the space plans."""
-    for search, trial in trials:
+def _counted(part: Part, trials: Sequence[JournalTrial], free: Collection[str], metric: str, *, is_owned: bool) -> Part:
+    """A part with its trials counted; those that repeat failed ones come on top of what the space plans."""
+    for trial in trials:
         if trial.state is not None:
-            name = trial_name(part.arm, search, part.phase, trial.number)
+            name = trial_name(part.arm, part.search, part.phase, trial.number)
             chosen = {each: trial.parameters[each] for each in free if each in trial.parameters}
-            candidate = BestTrial(name, trial.number, trial.value, trial.epochs, chosen, search) if trial.value is not None else None
+            candidate = BestTrial(name, trial.number, trial.value, trial.epochs, chosen, part.search) if trial.value is not None else None
             part = part.after(trial.state, trial.epochs, candidate, metric)
     return replace(
         part,
         planned=max(part.planned, len(trials)),
-        running=sum(trial.running for _, trial in trials) if is_owned else 0,
-        epochs=sum(trial.epochs for _, trial in trials),
+        running=sum(trial.running for trial in trials) if is_owned else 0,
+        epochs=sum(trial.epochs for trial in trials),
     )
 
 
@@ -121,4 +126,4 @@ def _first_failure(studies: dict[str, tuple[JournalTrial, ...]]) -> str | None:
     if not failed:
         return None
     _, name, trial = min(failed, key=lambda entry: (entry[0] or datetime.max, entry[1]))
-    return f"{name}-{trial.number}: {trial.error}".replace("/", "-", 1)
+    return f"{name.replace('/', '-')}-{trial.number}: {trial.error}"

@@ -1,24 +1,26 @@
-"""The sweeps of a results folder, one line each, and the best trial of each arm of one sweep."""
+"""The sweeps of a results folder, one line each, and what each search of one sweep has found."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import pandas as pd
 
 from sweeper.errors import SweeperError
-from sweeper.records import EpochMetrics, Phase, TrialState, Value
+from sweeper.records import ONLY_SEARCH, EpochMetrics, Phase, TrialState, Value
 from sweeper.store import SweepFolder, find_sweeps
-from sweeper.trial_counts import BestTrial
+from sweeper.trial_counts import BestTrial, Part
+from sweeper.view.snapshot import Snapshot
 from sweeper.view.status import Status, sweep_status
 from sweeper.view.trial import curve_of, read_so_far
 
 
 @dataclass(frozen=True, slots=True)
 class SweepLine:
-    """One sweep in a list. ``problem``: why nothing else is known of it."""
+    """One sweep in a list. ``searches``: of each arm. ``problem``: why nothing else is known of it."""
 
     sweep: str
     state: str | None
@@ -30,16 +32,17 @@ class SweepLine:
     metric: str | None
     best: BestTrial | None
     problem: str | None = None
+    searches: int = ONLY_SEARCH
 
 
 @dataclass(frozen=True, slots=True)
-class ArmView:
-    """The best search trial of an arm, ``None`` before any is complete, with its validation curve; and its seeds in the confirm phase.
+class SearchView:
+    """The best trial of a search, ``None`` before any is complete, with its validation curve; and its seeds in the confirm phase.
 
     ``test_accuracy``: the mean over the confirm trials that are complete, a fraction.
     """
 
-    arm: str
+    search: int
     trial: str | None
     value: float | None
     parameters: Mapping[str, Value]
@@ -49,8 +52,25 @@ class ArmView:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmView:
+    """What the searches of an arm have found, and the best trial of all of them as a :class:`SearchView` has it.
+
+    ``confirmed``: confirm trials of all searches that are complete; ``test_accuracy``: the mean over the means of the searches.
+    """
+
+    arm: str
+    trial: str | None
+    value: float | None
+    parameters: Mapping[str, Value]
+    curve: tuple[EpochMetrics, ...]
+    confirmed: int
+    test_accuracy: float | None
+    searches: tuple[SearchView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SweepView:
-    """A sweep and the best trial of each of its arms, in the space's order. ``show``: the command that shows the best of all."""
+    """A sweep and what its arms have found, in the space's order. ``show``: the command that shows the best trial of all."""
 
     status: Status
     dataset: str | None
@@ -84,6 +104,7 @@ def _line(folder: SweepFolder) -> SweepLine:
         failed=snapshot.total("failed"),
         metric=snapshot.metric,
         best=snapshot.best,
+        searches=snapshot.searches,
     )
 
 
@@ -95,8 +116,7 @@ def view_sweep(folder: SweepFolder) -> SweepView:
     """
     status = sweep_status(folder)
     stored, epochs = read_so_far(folder)
-    bests = {part.arm: part.best for part in status.snapshot.phase_parts(Phase.SEARCH)}
-    arms = tuple(_arm(arm, best, stored.trials, epochs) for arm, best in bests.items())
+    arms = tuple(_arm(part, status.snapshot, stored.trials, epochs) for part in status.snapshot.phase_parts(Phase.SEARCH))
     best = status.snapshot.best
     dataset = stored.provenance.get("dataset")
     return SweepView(
@@ -108,11 +128,29 @@ def view_sweep(folder: SweepFolder) -> SweepView:
     )
 
 
-def _arm(arm: str, best: BestTrial | None, trials: pd.DataFrame, epochs: pd.DataFrame) -> ArmView:
-    confirm = trials[(trials["arm"] == arm) & (trials["phase"] == Phase.CONFIRM) & (trials["state"] == TrialState.COMPLETE)]
-    accuracies = confirm["test_accuracy"].dropna() if len(confirm) else pd.Series(dtype=float)
+def _arm(whole: Part, snapshot: Snapshot, trials: pd.DataFrame, epochs: pd.DataFrame) -> ArmView:
+    parts = [part for part in snapshot.parts if (part.arm, part.phase) == (whole.arm, Phase.SEARCH)]
+    searches = tuple(_search(part, trials, epochs) for part in parts)
+    best = next((search for search in searches if whole.best and search.search == whole.best.search), searches[0])
+    accuracies = [search.test_accuracy for search in searches if search.test_accuracy is not None]
     return ArmView(
-        arm=arm,
+        arm=whole.arm,
+        trial=best.trial,
+        value=best.value,
+        parameters=best.parameters,
+        curve=best.curve,
+        confirmed=sum(search.confirmed for search in searches),
+        test_accuracy=fmean(accuracies) if accuracies else None,
+        searches=searches,
+    )
+
+
+def _search(part: Part, trials: pd.DataFrame, epochs: pd.DataFrame) -> SearchView:
+    best, rows = part.best, trials[(trials["arm"] == part.arm) & (trials["search"] == part.search)]
+    confirm = rows[(rows["phase"] == Phase.CONFIRM) & (rows["state"] == TrialState.COMPLETE)]
+    accuracies = confirm["test_accuracy"].dropna() if len(confirm) else pd.Series(dtype=float)
+    return SearchView(
+        search=part.search,
         trial=best.trial if best else None,
         value=best.value if best else None,
         parameters=best.parameters if best else {},

@@ -9,14 +9,14 @@ from datetime import datetime
 from itertools import pairwise
 
 from sweeper.metrics import best_of
-from sweeper.records import VAL_METRICS, Phase, TrialState
+from sweeper.records import ONLY_SEARCH, VAL_METRICS, Phase, TrialState
 from sweeper.store.provenance import hardware_text, repository_lines
 from sweeper.text import plural, printable
 from sweeper.trial_counts import Part
 from sweeper.view.status import Status
-from sweeper.view.sweeps import ArmView, SweepLine, SweepView
+from sweeper.view.sweeps import SearchView, SweepLine, SweepView
 from sweeper.view.trial import TrialView
-from sweeper.view.wording import best_text, duration, eta_text, pace_text, parameters_text, saved_text, value_text
+from sweeper.view.wording import best_text, duration, eta_text, pace_text, parameters_text, saved_text, searches_text, value_text
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDEST_SPARKLINE = 40
@@ -40,11 +40,11 @@ def _bar(share: float) -> str:
 
 def list_text(sweeps: Sequence[SweepLine], width: int) -> str:
     """One line per sweep, oldest first; the best trials, or what is wrong, on lines of their own where ``width`` is too small for them."""
-    rows = [["sweep", "state", "started", "arms", "trials", "failed"]]
+    rows = [["sweep", "state", "started", "arms", "searches", "trials", "failed"]]
     bests = ["best"]
     for sweep in sweeps:
         if sweep.problem is not None:
-            rows.append([printable(sweep.sweep), "unreadable", "", "", "", ""])
+            rows.append([printable(sweep.sweep), "unreadable", "", "", "", "", ""])
             bests.append(printable(sweep.problem))
             continue
         bests.append(f"{sweep.metric} {sweep.best.value:.4f} {printable(sweep.best.trial)}" if sweep.best else "-")
@@ -54,11 +54,15 @@ def list_text(sweeps: Sequence[SweepLine], width: int) -> str:
                 sweep.state or "",
                 _minute(sweep.started_at),
                 str(sweep.arms),
+                str(sweep.searches),
                 f"{sweep.ended}/{sweep.planned}",
                 str(sweep.failed),
             ]
         )
-    return "\n".join(_beside_or_below(aligned(rows, right={3, 4, 5}).splitlines(), bests, width))
+    if all(sweep.searches == ONLY_SEARCH for sweep in sweeps):
+        for row in rows:
+            del row[4]
+    return "\n".join(_beside_or_below(aligned(rows, right={3, 4, 5, 6}).splitlines(), bests, width))
 
 
 def _beside_or_below(table: Sequence[str], texts: Sequence[str], width: int) -> list[str]:
@@ -93,8 +97,14 @@ def headline(status: Status) -> str:
     """``focal-20260101-120000: running, 41 of 120 trials, 0:03:12 since it began``."""
     snapshot = status.snapshot
     by = f" (process {printable(status.owner)})" if status.owner else ""
-    counted = f"{snapshot.total('ended')} of {plural(snapshot.total('planned'), 'trial')}, {plural(snapshot.epochs, 'epoch')}"
-    return f"{printable(snapshot.sweep)}: {status.state}{by}, {counted}, {duration(snapshot.seconds)}"
+    told = [
+        f"{printable(snapshot.sweep)}: {status.state}{by}",
+        searches_text(snapshot),
+        f"{snapshot.total('ended')} of {plural(snapshot.total('planned'), 'trial')}",
+        plural(snapshot.epochs, "epoch"),
+        duration(snapshot.seconds),
+    ]
+    return ", ".join(filter(None, told))
 
 
 def next_command(status: Status) -> str:
@@ -104,11 +114,12 @@ def next_command(status: Status) -> str:
 
 
 def sweep_text(view: SweepView, width: int) -> str:
-    """The best trial of each arm; parameters on lines of their own where ``width`` is too small for them."""
+    """The best trial of each search; parameters on lines of their own where ``width`` is too small for them."""
     metric = view.status.snapshot.metric
+    found = [(arm.arm, search) for arm in view.arms for search in arm.searches]
     rows = [["arm", "best trial", metric, "curve", "confirmed", "test accuracy"]]
-    rows += [_best_row(arm, metric) for arm in view.arms]
-    chosen = ["parameters", *(parameters_text(arm.parameters) for arm in view.arms)]
+    rows += [_best_row(arm, search, metric) for arm, search in found]
+    chosen = ["parameters", *(parameters_text(search.parameters) for _, search in found)]
     beside = _beside_or_below(aligned(rows, right={2, 4, 5}).splitlines(), chosen, width)
     footer = [f"next     {view.show}" if view.show else f"next     {next_command(view.status)}"]
     return "\n".join([headline(view.status), "", *beside, "", *(f"problem  {problem}" for problem in view.problems), *footer])
@@ -119,10 +130,12 @@ def trial_text(view: TrialView) -> str:
     epochs = plural(len(view.curve), "epoch")
     seconds = f" in {view.train_seconds:.1f} s" if view.train_seconds is not None else ""
     device = f" on {printable(view.device)}" if view.device else ""
+    search = f", search {view.search} of {view.searches}" if view.searches > 1 else ""
+    seed = f", seed {view.seed}" if view.seed is not None else ""
     attempts = f", attempt {view.attempts}" if view.attempts else ""
     lines = [
         f"{printable(view.trial)} of {printable(view.sweep)}: {view.state} after {epochs}{seconds}{device}",
-        f"arm {printable(view.arm)}, phase {view.phase}" + (f", seed {view.seed}" if view.seed is not None else "") + attempts,
+        f"arm {printable(view.arm)}{search}, phase {view.phase}{seed}{attempts}",
     ]
     if view.error:
         lines.append(f"error: {printable(view.error)}")
@@ -192,14 +205,14 @@ def _arm_row(search: Part, confirm: Part) -> list[str]:
     ]
 
 
-def _best_row(arm: ArmView, metric: str) -> list[str]:
+def _best_row(arm: str, search: SearchView, metric: str) -> list[str]:
     return [
-        printable(arm.arm),
-        printable(arm.trial) if arm.trial else "-",
-        f"{arm.value:.4f}" if arm.value is not None else "-",
-        sparkline([float(getattr(epoch, metric)) for epoch in arm.curve], 12),
-        str(arm.confirmed),
-        f"{arm.test_accuracy:.4f}" if arm.test_accuracy is not None else "-",
+        printable(arm),
+        printable(search.trial) if search.trial else "-",
+        f"{search.value:.4f}" if search.value is not None else "-",
+        sparkline([float(getattr(epoch, metric)) for epoch in search.curve], 12),
+        str(search.confirmed),
+        f"{search.test_accuracy:.4f}" if search.test_accuracy is not None else "-",
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.records import EpochMetrics, Phase, TestMetrics, TrialConfig, Value
+from sweeper.records import ONLY_SEARCH, EpochMetrics, Phase, TestMetrics, TrialConfig, Value
 from sweeper.report.reading import StoredSweep, read_sweep
 from sweeper.store import SweepFolder
 from sweeper.view.find import find_trial, known_trials
@@ -23,7 +23,7 @@ _TEST_NAMES = tuple(field.name for field in fields(TestMetrics))
 class TrialView:
     """``state`` is ``running`` (or ``interrupted``) for a trial that has no end yet; then what only an end tells is ``None``, and
     ``parameters`` are empty. ``test``: figures on the test split, where it was read. ``reproduce``: the command that trains it again;
-    ``retry``: the one that tries failed trials once more.
+    ``retry``: the one that tries failed trials once more. ``searches``: of its arm.
     """
 
     sweep: str
@@ -48,6 +48,7 @@ class TrialView:
     provenance: Mapping[str, Any]
     reproduce: str
     retry: str
+    searches: int = ONLY_SEARCH
 
     @property
     def config(self) -> TrialConfig:
@@ -103,6 +104,7 @@ def view_trial(folder: SweepFolder, trial: str) -> TrialView:
         provenance=stored.provenance,
         reproduce=f"sweep reproduce {shlex.quote(str(folder))} {shlex.quote(trial)}",
         retry=f"sweep resume {shlex.quote(str(folder))} --retry-failed",
+        searches=stored.space.compare.searches if stored.space else ONLY_SEARCH,
     )
 
 

@@ -30,7 +30,7 @@ from sweeper.view.lines import closing_line, pause_after, progress_line
 from sweeper.view.panel import SweepPanel
 from sweeper.view.snapshot import Snapshot
 from sweeper.view.waiting import Waiting
-from sweeper.view.wording import outcome_text
+from sweeper.view.wording import outcome_text, searches_text
 
 REFRESHES_PER_SECOND = 4
 
@@ -88,8 +88,13 @@ class Watcher:
         self._counts = counts
         self._metric = space.search.metric
         arms = ", ".join(printable(arm.name) for arm in space.arms)
-        packs = f"{plural(event.n_packs, 'pack')} side by side"
-        self._print(f"sweep {folder.id}: {plural(len(space.arms), 'arm')} ({arms}), {packs}, rows in {folder}")
+        told = [
+            f"sweep {folder.id}: {plural(len(space.arms), 'arm')} ({arms})",
+            searches_text(counts.snapshot()),
+            f"{plural(event.n_packs, 'pack')} side by side",
+            f"rows in {folder}",
+        ]
+        self._print(", ".join(filter(None, told)))
 
     def _tell_end(self, outcome: TrialOutcome, free: Sequence[str]) -> None:
         """``free``: names of the parameters in which trials of its arm differ."""

@@ -48,6 +48,11 @@ def outcome_text(outcome: TrialOutcome, metric: str, free: Sequence[str]) -> str
     return f"{', '.join(told)}{f'; {chosen}' if chosen else ''}"
 
 
+def searches_text(snapshot: Snapshot) -> str | None:
+    """``5 searches of each arm``; ``None`` where there is one."""
+    return f"{plural(snapshot.searches, 'search')} of each arm" if snapshot.searches > 1 else None
+
+
 def saved_text(snapshot: Snapshot) -> str | None:
     """What pruning has spared so far; ``None`` before a search trial has ended."""
     if snapshot.saved is None:

@@ -6,7 +6,7 @@ import sqlite3
 from finished_sweep import sweep
 
 LINES = [
-    r"warning: compare\.seeds is 2: .*",
+    r"warning: compare\.(searches is 1|seeds is 2): .*",
     r"sweep tiny-\d+-\d+: 2 arms \(cross_entropy, focal\), \d+ packs? side by side, rows in .*",
     r"(reading the space file|looking at what it needs|loading PyTorch and Ray|reading the data set|starting Ray)( \(\d+ s\))?",
     r"starting the workers, and training the first epoch( \(\d+ s\))?",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sweeper.report import statistics as ours
+from sweeper.significance import NEEDED_SEARCHES, NEEDED_SEEDS
 
 FOCAL = np.array([0.580, 0.590, 0.584, 0.579, 0.583, 0.588, 0.581, 0.582])
 ENTROPY = np.array([0.570, 0.571, 0.585, 0.569, 0.573, 0.592, 0.570, 0.574])
@@ -142,7 +143,7 @@ def test_the_effect_size_is_the_mean_in_units_of_the_spread():
 
 
 def test_six_seeds_are_the_fewest_that_can_tell_two_arms_apart():
-    assert ours.sign_flip_p(np.full(ours.NEEDED_SEEDS, 0.01)) <= 0.05 < ours.sign_flip_p(np.full(ours.NEEDED_SEEDS - 1, 0.01))
+    assert ours.sign_flip_p(np.full(NEEDED_SEEDS, 0.01)) <= 0.05 < ours.sign_flip_p(np.full(NEEDED_SEEDS - 1, 0.01))
 
 
 def test_the_interval_of_a_spread_holds_the_true_one_in_95_percent_of_sweeps():
@@ -299,7 +300,7 @@ def test_without_any_spread_only_enough_units_show_a_lead_or_its_absence(unit, n
 
 
 def test_four_searches_and_six_seeds_are_the_fewest_that_can_tell_two_arms_apart():
-    assert (ours.NEEDED_SEARCHES, ours.NEEDED_SEEDS) == (4, 6)
+    assert (NEEDED_SEARCHES, NEEDED_SEEDS) == (4, 6)
     far = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
     for unit, needed in (("search", 4), ("seed", 6)):
         assert ours.contrast(unit, 0.5 + far[:needed], far[:needed] ** 2, **LOSSES).outcome == "better"

@@ -105,6 +105,8 @@ NO_SCHEDULE = "unknown key; the learning rate falls by the factor step_gamma eve
         ("dataset", "num_classes", "unknown key; the classes are counted in the data; leave it out"),
         ("compare", "n_trials", "unknown key; did you mean 'trials_per_arm'?"),
         ("compare", "num_samples", "unknown key; did you mean 'trials_per_arm'?"),
+        ("compare", "n_restarts", "unknown key; did you mean 'searches'?"),
+        ("compare", "rope", "unknown key; did you mean 'margin'?"),
         ("compare", "seed", "unknown key; did you mean 'seeds', or seed at the top level?"),
         ("compare", "epochs", "unknown key; did you mean training.epochs?"),
         ("search", "monitor", "unknown key; did you mean 'metric'?"),

@@ -13,7 +13,7 @@ parameters:
   loss: {choices: [l1, cross_entropy, focal]}
   gamma: {low: 0.0, high: 5.0, when: {loss: focal}}
   learning_rate: {low: 1.0e-3, high: 1.0, log: true}
-compare: {arms: loss, trials_per_arm: 6, seeds: 3}
+compare: {arms: loss, searches: 1, trials_per_arm: 6, seeds: 3}
 seed: 1
 """
 
@@ -26,8 +26,8 @@ def tally(**changes):
     return Counts("focal-20260101-120000", space(**changes))
 
 
-def config(arm, number, phase=Phase.SEARCH, **parameters):
-    return TrialConfig(arm, phase, number, 1, {"loss": arm, "learning_rate": 0.0312, "momentum": 0.9, **parameters})
+def config(arm, number, phase=Phase.SEARCH, search=1, **parameters):
+    return TrialConfig(arm, phase, number, 1, {"loss": arm, "learning_rate": 0.0312, "momentum": 0.9, **parameters}, search)
 
 
 def epoch(number, val_accuracy=0.5):

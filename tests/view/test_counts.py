@@ -4,17 +4,18 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from events import config, ended, epoch, half_way, tally
+from events import config, ended, epoch, half_way, space, tally
 
 from sweeper.driver.events import EpochTrained, TrialEnded, TrialJoined, TrialReturned
 from sweeper.records import Phase, TrialState
+from sweeper.view.counts import Counts
 from sweeper.view.lines import closing_line, pause_after, progress_line
 from sweeper.view.snapshot import END_SECONDS
 from sweeper.view.wording import duration, outcome_text
 
 
-def part(counts, arm, phase=Phase.SEARCH):
-    return next(each for each in counts.snapshot().parts if (each.arm, each.phase) == (arm, phase))
+def part(counts, arm, phase=Phase.SEARCH, search=1):
+    return next(each for each in counts.snapshot().parts if (each.arm, each.phase, each.search) == (arm, phase, search))
 
 
 def test_each_arm_counts_its_own_trials_by_their_end():
@@ -64,6 +65,55 @@ def test_a_sweep_that_confirms_nothing_stays_in_the_search():
     for arm in ("l1", "cross_entropy", "focal"):
         counts(TrialEnded(ended(config(arm, 0), TrialState.COMPLETE, [0.5])))
     assert " search 3/3, " in progress_line(counts.snapshot())
+
+
+def test_each_search_counts_its_own_trials_and_an_arm_is_shown_with_all_of_them():
+    counts = tally(**{"compare.searches": 3})
+    half_way(counts)
+    counts(TrialEnded(ended(config("focal", 0, search=3), TrialState.COMPLETE, [0.7])))
+    counts(TrialJoined(config("focal", 1, search=3)))
+    first, second, third = (part(counts, "focal", search=search) for search in (1, 2, 3))
+    assert [(each.planned, each.ended, each.running) for each in (first, second, third)] == [(6, 2, 2), (6, 0, 0), (6, 1, 1)]
+    assert (first.best.trial, second.best, third.best.trial) == ("focal-0", None, "focal-s3-0")
+    focal = counts.snapshot().phase_parts(Phase.SEARCH)[2]
+    assert (focal.arm, focal.planned, focal.ended, focal.running, focal.diverged, focal.epochs) == ("focal", 18, 3, 3, 1, 6)
+    assert focal.best == counts.snapshot().best == third.best
+
+
+def test_of_searches_with_equal_bests_the_first_is_named_in_whatever_order_they_end():
+    for order in ((1, 2), (2, 1)):
+        counts = tally(**{"compare.searches": 2})
+        for search in order:
+            counts(TrialEnded(ended(config("l1", 3 - search, search=search), TrialState.COMPLETE, [0.5])))
+        assert counts.snapshot().best.trial == "l1-2"
+
+
+def test_a_search_that_is_confirmed_while_others_go_on_is_told_beside_them():
+    counts = tally(**{"compare.searches": 2, "compare.trials_per_arm": 1, "parameters.loss": "l1", "compare.arms": "null"})
+    counts(TrialEnded(ended(config("all", 0), TrialState.COMPLETE, [0.5])))
+    assert progress_line(counts.snapshot()).startswith("0:00:00 search 1/2, 0 running, ")
+    counts(TrialJoined(config("all", 0, Phase.CONFIRM)))
+    counts(TrialEnded(ended(config("all", 0, Phase.CONFIRM), TrialState.COMPLETE, [0.5])))
+    assert progress_line(counts.snapshot()).startswith("0:00:00 search 1/2, confirm 1/6, 0 running, ")
+    counts(TrialEnded(ended(config("all", 0, search=2), TrialState.COMPLETE, [0.5])))
+    assert counts.snapshot().stage is Phase.CONFIRM
+    assert progress_line(counts.snapshot()).startswith("0:00:00 confirm 1/6, 0 running, ")
+
+
+def test_what_is_left_takes_the_searches_of_an_arm_together():
+    counts = tally(**{"compare.searches": 5, "parameters.loss": "l1", "compare.arms": "null"})
+    for search in range(1, 6):
+        counts(TrialEnded(ended(config("all", 0, search=search), TrialState.PRUNED, [0.1] * 2)))
+    snapshot = replace(counts.snapshot(), epochs_per_second=1.0)
+    # the pruned trials took two epochs each, and so will the other 25; then five times three are confirmed
+    assert snapshot.eta_seconds == 25 * 2 + 15 * 4 + END_SECONDS
+
+
+def test_a_resumed_sweep_plans_what_its_studies_plan_and_the_space_for_the_searches_that_have_not_come_so_far():
+    planned = {("l1", 1, Phase.SEARCH): 8, ("l1", 1, Phase.CONFIRM): 4}  # two failed trials and one are repeated
+    snapshot = Counts("focal-1", space(**{"compare.searches": 2}), planned).snapshot()
+    assert [part.planned for part in snapshot.parts if part.arm == "l1"] == [8, 6, 4, 3]
+    assert (snapshot.total("planned", Phase.SEARCH), snapshot.total("planned", Phase.CONFIRM)) == (38, 19)
 
 
 def test_pruning_saves_the_epochs_that_ended_search_trials_did_not_train():
@@ -124,17 +174,29 @@ def test_trials_of_an_earlier_process_are_counted_from_their_rows():
             "number": 0,
             "arm": "focal",
             "phase": "search",
+            "search": 1,
             "state": "complete",
             "value": 0.7,
             "epochs": 4,
             "param_gamma": 2.0,
         },
-        {"trial": "l1-0", "number": 0, "arm": "l1", "phase": "search", "state": "pruned", "value": None, "epochs": 1, "param_gamma": None},
+        {
+            "trial": "l1-0",
+            "number": 0,
+            "arm": "l1",
+            "phase": "search",
+            "search": 1,
+            "state": "pruned",
+            "value": None,
+            "epochs": 1,
+            "param_gamma": None,
+        },
         {
             "trial": "gone-0",
             "number": 0,
             "arm": "gone",
             "phase": "search",
+            "search": 1,
             "state": "pruned",
             "value": None,
             "epochs": 1,

@@ -43,6 +43,19 @@ def test_the_panel_of_a_sweep_that_is_half_way():
     assert drawn(SweepPanel(counts.snapshot(), "cpu 97 %")) == HALF_WAY
 
 
+def test_the_panel_of_several_searches_has_a_line_for_each_arm_and_says_how_many_there_are():
+    counts = tally(**{"compare.searches": 5})
+    half_way(counts)
+    counts(TrialEnded(ended(config("focal", 0, search=3), TrialState.COMPLETE, [0.7])))
+    lines = drawn(SweepPanel(counts.snapshot(), "cpu 97 %")).splitlines()
+    assert lines[1].strip("│ ") == "search, 0:00:00, 5 searches of each arm"
+    assert lines[2].endswith(" 7 of 135 trials │")
+    assert lines[6].strip("│ ") == "focal                    3/30       2      0        1      0    0/15 0.7000"
+    assert lines[7].strip("│ ") == "best    val_accuracy 0.7000 by focal-s3-0 (learning_rate 0.0312)"
+    narrow = drawn(SweepPanel(counts.snapshot(), "cpu 97 %"), 40, 12).splitlines()
+    assert (max(map(len, narrow)), len(narrow) <= 12) == (40, True)
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 20), (40, 12), (200, 60)])
 @pytest.mark.parametrize("n_arms", [1, 3, 40])
 def test_the_panel_fits_the_terminal_and_keeps_one_line_for_the_cursor(width, height, n_arms):
@@ -109,11 +122,11 @@ def test_text_from_outside_cannot_move_the_cursor():
     assert "\\x1b[2J\\x07gone" in drawn(SweepPanel(counts.snapshot()))
 
 
-def told(tmp_path, events, **options):
-    """What a watcher writes into a pipe."""
+def told(tmp_path, events, verbose=False, quiet=False, **changes):
+    """What a watcher writes into a pipe, of a sweep whose space has these ``changes``."""
     console = Console(file=io.StringIO(), width=80)
-    with watching(console=console, **options) as watcher:
-        watcher(SweepStarted(SweepFolder(str(tmp_path / "focal-1")), space(), 2, {}))
+    with watching(console=console, verbose=verbose, quiet=quiet) as watcher:
+        watcher(SweepStarted(SweepFolder(str(tmp_path / "focal-1")), space(**changes), 2, {}))
         events(watcher)
     return console.file.getvalue().splitlines()
 
@@ -124,6 +137,13 @@ def test_a_pipe_gets_a_line_at_the_start_and_one_at_the_end(tmp_path):
         f"sweep focal-1: 3 arms (l1, cross_entropy, focal), 2 packs side by side, rows in {tmp_path}/focal-1",
         "0:00:00 ended: 1 of 27 trials, 4 epochs, 0 % of 4 epochs saved by pruning",
     ]
+
+
+def test_a_sweep_of_several_searches_says_so_at_its_start(tmp_path):
+    first, _ = told(tmp_path, lambda watcher: None, **{"compare.searches": 5})
+    assert first == (
+        f"sweep focal-1: 3 arms (l1, cross_entropy, focal), 5 searches of each arm, 2 packs side by side, rows in {tmp_path}/focal-1"
+    )
 
 
 def test_the_first_failure_is_told_at_once_and_the_others_are_counted(tmp_path):
