@@ -38,6 +38,14 @@ def shown(value: object) -> str:
         return "an integer of thousands of digits"
 
 
+_IN_ASCII = str.maketrans("●◆·←→…─–×▁▂▃▄▅▆▇█", "o+.<>~--x_.-:=+*#")
+
+
+def in_ascii(text: str) -> str:
+    """``text`` with every sign that the tables and drawings of sweeper have in ASCII; names and other words stay as they are."""
+    return text.translate(_IN_ASCII)
+
+
 def cut(text: str) -> str:
     """``text`` in at most :data:`SHOWN_CHARACTERS`."""
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"

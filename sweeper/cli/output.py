@@ -29,19 +29,30 @@ class Refusal(click.ClickException):
 
 
 def tell(text: str) -> None:
-    """Write a result to stdout.
+    """Write a result to stdout: signs in ASCII, and letters escaped, where its encoding has not all of them.
 
     Raises:
         StoreError: if it cannot be written, unless the reader has gone.
     """
     try:
-        click.echo(text)
+        click.echo(_encodable(text))
     except BrokenPipeError:
         raise
     except OSError as error:
         with suppress(OSError):  # what could not be written would be tried again, with a traceback, when Python ends
             sys.stdout.close()
         raise StoreError(f"stdout: cannot write there: {error.strerror}") from error
+
+
+def _encodable(text: str) -> str:
+    from sweeper.text import in_ascii
+
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return in_ascii(text).encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def tell_record(record: T, text: Callable[[T], str], *, json: bool) -> None:

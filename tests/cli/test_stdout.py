@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,17 @@ def test_a_device_that_takes_no_more_of_a_report_is_told_and_stays(finished_swee
     assert (done.returncode, done.stderr) == (2, f"--output: {device}: No space left on device\n")
     assert device.is_symlink()
     assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    ("command", "trial", "expected"), [("report", "", "\n--------"), ("show", "focal-2", "#"), ("status", "", "\\u640d\\u5931")]
+)
+def test_signs_and_letters_that_an_encoding_lacks_are_told_in_ascii(finished_sweep, tmp_path, encoding, command, trial, expected):
+    (tmp_path / "損失").symlink_to(finished_sweep.results)
+    path = tmp_path / "損失" / finished_sweep.path.name
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    words = filter(None, [sys.executable, "-m", "sweeper", command, str(path), trial])
+    done = subprocess.run(list(words), capture_output=True, env=environment, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout.decode("ascii")
