@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -51,18 +50,25 @@ class Arm:
     """What a seed does to all runs of this arm, and of no other."""
     picks: str = "normal"
     runs: str = "normal"
+    n_configurations: int | None = None
+    """How many there are to pick from; a search that picks one again trains the same networks again. ``None``: never the same."""
 
 
 def draw(rng: np.random.Generator, arms: Sequence[Arm], n: int, n_searches: int, n_seeds: int, shared_sd: float = SHARED_SD) -> Figures:
     """Accuracies of ``n`` sweeps: (sweep, arm, search, seed), all arms and searches on the same seeds."""
-    runs = [
-        arm.mean
-        + arm.pick_sd * SHAPES[arm.picks](rng, (n, n_searches, 1))
-        + arm.seed_sd * rng.normal(size=(n, 1, n_seeds))
-        + arm.run_sd * SHAPES[arm.runs](rng, (n, n_searches, n_seeds))
-        for arm in arms
-    ]
-    return np.stack(runs, axis=1) + rng.normal(0, shared_sd, (n, 1, 1, n_seeds))
+    return np.stack([_runs(rng, arm, n, n_searches, n_seeds) for arm in arms], axis=1) + rng.normal(0, shared_sd, (n, 1, 1, n_seeds))
+
+
+def _runs(rng: np.random.Generator, arm: Arm, n: int, n_searches: int, n_seeds: int) -> Figures:
+    n_different = arm.n_configurations or n_searches
+    picks = arm.pick_sd * SHAPES[arm.picks](rng, (n, n_different, 1))
+    if arm.n_configurations:
+        picks -= picks.mean(axis=1, keepdims=True)
+    own = arm.seed_sd * rng.normal(size=(n, 1, n_seeds)) + arm.run_sd * SHAPES[arm.runs](rng, (n, n_different, n_seeds))
+    runs = arm.mean + picks + own
+    if arm.n_configurations:
+        runs = np.take_along_axis(runs, rng.integers(0, n_different, (n, n_searches, 1)), axis=1)
+    return runs
 
 
 def in_units(runs: Figures) -> tuple[Unit, Figures]:
@@ -87,6 +93,11 @@ class Contrasts:
     def better(self) -> Events:
         """Our rule: both tests, in favour of the best."""
         return (self.advantage > 0) & (self.p_value <= 0.05) & (self.t_p <= 0.05)
+
+    @property
+    def holds_zero(self) -> Events:
+        """Whether the 95 % interval does not exclude 0; where there is none it excludes nothing."""
+        return ~((self.low > 0) | (self.high < 0))
 
     @property
     def equal(self) -> Events:
@@ -132,20 +143,42 @@ def permutation_p(unit: Unit, best: Figures, rival: Figures) -> Figures:
     return np.concatenate(found)
 
 
+def _spread(figures: Figures) -> tuple[Figures, Figures, Figures]:
+    """Of each row the variance of a figure, the variance of its mean, and degrees of freedom; equal figures are one and the same run."""
+    n_alike = (figures[:, :, None] == figures[:, None, :]).sum(axis=2)
+    part = n_alike.sum(axis=1) / figures.shape[1] ** 2
+    variance = np.divide(figures.var(axis=1), 1 - part, out=np.zeros(len(figures)), where=part < 1)
+    return variance, variance * part, np.round((1 / n_alike).sum(axis=1) - 1)
+
+
+def _welch(first: Figures, second: Figures) -> tuple[Figures, Figures]:
+    """Standard errors of the difference of means, and degrees of freedom; of an arm that does not vary as one figure of the other's."""
+    (variance_1, of_mean_1, freedom_1), (variance_2, of_mean_2, freedom_2) = _spread(first), _spread(second)
+    of_mean_1, of_mean_2 = np.where(freedom_1 == 0, variance_2, of_mean_1), np.where(freedom_2 == 0, variance_1, of_mean_2)
+    total = of_mean_1 + of_mean_2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = total**2 / (of_mean_1**2 / freedom_1 + of_mean_2**2 / freedom_2)
+    return np.sqrt(total), np.where((freedom_1 == 0) | (freedom_2 == 0), freedom_1 + freedom_2, freedom)
+
+
 def contrasts(unit: Unit, best: Figures, rival: Figures) -> Contrasts:
-    """The best arm against a rival in many sweeps: each (sweep, unit)."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Precision loss", category=RuntimeWarning)  # of an arm that does not vary
-        t_test = stats.ttest_rel(rival, best, axis=1) if unit == "seed" else stats.ttest_ind(rival, best, axis=1, equal_var=False)
-    interval, equal = t_test.confidence_interval(0.95), t_test.confidence_interval(0.90)
+    """The best arm against a rival in many sweeps: each (sweep, unit). Where neither varies, all intervals are nan."""
+    n, difference = best.shape[1], rival.mean(axis=1) - best.mean(axis=1)
+    if unit == "seed":
+        error, freedom = (rival - best).std(axis=1, ddof=1) / np.sqrt(n), np.full(len(best), n - 1.0)
+    else:
+        error, freedom = _welch(best, rival)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half, equal_half = (stats.t.ppf(1 - outside / 2, freedom) * error for outside in (0.05, 0.10))
+        t_p = 2 * stats.t.sf(np.abs(difference) / error, freedom)
     return Contrasts(
-        advantage=best.mean(axis=1) - rival.mean(axis=1),
-        low=interval.low,
-        high=interval.high,
-        equal_low=equal.low,
-        equal_high=equal.high,
+        advantage=-difference,
+        low=difference - half,
+        high=difference + half,
+        equal_low=difference - equal_half,
+        equal_high=difference + equal_half,
         p_value=permutation_p(unit, best, rival),
-        t_p=t_test.pvalue,
+        t_p=t_p,
         is_ahead_everywhere=(best > rival).all(axis=1) if unit == "seed" else best.min(axis=1) > rival.max(axis=1),
     )
 
@@ -192,7 +225,9 @@ def _check_against_sweeper(unit: Unit, best: Figures, rival: Figures, ours: Cont
     theirs = [statistics.contrast(unit, *pair, **limits) for pair in zip(best, rival, strict=True)]
     n, columns = len(theirs), (ours.low, ours.high, ours.equal_low, ours.equal_high, ours.p_value)
     expected = [(each.difference.low, each.difference.high, each.equal_low, each.equal_high, each.p_value) for each in theirs]
-    np.testing.assert_allclose(np.stack([column[:n] for column in columns], axis=1), np.array(expected, dtype=np.float64), atol=1e-9)
+    known = np.isfinite(ours.low[:n])  # else sweeper has no interval either, nor a p
+    found = np.where(known[:, None], np.stack([column[:n] for column in columns], axis=1), np.nan)
+    np.testing.assert_allclose(found, np.array(expected, dtype=np.float64), atol=1e-9)
     outcomes = np.where(ours.better[:n], "better", np.where(ours.equal[:n], "equal", "undecided"))
     assert [each.outcome for each in theirs] == outcomes.tolist()
     assert [each.behind for each in theirs] == ours.behind(n_arms)[:n].tolist()

@@ -47,16 +47,17 @@ ROUNDING = 1e-9
 """Differences that vary by less, in units of the figures, are alike: 0.58 - 0.57 and 0.28 - 0.27 are not equal in floating point."""
 
 
-def estimate(values: Seeds, least: float = -math.inf, most: float = math.inf) -> Estimate:
-    """Mean over seeds with its standard deviation and interval; values must be finite, at least one, and from ``least`` to ``most``.
+def estimate(values: Units, least: float = -math.inf, most: float = math.inf, unit: Literal["search", "seed"] = "seed") -> Estimate:
+    """Mean with its standard deviation and interval; values must be finite, at least one, and from ``least`` to ``most``.
 
-    The interval is cut there: a true mean lies within, so that it is held as often as before.
+    The interval is cut there: a true mean lies within, so that it is held as often as before. That of a mean over searches is for other
+    searches *on the same seeds*, since these are common to all searches; there is none where all found the same configuration.
     """
     n, mean = len(values), float(np.mean(values))
-    if n < 2:
+    variance, part, freedom = (_variance(values), 1 / n, n - 1) if unit == "seed" else _spread(values)
+    if freedom == 0:
         return Estimate(n, mean, None, None, None)
-    sd = math.sqrt(_variance(values))
-    return Estimate(n, mean, sd, *_interval(mean, sd / math.sqrt(n), n - 1, SIGNIFICANCE, least, most))
+    return Estimate(n, mean, math.sqrt(variance), *_interval(mean, math.sqrt(variance * part), freedom, SIGNIFICANCE, least, most))
 
 
 def _interval(mean: float, error: float, freedom: float, outside: float, least: float, most: float) -> tuple[float, float]:
@@ -167,22 +168,26 @@ def contrast(
     ``margin``: by how much arms may differ that count as equal, ``None`` to call none equal; ``least`` to ``most``: what a figure can be;
     ``n_arms``: how many are compared.
 
-    Figures without any spread have an interval of no width. Such arms are called equal only from :data:`NEEDED_ALIKE` units on, and
-    better only where the permutations say so.
+    Paired differences without any spread have an interval of no width. Such arms are called equal only from :data:`NEEDED_ALIKE` seeds on,
+    and better only where the permutations say so. Searches of two arms that each found the same configuration every time say nothing of
+    other seeds: that is undecided.
     """
     n_best, n_rival = len(best), len(rival)
     n = min(n_best, n_rival)
-    gaps = np.subtract.outer(rival, best).ravel() if unit == "search" else rival - best
+    if unit == "search":
+        gaps, mean, share = np.subtract.outer(rival, best).ravel(), float(np.mean(rival) - np.mean(best)), 1 / n_best + 1 / n_rival
+        spread = _welch(best, rival) if n > 1 else None
+    else:
+        gaps, share = rival - best, 1 / n
+        mean = float(np.mean(gaps))
+        spread = (math.sqrt(_variance(gaps)) / math.sqrt(n), n - 1) if n > 1 else None
     advantages = -gaps if maximize else gaps
-    mean = float(np.mean(rival) - np.mean(best)) if unit == "search" else float(np.mean(gaps))
     p_best_wins = probability_of_winning(advantages)
-    if n < 2:
+    if spread is None:
         none = Estimate(n, mean, None, None, None)
         return Contrast(unit, n_best, n_rival, none, None, None, None, None, None, p_best_wins, "undecided", behind=False)
-    if unit == "search":
-        p_value, (error, freedom), share = label_permutation_p(best, rival), _welch(best, rival), 1 / n_best + 1 / n_rival
-    else:
-        p_value, (error, freedom), share = sign_flip_p(gaps), (math.sqrt(_variance(gaps)) / math.sqrt(n), n - 1), 1 / n
+    error, freedom = spread
+    p_value = label_permutation_p(best, rival) if unit == "search" else sign_flip_p(gaps)
     sd = error / math.sqrt(share)
     sd_low, sd_high = sd_interval(sd, freedom) if sd else (None, None)
     low, high = _interval(mean, error, freedom, SIGNIFICANCE, least - most, most - least)
@@ -213,12 +218,32 @@ contrast_of_searches = partial(contrast, "search")
 contrast_of_seeds = partial(contrast, "seed")
 
 
-def _welch(first: Units, second: Units) -> tuple[float, float]:
-    """Standard error of the difference of two means, and its degrees of freedom (Welch 1947)."""
-    parts = np.array([_variance(first) / len(first), _variance(second) / len(second)])
-    freedoms = np.array([len(first) - 1, len(second) - 1])
-    total = float(parts.sum())
-    return math.sqrt(total), total**2 / float((parts**2 / freedoms).sum()) if total else float(freedoms.sum())
+def _spread(figures: Units) -> tuple[float, float, int]:
+    """The variance of the figure of one search, the part of it that their mean has (1 / n if all are different), and degrees of freedom.
+
+    Searches that found the same configuration trained the same networks on the same seeds. They are one figure, of more weight.
+    """
+    values, counts = np.unique(np.round(figures, 12), return_counts=True)
+    weights = counts / len(figures)
+    part = float(weights @ weights)
+    if len(values) == 1:
+        return 0.0, part, 0
+    return float(weights @ (values - weights @ values) ** 2) / (1 - part), part, len(values) - 1
+
+
+def _welch(first: Units, second: Units) -> tuple[float, float] | None:
+    """Standard error of the difference of two means, and its degrees of freedom (Welch 1947); ``None`` where neither arm varies.
+
+    What an arm whose searches all found the same configuration would vary is not known: it is one figure that varies as the other arm's.
+    """
+    spreads = [_spread(first), _spread(second)]
+    known = [(variance * part, freedom) for variance, part, freedom in spreads if freedom]
+    if not known:
+        return None
+    if len(known) == 1:
+        return math.sqrt(max(variance for variance, _, _ in spreads) * sum(part for _, part, _ in spreads)), known[0][1]
+    total = sum(variance for variance, _ in known)
+    return math.sqrt(total), total**2 / sum(variance**2 / freedom for variance, freedom in known)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -256,8 +281,8 @@ def cohens_d_z(differences: Seeds) -> float | None:
 
 
 NEEDED_ALIKE = next(n for n in count(2) if 1 / 2**n <= SIGNIFICANCE)
-"""The fewest units that show arms equal which do not vary at all: were the true difference at the margin, five would lie within it in one
-of 2^5 cases."""
+"""The fewest seeds that show arms equal whose difference does not vary at all: were the true one at the margin, five would lie within it in
+one of 2^5 cases."""
 
 
 def sd_interval(sd: float, freedom: float) -> tuple[float, float]:
