@@ -105,7 +105,7 @@ training: {epochs: 2}
 parameters:
   loss: {choices: [l1, cross_entropy]}
   learning_rate: {low: 1e-3, high: 1.0, log: true}
-compare: {arms: loss, trials_per_arm: 1, seeds: 1}
+compare: {arms: loss, searches: 1, trials_per_arm: 1, seeds: 1}
 search: {sampler: random, pruner: none}
 """
 

@@ -56,10 +56,13 @@ def test_a_flag_is_short_for_a_field_and_named_in_the_refusal():
 
 
 def test_flags_reach_the_plan():
-    done = sweep("check", "search_spaces/focal.yaml", "--trials-per-arm", "5", "--epochs", "7", "--seeds", "3")
-    assert done.stdout == (
-        "search_spaces/focal.yaml: ok: 3 arms (l1, cross_entropy, focal), 15 search trials of 7 epochs, 3 confirm seeds each\n"
-    )
+    flags = ("--trials-per-arm", "5", "--epochs", "7", "--seeds", "3")
+    for searches, planned in (
+        ("1", "15 search trials of 7 epochs, 3 confirm seeds each"),
+        ("6", "6 searches of 5 trials each, 7 epochs a trial, 3 confirm seeds"),
+    ):
+        done = sweep("check", "search_spaces/focal.yaml", *flags, "--searches", searches)
+        assert done.stdout == f"search_spaces/focal.yaml: ok: 3 arms (l1, cross_entropy, focal), {planned}\n"
 
 
 def test_a_report_of_a_folder_without_sweeps_says_what_to_do(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import TrainingError
-from sweeper.plan import STEP_SECONDS, ArmPlan, _Work
+from sweeper.plan import STEP_SECONDS, ArmPlan, Plan, _Work, plan_text
 from sweeper.space import load_space
 from sweeper.studies.expected_epochs import MOST_TRIALS, expected_epochs
 from sweeper.tune.pack_size import PackSize
@@ -19,8 +19,9 @@ from sweeper.tune.probe import probe
 ROOT = Path(__file__).parents[1]
 
 
-def work(arms=1, trials=4, seeds=0, packs=1, size=1, even=False, seconds=(1.0,), test=0.0, refill=False):
-    each = [ArmPlan(f"arm{number}", trials, 0, seeds, 0) for number in range(arms)]
+def work(arms=1, searches=1, trials=4, seeds=0, packs=1, size=1, even=False, seconds=(1.0,), test=0.0, refill=False):
+    """``trials`` and ``seeds``: of each search of an arm."""
+    each = [ArmPlan(f"arm{number}", searches, searches * trials, 0, searches * seeds, 0) for number in range(arms)]
     return _Work(each, packs, PackSize(size, even), [second - STEP_SECONDS for second in seconds], test, refill=refill)
 
 
@@ -36,6 +37,9 @@ def work(arms=1, trials=4, seeds=0, packs=1, size=1, even=False, seconds=(1.0,),
         ({"seeds": 2, "test": 0.5}, [1], 4 + 2 * 3.5),
         ({"seeds": 2, "packs": 4}, [1], 1 + 3),  # a search has to end before its best is known
         ({"arms": 2, "trials": 2, "seeds": 1, "packs": 2}, [1], 2 + 3),
+        ({"searches": 2, "trials": 2, "seeds": 1, "packs": 2}, [1], 2 + 3),
+        ({"searches": 2, "trials": 2, "packs": 2}, [3, 1], 4),  # each search has its own long trial
+        ({"searches": 3, "trials": 1, "seeds": 1, "packs": 2}, [1], 7),  # the first is confirmed while the third is searched: not 8
         ({"size": 4, "seconds": (1.0, 4.0)}, [3], 12),
         ({"size": 4, "seconds": (1.0, 1.0)}, [3], 3),
         ({"size": 4, "seconds": (1.0, 4.0)}, [3, 1, 1, 1], 4 + 1 + 1),  # a pack goes on with the members that are left
@@ -78,6 +82,26 @@ def test_as_many_lengths_come_back_as_there_are_trials_up_to_a_limit(trials, epo
     lengths = expected_epochs(load_space(str(ROOT / "search_spaces" / "quickstart.yaml"), changes))
     assert len(lengths) == min(trials, MOST_TRIALS)
     assert max(lengths) == epochs
+
+
+def test_trials_side_by_side_are_spread_over_the_searches_of_all_arms():
+    one, five = (
+        load_space(str(ROOT / "search_spaces" / "focal.yaml"), ["search.pruner=median", f"compare.searches={searches}"])
+        for searches in (1, 5)
+    )
+    assert expected_epochs(five, 90) == expected_epochs(one, 18) != expected_epochs(one, 90)
+
+
+def test_a_plan_tells_searches_times_trials():
+    arms = tuple(ArmPlan(arm, 5, 80, 2400, 10, 300) for arm in ("l1", "focal"))
+    plan = Plan("mine", arms, "2 cores", 2, 1, False, 0.5, 1.0, 20.0, 500.0, 500.0)
+    lines = plan_text(plan).splitlines()
+    assert lines[0] == "mine: 180 trials, at most 5,400 epochs; nothing was created"
+    assert lines[2:5] == [
+        "arm    search trials  epochs at most  confirm trials  epochs",
+        "l1            5 x 16            2400           5 x 2     300",
+        "focal         5 x 16            2400           5 x 2     300",
+    ]
 
 
 def test_a_process_that_dies_while_it_is_timed_is_told():

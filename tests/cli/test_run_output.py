@@ -37,11 +37,11 @@ def test_the_end_names_results_and_the_next_command(finished_sweep):
 
 
 def test_quiet_says_nothing_and_loggers_see_every_member_of_a_pack(finished_sweep, tmp_path):
-    flags = ["--trials-per-arm", 2, "--epochs", 2, "--seeds", 0, "--pack", 2, "--set", "search.pruner=none"]
+    flags = ["--searches", 2, "--trials-per-arm", 1, "--epochs", 2, "--seeds", 0, "--pack", 2, "--set", "search.pruner=none"]
     done = sweep("run", finished_sweep.space, *flags, "--results", tmp_path, "--quiet", "--log-to", "tensorboard", "--log-to", "mlflow")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    trials = {"cross_entropy-0", "cross_entropy-1", "focal-0", "focal-1"}
+    trials = {"cross_entropy-0", "cross_entropy-s2-0", "focal-0", "focal-s2-0"}
     assert {path.name for path in (folder / "tensorboard").iterdir()} == trials
     for trial in trials:
         assert scalars(folder / "tensorboard" / trial)["ray/tune/val_accuracy"].keys() == {1, 2}
@@ -52,6 +52,8 @@ def test_quiet_says_nothing_and_loggers_see_every_member_of_a_pack(finished_swee
         assert sorted((runs[run], step) for run, step in logged) == sorted((trial, step) for trial in trials for step in (1, 2))
         arms = database.execute("select value from params where key = 'arm'").fetchall()
         assert sorted(arms) == [("cross_entropy",)] * 2 + [("focal",)] * 2
+        searches = database.execute("select run_uuid, value from params where key = 'search'").fetchall()
+        assert {runs[run]: value for run, value in searches} == {trial: "2" if "-s2-" in trial else "1" for trial in trials}
 
 
 def test_quiet_says_nothing_of_a_sweep_that_has_ended_and_what_is_wrong_all_the_same(finished_sweep, tmp_path):

@@ -66,7 +66,7 @@ def test_each_shell_gets_its_script(shell, line):
 def test_num_samples_is_trials_per_arm():
     plans = [sweep("check", "search_spaces/focal.yaml", flag, 5, cwd=ROOT).stdout for flag in ("--num-samples", "--trials-per-arm")]
     assert plans[0] == plans[1]
-    assert "15 search trials" in plans[0]
+    assert "5 searches of 5 trials each" in plans[0]
 
 
 def test_a_folder_that_looks_like_a_number_stays_text():
@@ -76,13 +76,17 @@ def test_a_folder_that_looks_like_a_number_stays_text():
 
 def test_a_plan_is_printed_and_nothing_is_created(tmp_path):
     done = sweep(
-        "run", ROOT / "search_spaces" / "quickstart.yaml", "--trials-per-arm", 5, "--epochs", 4, "--seeds", 2, "--dry-run", cwd=tmp_path
+        "run",
+        ROOT / "search_spaces" / "quickstart.yaml",
+        *("--searches", 2, "--trials-per-arm", 5, "--epochs", 4, "--seeds", 2, "--dry-run"),
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "quickstart: 21 trials, at most 84 epochs; nothing was created"
+    assert lines[0] == "quickstart: 42 trials, at most 168 epochs; nothing was created"
     assert lines[2].split() == ["arm", "search", "trials", "epochs", "at", "most", "confirm", "trials", "epochs"]
-    assert [line.split() for line in lines[3:6]] == [[arm, "5", "20", "2", "8"] for arm in ("l1", "cross_entropy", "focal")]
+    each = ["2", "x", "5", "40", "2", "x", "2", "16"]
+    assert [line.split() for line in lines[3:6]] == [[arm, *each] for arm in ("l1", "cross_entropy", "focal")]
     assert "s an epoch of one pack" in lines[7]
     assert re.fullmatch(r"about 0:\d\d:\d\d on this machine alone, 0:\d\d:\d\d of it to start and to end", lines[8])
     assert re.fullmatch(r"assumed: the pruner leaves \d+ % of the search's epochs, as for simulated trials", lines[9])
@@ -91,9 +95,20 @@ def test_a_plan_is_printed_and_nothing_is_created(tmp_path):
 
 
 def test_one_of_anything_is_told_in_the_singular():
-    done = sweep("check", "search_spaces/quickstart.yaml", "--trials-per-arm", 1, "--epochs", 1, "--seeds", 1, cwd=ROOT)
-    assert done.stdout.endswith("3 arms (l1, cross_entropy, focal), 3 search trials of 1 epoch, 1 confirm seed each\n")
-    assert not re.search(r"\b1 (?:trials|epochs|seeds|arms|are)\b", done.stdout + done.stderr)
+    one = ("--trials-per-arm", 1, "--epochs", 1, "--seeds", 1)
+    for searches, planned in (
+        (1, "3 search trials of 1 epoch, 1 confirm seed each"),
+        (4, "4 searches of 1 trial each, 1 epoch a trial, 1 confirm seed"),
+    ):
+        done = sweep("check", "search_spaces/quickstart.yaml", *one, "--searches", searches, cwd=ROOT)
+        assert done.stdout.endswith(f"3 arms (l1, cross_entropy, focal), {planned}\n")
+        assert not re.search(r"\b1 (?:trials|epochs|seeds|searches|arms|are)\b", done.stdout + done.stderr)
+
+
+def test_arms_whose_grids_differ_are_checked_with_the_least_and_the_most_trials():
+    grid = ("--set", "search.sampler={name: grid, points: 2}", "--searches", 4)
+    done = sweep("check", "search_spaces/quickstart.yaml", *grid, cwd=ROOT)
+    assert "4 searches of 2 to 4 trials each, 6 epochs a trial" in done.stdout, done.stdout
 
 
 def test_a_plan_says_how_many_trials_a_pack_would_hold_where_that_is_found_by_timing():
