@@ -45,7 +45,7 @@ name: own
 dataset: {name: synthetic, train_images: 300, test_images: 50, validation: 100}
 training: {epochs: 2, batch_size: 50, learning_rate: 0.1, model: "my_code:Net"}
 parameters: {loss: {choices: [cross_entropy, {name: softened, loss: "my_code:softened"}]}}
-compare: {arms: loss, trials_per_arm: 1, seeds: 1}
+compare: {arms: loss, searches: 1, trials_per_arm: 1, seeds: 1}
 search: {pruner: none}
 resources: {pack: 2}
 """
@@ -184,7 +184,7 @@ sweep = sweeper.run({
     "name": "own", "dataset": {"name": "synthetic", "train_images": 300, "test_images": 50, "validation": 100},
     "training": {"epochs": 1, "batch_size": 50, "learning_rate": 0.1, "model": Net},
     "parameters": {"loss": {"choices": [my_library.half, "cross_entropy"]}},
-    "compare": {"arms": "loss", "trials_per_arm": 1, "seeds": 0}, "search": {"pruner": "none"},
+    "compare": {"arms": "loss", "searches": 1, "trials_per_arm": 1, "seeds": 0}, "search": {"pruner": "none"},
 })
 print(sorted(sweep.trials["param_loss"]), sweep.trials["state"].tolist())
 """

@@ -89,7 +89,7 @@ class Studies:
         self._storage = DriverStorage(self._journal)
         self._live: dict[str, tuple[_Part, optuna.Trial]] = {}
         self._interrupted: deque[tuple[_Part, int]] = deque()
-        self._check_space()
+        self._seeds = self._check_space()
         self._searches = [
             self._open(arm, search, Phase.SEARCH, space.planned_trials(arm)) for search in space.searches for arm in space.arms
         ]
@@ -263,8 +263,12 @@ class Studies:
             )
         return entry
 
-    def _check_space(self) -> None:
-        """Keep the space in the first study, and refuse a journal that another space began."""
+    def _check_space(self) -> str:
+        """Keep the space in the first study, and refuse a journal that another space began. Returns how the sweep's seeds are made.
+
+        They are ``hashed``, unless an earlier version began the sweep. All of those train the search on the sweep's own seed; the last one
+        made the seeds of the confirm phase as they are made today (``mixed``), those before it counted them on from the sweep's own.
+        """
         text = dump_space(self._space)
         study = self._study(study_name(self._space.arms[0].name, 1, Phase.SEARCH))
         version = study.user_attrs.get("schema_version", SCHEMA_VERSION)
@@ -277,8 +281,9 @@ class Studies:
             study.set_user_attr("schema_version", SCHEMA_VERSION)
             study.set_user_attr("seeds", "hashed")
             study.set_user_attr("space", text)
-        elif _as_dumped_now(str(began_with)) != text:
-            raise StudyError(_changed_space(str(self._path.with_name("sweep.yaml")), str(began_with), text))
+        elif (before := _as_dumped_now(str(began_with))) != text:
+            raise StudyError(_changed_space(str(self._path.with_name("sweep.yaml")), before, text))
+        return str(study.user_attrs.get("seeds", study.user_attrs.get("confirm_seeds", "consecutive")))
 
     def _study(self, name: str) -> optuna.Study:
         """The study of this name, new if there is none. (Optuna's ``load_if_exists`` would add a record to the journal each time.)"""
@@ -299,16 +304,8 @@ class Studies:
 
     def _sampler(self, arm: Arm, search: int) -> BaseSampler:
         most_finished = MOST_FINISHED if self._space.search.sampler.name == "tpe" else None
-        parts = (arm.name, search, "sampler") if self._seeds_are == "hashed" else (arm.name,)
+        parts = (arm.name, search, "sampler") if self._seeds == "hashed" else (arm.name,)
         return PerTrialSampler(lambda seed: build_sampler(self._space, arm, seed), mixed_seed(self._space.seed, *parts), most_finished)
-
-    @property
-    def _seeds_are(self) -> str:
-        """How the sweep's seeds are made: ``hashed``, unless it was begun by an earlier version. All of those trained their search on the
-        sweep's own seed; the last made the seeds of the confirm phase as today (``mixed``), those before it counted them on from there.
-        """
-        attributes = self._study(study_name(self._space.arms[0].name, 1, Phase.SEARCH)).user_attrs
-        return str(attributes.get("seeds", attributes.get("confirm_seeds", "consecutive")))
 
     def _bind(self, entry: _Part, trial: optuna.Trial) -> TrialConfig:
         parameters: dict[str, Value] = draw(self._space, entry.arm, trial)
@@ -321,10 +318,9 @@ class Studies:
         return config
 
     def _search_seed(self, entry: _Part) -> int:
-        """The seed of all trials of a search: they are chosen between on the same validation images."""
-        if self._seeds_are != "hashed":
+        if self._seeds != "hashed":
             return self._space.seed
-        return mixed_seed(self._space.seed, entry.arm.name, entry.search, "trial") >> 1
+        return search_seed(self._space.seed, entry.arm.name, entry.search)
 
     def _confirm(self, search: _Part) -> None:
         """Open the confirm phase of a search, and enqueue what it lacks; nothing for a search without a complete trial."""
@@ -344,7 +340,7 @@ class Studies:
 
     def _confirm_seeds(self, n_seeds: int) -> list[int]:
         """The seeds of the confirm phase, the same for every arm and search; a sweep that began with consecutive ones keeps them."""
-        if self._seeds_are == "consecutive":
+        if self._seeds == "consecutive":
             return [self._space.seed + 1 + index for index in range(n_seeds)]
         return confirm_seeds(self._space.seed, n_seeds)
 
@@ -363,6 +359,11 @@ def example_members(space: Space, size: int) -> list[TrialConfig]:
         TrialConfig(arm.name, Phase.SEARCH, number, space.seed, draw(space, arm, optuna.create_study(sampler=sampler).ask()))
         for number, arm in enumerate(arms)
     ]
+
+
+def search_seed(sweep_seed: int, arm: str, search: int) -> int:
+    """The seed, of 31 bits, of all trials of one search: its configurations are compared on the same validation images."""
+    return mixed_seed(sweep_seed, arm, search, "trial") >> 1
 
 
 def confirm_seeds(sweep_seed: int, n_seeds: int) -> list[int]:

@@ -30,7 +30,7 @@ training: {epochs: 12}
 parameters:
   loss: {choices: [cross_entropy, mse]}
   learning_rate: {low: 0.01, high: 0.3, log: true}
-compare: {arms: loss, trials_per_arm: 2, seeds: 0}
+compare: {arms: loss, searches: 1, trials_per_arm: 2, seeds: 0}
 search: {sampler: {name: random}, pruner: {name: none}}
 resources: {max_failures: 0}
 """

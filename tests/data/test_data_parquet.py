@@ -433,7 +433,7 @@ name: cifar100
 dataset: {name: parquet, data_dir: data, validation: 3}
 training: {epochs: 1, batch_size: 2, learning_rate: 0.1}
 parameters: {loss: {choices: [l1, cross_entropy]}}
-compare: {arms: loss, trials_per_arm: 1, seeds: 0}
+compare: {arms: loss, searches: 1, trials_per_arm: 1, seeds: 0}
 """
 
 

@@ -25,7 +25,7 @@ training: {{epochs: 3}}
 parameters:
   loss: {{choices: [l1, cross_entropy]}}
   learning_rate: {{low: 1e-3, high: 0.5, log: true}}
-compare: {{arms: loss, trials_per_arm: 4, seeds: 2}}
+compare: {{arms: loss, searches: 1, trials_per_arm: 4, seeds: 2}}
 search: {{metric: {metric}, sampler: {sampler}, pruner: {pruner}}}
 resources: {{max_failures: {max_failures}}}
 seed: 3

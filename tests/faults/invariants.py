@@ -26,7 +26,7 @@ def plain_studies(folder):
 def tables(folder):
     """Trials and epochs as pandas reads them without our help, sorted."""
     trials = pd.read_parquet(Path(folder) / "trials").sort_values(["study", "number"], ignore_index=True)
-    epochs = pd.read_parquet(Path(folder) / "epochs").sort_values(["phase", "arm", "number", "epoch"], ignore_index=True)
+    epochs = pd.read_parquet(Path(folder) / "epochs").sort_values(["phase", "arm", "search", "number", "epoch"], ignore_index=True)
     return trials, epochs
 
 
@@ -38,10 +38,12 @@ def check_sweep(folder, n_retried=0):
     studies = plain_studies(folder)
     assert not trials["trial"].duplicated().any(), "a trial stands twice in Parquet"
     assert not epochs.duplicated(["trial", "epoch"]).any(), "an epoch stands twice in Parquet"
-    planned = {arm.name: space.planned_trials(arm) for arm in space.arms}
+    searches = [arm if number == 1 else f"{arm}/s{number}" for number in space.searches for arm in (arm.name for arm in space.arms)]
+    budgets = {arm.name: space.planned_trials(arm) for arm in space.arms}
+    planned = {name: budgets[name.partition("/")[0]] for name in searches}
     if space.compare.seeds:
-        searched = [arm.name for arm in space.arms if any(t.state is TrialState.COMPLETE for t in studies[arm.name].trials)]
-        planned |= {f"{arm}/confirm": space.compare.seeds for arm in searched}
+        searched = [name for name in searches if any(t.state is TrialState.COMPLETE for t in studies[name].trials)]
+        planned |= {f"{name}/confirm": space.compare.seeds for name in searched}
     assert {name: len(study.trials) for name, study in studies.items()} == trials["study"].value_counts().to_dict()
     assert set(studies) == set(planned)
     assert sum(len(study.trials) for study in studies.values()) == sum(planned.values()) + n_retried
@@ -67,8 +69,8 @@ def check_sweep(folder, n_retried=0):
         if row["state"] == "diverged":
             assert frozen.user_attrs["diverged"] == row["diverged_epoch"]
     if space.compare.seeds:
-        for arm in searched:
-            seeds = sorted(trials[(trials["study"] == f"{arm}/confirm")]["seed"].unique())
+        for name in searched:
+            seeds = sorted(trials[(trials["study"] == f"{name}/confirm")]["seed"].unique())
             assert seeds == sorted(confirm_seeds(space.seed, space.compare.seeds))
     assert not list((folder / "checkpoints").iterdir()), "a checkpoint was left"
     assert not list(folder.rglob("*.tmp")), "half a file was left"

@@ -40,7 +40,7 @@ training: {epochs: 4, batch_size: 32}
 parameters:
   loss: {choices: [l1, cross_entropy]}
   learning_rate: {low: 1e-3, high: 1.0, log: true}
-compare: {arms: loss, trials_per_arm: 5, seeds: 2}
+compare: {arms: loss, searches: 2, trials_per_arm: 3, seeds: 1}
 search: {sampler: random, pruner: none}
 resources: {pack: PACK, max_failures: 5}
 seed: 7
@@ -172,15 +172,16 @@ def wait_until_gone(run):
         time.sleep(0.1)
 
 
-def space_file(folder, pack=1, sampler="random", pruner="none", max_failures=5):
+def space_file(folder, pack=1, searches=2, sampler="random", pruner="none", max_failures=5):
     folder.mkdir(parents=True)
     space = SPACE.replace("PACK", str(pack)).replace("sampler: random", f"sampler: {sampler}").replace("pruner: none", f"pruner: {pruner}")
-    (folder / "space.yaml").write_text(space.replace("max_failures: 5", f"max_failures: {max_failures}"))
+    space = space.replace("max_failures: 5", f"max_failures: {max_failures}").replace("searches: 2", f"searches: {searches}")
+    (folder / "space.yaml").write_text(space)
 
 
-def reference_sweep(folder, pack=1):
+def reference_sweep(folder, pack=1, searches=2):
     """An undisturbed sweep below ``folder``: its folder, and the seconds that it took."""
-    space_file(folder, pack)
+    space_file(folder, pack, searches)
     started = time.monotonic()
     run = start(["run", str(folder / "space.yaml"), "--results", str(folder / "results")], folder / "log")
     assert finish(run) == 0, run.output
@@ -189,7 +190,7 @@ def reference_sweep(folder, pack=1):
     return sweep, time.monotonic() - started
 
 
-def kill_round(folder, reference, seconds, chance, pack=1, targets=(), **options):
+def kill_round(folder, reference, seconds, chance, pack=1, targets=(), searches=2, **options):
     """One round with one or two kills; returns what was hit. Raises ``AssertionError`` if anything was lost, doubled or changed.
 
     ``targets``: what is killed, a name of ``TARGETS`` for each kill; chosen at random where none is given. A sweep that ends before its
@@ -197,14 +198,14 @@ def kill_round(folder, reference, seconds, chance, pack=1, targets=(), **options
     any is not compared with ``reference``.
     """
     for number in range(10):
-        hits = kill_once(folder / str(number), reference, seconds * 0.7**number, chance, pack, targets, options)
+        hits = kill_once(folder / str(number), reference, seconds * 0.7**number, chance, pack, targets, searches, options)
         if hits != ["nothing"]:
             return hits
     raise AssertionError(f"no sweep was hit before its end, in {number + 1} tries")
 
 
-def kill_once(folder, reference, seconds, chance, pack, targets, options):
-    space_file(folder, pack, **options)
+def kill_once(folder, reference, seconds, chance, pack, targets, searches, options):
+    space_file(folder, pack, searches, **options)
     arguments = ["run", str(folder / "space.yaml"), "--results", str(folder / "results")]
     hits = []
     n_kills = len(targets) or chance.randint(1, 2)
@@ -254,11 +255,12 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pack", type=int, default=1)
     parser.add_argument("--mixed", action="store_true")
+    parser.add_argument("--searches", type=int, default=2)
     options = parser.parse_args()
     random.seed(options.seed)
     failures, hits = 0, Counter()
     with tempfile.TemporaryDirectory(prefix="kill-harness-") as scratch:
-        reference, seconds = reference_sweep(Path(scratch) / "reference", options.pack)
+        reference, seconds = reference_sweep(Path(scratch) / "reference", options.pack, options.searches)
         say(f"undisturbed: {seconds:.1f} s")
         for number in range(1, options.rounds + 1):
             started = time.monotonic()
@@ -272,7 +274,7 @@ def main():
                     "max_failures": round_chance.choice((5, 5, 0)),
                 }
             try:
-                hit = kill_round(Path(scratch) / str(number), reference, seconds, round_chance, pack, **mixed)
+                hit = kill_round(Path(scratch) / str(number), reference, seconds, round_chance, pack, searches=options.searches, **mixed)
                 hits.update(hit)
                 said = f"nothing lost, nothing doubled {mixed | {'pack': pack} if mixed else ''}"
             except AssertionError as error:

@@ -15,7 +15,7 @@ training: {{epochs: 3}}
 parameters:
   loss: {{choices: [l1, cross_entropy]}}
   learning_rate: {{low: 1e-3, high: 1.0, log: true}}
-compare: {{arms: loss, trials_per_arm: 4, seeds: 2}}
+compare: {{arms: loss, searches: 2, trials_per_arm: 2, seeds: 1}}
 search: {{sampler: {sampler}, pruner: {pruner}}}
 resources: {{max_failures: {max_failures}}}
 seed: 3

@@ -52,12 +52,12 @@ def test_a_changed_space_is_refused_with_the_difference(reference, tmp_path):
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
     text = (copy / "sweep.yaml").read_text()
-    (copy / "sweep.yaml").write_text(text.replace("trials_per_arm: 5", "trials_per_arm: 6"))
+    (copy / "sweep.yaml").write_text(text.replace("trials_per_arm: 3", "trials_per_arm: 6"))
     run = start(["resume", str(copy)], tmp_path / "log", program=fast_python())
     assert finish(run) == 2
     assert f"{copy}/sweep.yaml: the space has changed since the sweep began; undo the change, or run it as a new sweep:" in run.output
-    assert "-compare: {arms: loss, trials_per_arm: 5, seeds: 2}" in run.output
-    assert "+compare: {arms: loss, trials_per_arm: 6, seeds: 2}" in run.output
+    assert "-compare: {arms: loss, searches: 2, trials_per_arm: 3, seeds: 1, margin: 0.5}" in run.output
+    assert "+compare: {arms: loss, searches: 2, trials_per_arm: 6, seeds: 1, margin: 0.5}" in run.output
     check_sweep(folder)
 
 
@@ -149,7 +149,7 @@ parameters:
       - {name: memory, loss: "losses_that_fail:runs_out_of_memory"}
       - {name: nan, loss: "losses_that_fail:is_not_finite"}
       - {name: explodes, loss: cross_entropy, learning_rate: 1e6}
-compare: {arms: loss, trials_per_arm: 1, seeds: 2}
+compare: {arms: loss, searches: 1, trials_per_arm: 1, seeds: 2}
 search: {pruner: none}
 resources: {max_failures: 1, pack: 6}
 """
@@ -200,7 +200,7 @@ def test_of_eight_trials_in_a_pack_whose_process_dies_only_the_guilty_one_fails_
         "training: {epochs: 2, batch_size: 64, learning_rate: 0.1}\n"
         "parameters:\n  loss:\n    choices:\n"
         f'{good}      - {{name: dies, loss: "losses_that_fail:dies"}}\n'
-        "compare: {arms: loss, trials_per_arm: 1, seeds: 0}\n"
+        "compare: {arms: loss, searches: 1, trials_per_arm: 1, seeds: 0}\n"
         "search: {pruner: none}\n"
         "resources: {max_failures: 0, pack: 8}\n"
     )

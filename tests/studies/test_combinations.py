@@ -31,7 +31,7 @@ parameters:
   learning_rate: {{low: 1e-3, high: 1.0, log: true}}
   gamma: {{low: 0.0, high: 5.0, when: {{loss: focal}}}}
   smoothing: {{low: 0.0, high: 0.3, when: {{loss: label_smoothing}}}}
-compare: {{arms: batch_size, trials_per_arm: 8, seeds: 2}}
+compare: {{arms: batch_size, searches: 1, trials_per_arm: 8, seeds: 2}}
 search: {{metric: {metric}, sampler: {sampler}, pruner: {pruner}}}
 seed: 5
 """
@@ -142,7 +142,7 @@ parameters:
   loss: {{choices: [l1, focal]}}
   learning_rate: {{low: 1e-3, high: 1.0, log: true}}
   gamma: {{low: 0.0, high: 5.0, when: {{loss: focal}}}}
-compare: {{arms: momentum, trials_per_arm: 6, seeds: 2}}
+compare: {{arms: momentum, searches: 1, trials_per_arm: 6, seeds: 2}}
 search: {{sampler: {{name: tpe, n_startup_trials: 2}}, pruner: {pruner}}}
 resources: {{pack: 3}}
 """

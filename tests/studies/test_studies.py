@@ -8,7 +8,7 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.errors import StudyError
 from sweeper.records import Phase, TrialState
 from sweeper.space import parse_space
-from sweeper.studies.studies import Studies, TrialEnd, confirm_seeds
+from sweeper.studies.studies import Studies, TrialEnd, confirm_seeds, search_seed
 
 SPACE = """
 name: study
@@ -17,14 +17,15 @@ training: {{epochs: 3}}
 parameters:
   loss: {{choices: [{arms}]}}
   learning_rate: {{low: 1e-3, high: 1.0, log: true}}
-compare: {{arms: loss, trials_per_arm: {trials}, seeds: {seeds}}}
+compare: {{arms: loss, searches: {searches}, trials_per_arm: {trials}, seeds: {seeds}}}
 search: {{metric: {metric}, sampler: {sampler}, pruner: {pruner}}}
 seed: 5
 """
 
 
-def space_of(arms="l1, cross_entropy", trials=3, seeds=2, sampler="random", pruner="none", metric="val_accuracy"):
-    return parse_space(SPACE.format(arms=arms, trials=trials, seeds=seeds, sampler=sampler, pruner=pruner, metric=metric), "space.yaml")
+def space_of(arms="l1, cross_entropy", trials=3, seeds=2, searches=1, **search):
+    search = {"sampler": "random", "pruner": "none", "metric": "val_accuracy", **search}
+    return parse_space(SPACE.format(arms=arms, searches=searches, trials=trials, seeds=seeds, **search), "space.yaml")
 
 
 @pytest.fixture
@@ -51,7 +52,39 @@ def test_arms_are_asked_in_turn_until_each_has_its_budget(open_studies):
     studies = open_studies(space_of(trials=2))
     taken = [studies.take() for _ in range(5)]
     assert [config and config.trial_id for config in taken] == ["l1-0", "cross_entropy-0", "l1-1", "cross_entropy-1", None]
-    assert {config.seed for config in taken[:4]} == {5}
+    assert [config.seed for config in taken[:4]] == 2 * [search_seed(5, arm, 1) for arm in ("l1", "cross_entropy")]
+
+
+def test_the_search_that_lags_behind_is_asked_next_and_each_has_draws_and_a_seed_of_its_own(open_studies):
+    studies = open_studies(space_of(trials=2, searches=3))
+    taken = [studies.take() for _ in range(13)]
+    first = ["l1-0", "cross_entropy-0", "l1-s2-0", "cross_entropy-s2-0", "l1-s3-0", "cross_entropy-s3-0"]
+    assert [config and config.trial_id for config in taken] == [*first, *(name[:-1] + "1" for name in first), None]
+    by_search = {}
+    for config in taken[:12]:
+        by_search.setdefault((config.arm, config.search), set()).add(config.seed)
+    assert all(len(seeds) == 1 for seeds in by_search.values())
+    assert len(set.union(*by_search.values())) == 6
+    assert len({config.parameters["learning_rate"] for config in taken[:12]}) == 12
+
+
+def test_the_best_of_each_search_is_confirmed_on_the_same_seeds_as_soon_as_that_search_has_ended(open_studies):
+    studies = open_studies(space_of(arms="l1, mae", trials=1, searches=2, seeds=2))
+    taken = [studies.take() for _ in range(4)]
+    for config, value in zip(reversed(taken), (0.4, 0.3, 0.2), strict=False):
+        complete(studies, config, value)
+    confirms = [studies.take() for _ in range(6)]
+    assert [config.trial_id for config in confirms] == [
+        f"{name}-confirm-{index}" for index in (0, 1) for name in ("mae-s2", "l1-s2", "mae")
+    ]
+    assert [config.seed for config in confirms] == [seed for seed in confirm_seeds(5, 2) for _ in range(3)]
+    picks = {(config.arm, config.search): config.parameters for config in taken}
+    assert all(config.parameters == picks[config.arm, config.search] for config in confirms)
+    studies.end(taken[0].trial_id, TrialEnd(TrialState.FAILED, error="ValueError: no"))  # a search without a complete trial
+    for config in confirms:
+        complete(studies, config, 0.5)
+    assert studies.finished
+    assert studies.planned == {("l1", "search"): 2, ("mae", "search"): 2, ("l1", "confirm"): 2, ("mae", "confirm"): 4}
 
 
 def test_the_best_of_an_arm_is_confirmed_on_fresh_seeds_when_its_search_has_ended(open_studies):
@@ -76,7 +109,12 @@ def test_the_best_of_an_arm_is_confirmed_on_fresh_seeds_when_its_search_has_ende
 
 
 def test_no_two_sweeps_and_no_two_phases_share_a_seed():
-    seeds = [seed for sweep_seed in range(200) for seed in [sweep_seed, *confirm_seeds(sweep_seed, 16)]]
+    arms = ("l1", "cross_entropy", "focal")
+    seeds = [
+        seed
+        for sweep_seed in range(200)
+        for seed in [*confirm_seeds(sweep_seed, 16), *(search_seed(sweep_seed, arm, search) for arm in arms for search in range(1, 9))]
+    ]
     assert len(set(seeds)) == len(seeds)
     assert max(seeds) < 2**31
     assert confirm_seeds(1, 16)[:8] == confirm_seeds(1, 8)
@@ -110,7 +148,7 @@ def test_a_sweep_that_began_with_consecutive_confirm_seeds_keeps_them_in_every_a
     taken = [studies.take() for _ in range(4)]
     studies.commit()
     journal = tmp_path / "studies.journal"
-    lines = [line for line in lines_of_earlier_version(journal) if "confirm_seeds" not in line]
+    lines = [line for line in lines_of_earlier_version(journal) if '"seeds": "hashed"' not in line and '"seeds":"hashed"' not in line]
     journal.write_text("".join(lines))
     studies = open_studies(space)
     studies.settle({})
@@ -316,5 +354,5 @@ def test_another_space_is_refused_with_the_difference(open_studies, tmp_path):
     path = tmp_path / "sweep.yaml"
     lines = str(refusal.value).splitlines()
     assert lines[0] == f"{path}: the space has changed since the sweep began; undo the change, or run it as a new sweep:"
-    assert "  -compare: {arms: loss, trials_per_arm: 3, seeds: 2}" in lines
-    assert "  +compare: {arms: loss, trials_per_arm: 4, seeds: 2}" in lines
+    assert "  -compare: {arms: loss, searches: 1, trials_per_arm: 3, seeds: 2, margin: 0.5}" in lines
+    assert "  +compare: {arms: loss, searches: 1, trials_per_arm: 4, seeds: 2, margin: 0.5}" in lines

@@ -50,7 +50,7 @@ parameters:
       - {name: powered, loss: "tried_code:powered"}
       - tried_code:noisy
   q: {low: 0.0, high: 1.0, when: {loss: "tried_code:powered"}}
-compare: {arms: loss, trials_per_arm: 1, seeds: 0}
+compare: {arms: loss, searches: 1, trials_per_arm: 1, seeds: 0}
 """
 UNTRAINED = "and only the network is trained: hold them as buffers, or let the space set them"
 

@@ -21,7 +21,7 @@ training: {epochs: 4, batch_size: 50}
 parameters:
   loss: {choices: [cross_entropy, l1]}
   learning_rate: {low: 1.0e-3, high: 0.5, log: true}
-compare: {arms: loss, trials_per_arm: 8, seeds: 0}
+compare: {arms: loss, searches: 1, trials_per_arm: 8, seeds: 0}
 search:
   sampler: {name: random}
   pruner: {name: successive_halving, min_resource: 1, reduction_factor: 2}

@@ -69,7 +69,7 @@ training: {epochs: 1}
 parameters:
   loss: {choices: [cross_entropy]}
   learning_rate: {low: 1.0e-3, high: 0.5, log: true}
-compare: {arms: loss, trials_per_arm: 20, seeds: 0}
+compare: {arms: loss, searches: 1, trials_per_arm: 20, seeds: 0}
 search: {sampler: random, pruner: none}
 resources: {max_failures: 0}
 """
