@@ -184,7 +184,8 @@ def _read_file(folder: Folder, table: TableName, name: str, arm: str | None) -> 
         rows = file.read()
         rows.validate(full=True)
         if "search" not in rows.column_names:
-            rows = rows.append_column("search", pa.repeat(pa.scalar(ONLY_SEARCH), len(rows)))
+            position = [column.name for column in COLUMNS[table]].index("search")
+            rows = rows.add_column(position, "search", pa.repeat(pa.scalar(ONLY_SEARCH), len(rows)))
         return rows if arm is None else rows.filter(pc.equal(rows["arm"], arm))
     except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
         raise _DamagedError(f"damaged or not Parquet: {first_line(error)}") from error

@@ -10,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from sweeper.records import VAL_METRICS
-from sweeper.space import parse_space
+from sweeper.space import parse_stored_space
 from sweeper.studies.studies import confirm_seeds
 
 VARIES = ["pack", "device", "train_seconds", "epoch_seconds", "attempts", "sweep"]
@@ -33,7 +33,7 @@ def tables(folder):
 def check_sweep(folder, n_retried=0):
     """Every planned trial once, and Parquet equal to the studies."""
     folder = Path(folder)
-    space = parse_space((folder / "sweep.yaml").read_text(), "sweep.yaml")
+    space = parse_stored_space((folder / "sweep.yaml").read_text(), "sweep.yaml")
     trials, epochs = tables(folder)
     studies = plain_studies(folder)
     assert not trials["trial"].duplicated().any(), "a trial stands twice in Parquet"

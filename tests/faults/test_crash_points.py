@@ -15,7 +15,7 @@ training: {{epochs: 3}}
 parameters:
   loss: {{choices: [l1, cross_entropy]}}
   learning_rate: {{low: 1e-3, high: 1.0, log: true}}
-compare: {{arms: loss, searches: 2, trials_per_arm: 2, seeds: 1}}
+compare: {{arms: loss, searches: 2, trials_per_arm: 2, seeds: 2}}
 search: {{sampler: {sampler}, pruner: {pruner}}}
 resources: {{max_failures: {max_failures}}}
 seed: 3
@@ -148,14 +148,14 @@ def test_dying_again_and_again_changes_nothing(disk, tmp_path):
 def test_failed_trials_are_repeated_on_request_with_the_same_parameters_and_seed_on_top_of_the_budget(disk, tmp_path):
     space = space_with(max_failures=0)
     folder = new_sweep(tmp_path / "sweep", space)
-    assert run_sweep(folder, space, fails=lambda config, epoch: config.number == 1) == 4
-    assert run_sweep(folder, space) == 4  # without the request nothing changes
+    assert run_sweep(folder, space, fails=lambda config, epoch: config.number == 1) == 8
+    assert run_sweep(folder, space) == 8  # without the request nothing changes
     check_sweep(tmp_path / "sweep")
     assert run_sweep(folder, space, retry_failed=True) == 0
-    check_sweep(tmp_path / "sweep", n_retried=4)
+    check_sweep(tmp_path / "sweep", n_retried=8)
     for study in plain_studies(tmp_path / "sweep").values():
         (retried,) = [trial for trial in study.trials if "retry_of" in trial.user_attrs]
         assert retried.params == study.trials[1].params
         assert retried.user_attrs["seed"] == study.trials[1].user_attrs["seed"]
     assert run_sweep(folder, space, retry_failed=True) == 0  # nothing is left to repeat
-    check_sweep(tmp_path / "sweep", n_retried=4)
+    check_sweep(tmp_path / "sweep", n_retried=8)
