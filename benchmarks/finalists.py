@@ -171,7 +171,9 @@ def measured_sd(gap: Float[np.ndarray, " search"], n_seeds: int = 8) -> float:
     return float(np.hypot(gap.std(), TEST / np.sqrt(n_seeds)))
 
 
-def permuted(first: Float[np.ndarray, "replicate search"], second: Float[np.ndarray, "replicate search"]) -> Bool[np.ndarray, " replicate"]:
+def is_better(
+    first: Float[np.ndarray, "replicate search"], second: Float[np.ndarray, "replicate search"]
+) -> Bool[np.ndarray, " replicate"]:
     """Whether the verdict calls the first arm better: p <= 0.05 by exact permutation of the searches, and Welch's interval above 0."""
     n = first.shape[1]
     lead = first.mean(axis=1) - second.mean(axis=1)
@@ -194,7 +196,7 @@ def power(rng: np.random.Generator, gap: Float[np.ndarray, " search"], design: D
     arms = rng.choice(-gap, (2, n_replicates, design.searches)) + rng.normal(
         0, TEST / np.sqrt(design.seeds), (2, n_replicates, design.searches)
     )
-    return float(permuted(arms[0] + lead, arms[1]).mean())
+    return float(is_better(arms[0] + lead, arms[1]).mean())
 
 
 DESIGNS = (
