@@ -4,16 +4,16 @@
     python -m benchmarks.finalists_trained --searches 0  only the table of what the file holds
 
 Each search has 16 trials of up to 15 epochs, with seeds of its own, by TPE and successive halving as in
-``results/focal-20261124-165215/sweep.yaml``. Its three best complete trials are trained again on three fresh seeds, each measured on that seed's
-5,000 validation images and on the test split. For every choice of m of the three seeds, a pick is made by the mean of the search's own
-validation accuracy and those of these seeds; its test accuracy is read from the seeds that were not used. Focal, since its searches differed
-more than those of cross-entropy (sd of the pick 0.54 against 0.19 points), so that finalists have more to win.
+``results/focal-20261124-165215/sweep.yaml``. Its three best complete trials are trained again on three fresh seeds, each measured on that
+seed's 5,000 validation images and on the test split. For every choice of m of the three seeds, a pick is made by the mean of the search's
+own validation accuracy and those of these seeds; its test accuracy is read from the seeds that were not used. Focal, since its searches
+differed more than those of cross-entropy (sd of the pick 0.54 against 0.19 points), so that finalists have more to win.
 
 **Prediction, written before the first run.** The simulation in ``benchmarks/finalists.py`` says: two to five complete trials a search; with
 k = 3 the pick changes in at most one search of four; over the four searches its test accuracy changes by less than 0.2 points.
 
-**What it cannot answer.** Four searches show how far apart real finalists are, and no change of the sd of the pick. Every search is appended to a
-file of JSON lines when it ends: stop at any time, and start again to go on.
+**What it cannot answer.** Four searches show how far apart real finalists are, and no change of the sd of the pick. Every search is
+appended to a file of JSON lines when it ends: stop at any time, and start again to go on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import torch
 from benchmarks.accuracy import read, write
 from benchmarks.epoch import DEFAULT_DATA
 from sweeper.data import Dataset, load_dataset
-from sweeper.records import Phase, TrainingSettings, TrialConfig, Value
+from sweeper.records import EpochMetrics, Phase, TrainingSettings, TrialConfig, Value
 from sweeper.store.provenance import processor
 from sweeper.training.engine import Pack
 
@@ -58,6 +58,13 @@ def draw(trial: optuna.Trial) -> dict[str, Value]:
     }
 
 
+def next_epoch(pack: Pack) -> EpochMetrics:
+    """The figures of the only member of a pack."""
+    (metrics,) = pack.train_epoch().values()
+    assert isinstance(metrics, EpochMetrics)
+    return metrics
+
+
 def search(dataset: Dataset, seed: int) -> list[dict[str, Any]]:
     """Each trial's parameters, epochs and validation accuracy in % (``None`` where it was pruned)."""
     study = optuna.create_study(
@@ -71,7 +78,7 @@ def search(dataset: Dataset, seed: int) -> list[dict[str, Any]]:
         parameters = draw(trial)
         pack = Pack(dataset, SETTINGS, [TrialConfig("focal", Phase.SEARCH, number, seed, parameters)])
         for epoch in range(1, SETTINGS.epochs + 1):
-            (metrics,) = pack.train_epoch().values()
+            metrics = next_epoch(pack)
             trial.report(metrics.val_accuracy, epoch)
             if epoch < SETTINGS.epochs and trial.should_prune():
                 break
@@ -86,7 +93,7 @@ def train(dataset: Dataset, parameters: dict[str, Value], seed: int) -> dict[str
     config = TrialConfig("focal", Phase.CONFIRM, 0, seed, parameters)
     pack = Pack(dataset, SETTINGS, [config])
     for _ in range(SETTINGS.epochs):
-        (metrics,) = pack.train_epoch().values()
+        metrics = next_epoch(pack)
     test = pack.predict(config.trial_id, "test")
     return {"validation": 100 * metrics.val_accuracy, "test": 100 * float((test.logits.argmax(1) == test.labels).mean())}
 
