@@ -166,9 +166,9 @@ def opda_bands(bank: Bank, method: str, n_replicates: int) -> None:
         ends.append((lower[-1], upper[-1], int((~np.isfinite(upper)).argmax()) + 1 if np.isinf(upper).any() else 17))
     low_end, high_end, no_end = np.median(ends, axis=0)
     print(
-        f"opda {metadata.version('opda')}, {method}, 80 trials: holds the median best validation accuracy in {100 * np.mean(held):.0f} %, the "
-        f"median test accuracy of the pick in {100 * np.mean(held_pick):.0f} %; at n = 16 [{low_end:.2f}, {high_end:.2f}], without upper end "
-        f"from n = {no_end:.0f}"
+        f"opda {metadata.version('opda')}, {method}, 80 trials: holds the median best validation accuracy in {100 * np.mean(held):.0f} %, "
+        f"the median test accuracy of the pick in {100 * np.mean(held_pick):.0f} %; at n = 16 [{low_end:.2f}, {high_end:.2f}], "
+        f"without upper end from n = {no_end:.0f}"
     )
 
 
@@ -181,9 +181,8 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "optuna"))
-    print(
-        f"python {platform.python_version()}, {versions}; bands hold from n = {', '.join(map(str, FROM))} on, and their half-width at N in points"
-    )
+    print(f"python {platform.python_version()}, {versions}; seeds 1, 3, 4, 5")
+    print(f"Share of sweeps in which a band holds from n = {', '.join(map(str, FROM))} on, and its half-width at n = N in points (median)")
     for world in WORLDS[:2]:
         for sampler in SAMPLERS:
             started = time.perf_counter()

@@ -11,7 +11,7 @@ import torchvision.transforms.functional as TF
 from PIL import Image
 from scipy import stats
 
-from benchmarks import accuracy, verdict
+from benchmarks import accuracy, curves, finalists, verdict
 from benchmarks.__main__ import Measured, Row, idle_table, training_table
 from benchmarks.ceiling import operations
 from benchmarks.processes import memory_bytes, timed
@@ -200,3 +200,25 @@ def test_the_simulation_notices_where_sweeper_decides_otherwise(monkeypatch):
     monkeypatch.setattr(statistics, "SIGNIFICANCE", 0.10)
     with pytest.raises(AssertionError):
         decide(*figures)
+
+
+def test_the_pick_among_finalists_is_the_best_of_all_measurements_and_a_lone_one_is_not_trained_again():
+    bank = finalists.Bank(
+        gap=np.array([[9.0, 1.0, 20.0], [9.0, 1.0, 20.0]]),
+        value=np.array([[-0.5, -0.8, -np.inf], [-0.5, -np.inf, -np.inf]]),  # the worse of two was luckier
+        epochs=np.array([[15.0, 15.0, 2.0], [15.0, 6.0, 2.0]]),
+    )
+    by_one_value = finalists.picks(np.random.default_rng(1), bank, finalists.Design(1, 2, 3))
+    assert (by_one_value.gap.tolist(), by_one_value.epochs.tolist()) == ([9.0, 9.0], [32.0, 23.0])
+    measured_again = finalists.picks(np.random.default_rng(1), bank, finalists.Design(1, 2, 3, finalists=3, validation_seeds=2))
+    assert (measured_again.gap.tolist(), measured_again.epochs.tolist()) == ([1.0, 9.0], [32.0 + 4 * 15, 23.0])
+    too_far = finalists.picks(np.random.default_rng(1), bank, finalists.Design(1, 2, 3, finalists=3, validation_seeds=2, window=0.2))
+    assert (too_far.gap.tolist(), too_far.epochs.tolist()) == ([9.0, 9.0], [32.0, 23.0])
+
+
+def test_a_curve_follows_the_best_trial_so_far_and_a_lead_must_last_to_the_end():
+    bank = finalists.Bank(gap=np.zeros((1, 4)), value=np.array([[-3.0, -np.inf, -1.0, -2.0]]), epochs=np.array([[15.0, 2.0, 15.0, 15.0]]))
+    assert curves.picks(bank).tolist() == [[0, 0, 2, 2]]
+    second = np.array([[[0.0], [0.1], [0.2], [0.3], [0.4]]]).repeat(4, axis=-1)  # one sweep, five searches, four trials
+    first = second + np.array([5.0, 0.0, 5.0, 5.0])  # ahead after one trial too, but not after two
+    assert curves.leads(np.stack([first, second])).tolist() == [[False, False, True, True]]
