@@ -175,8 +175,8 @@ def opda_bands(bank: Bank, method: str, n_replicates: int) -> None:
 def main() -> None:
     """Simulate bands and sequences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--searches", type=int, default=300, help="of each kind, from which sweeps are drawn (default 300)")
-    parser.add_argument("--replicates", type=int, default=300, help="sweeps a rate (default 300)")
+    parser.add_argument("--searches", type=int, default=200, help="of each kind, from which sweeps are drawn (default 200)")
+    parser.add_argument("--replicates", type=int, default=200, help="sweeps a rate (default 200)")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

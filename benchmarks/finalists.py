@@ -248,8 +248,8 @@ def compare(world: World, sampler: str, n_searches: int, n_replicates: int) -> N
 def main() -> None:
     """Simulate every world."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--searches", type=int, default=400, help="of each kind (default 400)")
-    parser.add_argument("--replicates", type=int, default=1000, help="sweeps a rate (default 1000)")
+    parser.add_argument("--searches", type=int, default=250, help="of each kind (default 250)")
+    parser.add_argument("--replicates", type=int, default=500, help="sweeps a rate (default 500)")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
