@@ -40,7 +40,8 @@ import optuna
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from benchmarks.finalists import SAMPLERS, TEST, WORLDS, Bank, build, is_better
+from benchmarks.finalists import SAMPLERS, TEST, WORLDS, Bank, build
+from benchmarks.simulated_sweeps import contrasts
 
 N_SEEDS = 2
 """Confirm seeds of each pick."""
@@ -117,7 +118,7 @@ def bands(bank: Bank, n_replicates: int) -> None:
 
 def leads(curves: Float[np.ndarray, "arm replicate search trial"]) -> Bool[np.ndarray, "replicate trial"]:
     """Whether the first arm is said to lead at each n: significant there and at every larger one."""
-    better = np.stack([is_better(curves[0, ..., n], curves[1, ..., n]) for n in range(curves.shape[-1])], axis=1)
+    better = np.stack([contrasts("search", curves[0, ..., n], curves[1, ..., n]).better for n in range(curves.shape[-1])], axis=1)
     return np.logical_and.accumulate(better[:, ::-1], axis=1)[:, ::-1]
 
 
@@ -131,7 +132,7 @@ def sequences(bank: Bank, n_replicates: int) -> None:
         late = curves.copy()
         late[0, ..., 8:] += 3.0
         crossing = leads(late)[:, :8].any(axis=1)
-        each = np.stack([is_better(late[0, ..., n], late[1, ..., n]) for n in range(8)], axis=1).any(axis=1)
+        each = np.stack([contrasts("search", late[0, ..., n], late[1, ..., n]).better for n in range(8)], axis=1).any(axis=1)
         found = []
         for lead in (1.0, 2.0, 4.0):
             ahead = leads(np.stack([curves[0] + lead, curves[1]]))

@@ -33,7 +33,6 @@ The results are in ``docs/fairness.md``, section "Finalists".
 from __future__ import annotations
 
 import argparse
-import itertools
 import platform
 import time
 import warnings
@@ -43,7 +42,8 @@ from importlib import metadata
 import numpy as np
 import optuna
 from jaxtyping import Bool, Float
-from scipy import stats
+
+from benchmarks.simulated_sweeps import contrasts
 
 EPOCHS = 15
 RUNGS = {2: 2.0, 6: 1.5}
@@ -177,32 +177,12 @@ def measured_sd(gap: Float[np.ndarray, " search"], n_seeds: int = 8) -> float:
     return float(np.hypot(gap.std(), TEST / np.sqrt(n_seeds)))
 
 
-def is_better(
-    first: Float[np.ndarray, "replicate search"], second: Float[np.ndarray, "replicate search"]
-) -> Bool[np.ndarray, " replicate"]:
-    """Whether the verdict calls the first arm better: p <= 0.05 by exact permutation of the searches, and Welch's interval above 0."""
-    n = first.shape[1]
-    lead = first.mean(axis=1) - second.mean(axis=1)
-    variances = (first.var(axis=1, ddof=1) / n, second.var(axis=1, ddof=1) / n)
-    freedom = (n - 1) * (variances[0] + variances[1]) ** 2 / (variances[0] ** 2 + variances[1] ** 2)
-    is_above = lead > stats.t.ppf(0.975, freedom) * np.sqrt(variances[0] + variances[1])
-    # half of the labellings: the rest are their mirror images
-    chosen = np.array([(0, *rest) for rest in itertools.combinations(range(1, 2 * n), n - 1)])
-    signs = -np.ones((len(chosen), 2 * n))
-    np.put_along_axis(signs, chosen, 1.0, axis=1)
-    pooled = np.concatenate([first, second], axis=1)
-    p_values = np.concatenate(
-        [(np.abs(part @ signs.T) >= np.abs(part @ signs[0])[:, None] - 1e-9).mean(axis=1) for part in np.array_split(pooled, 20)]
-    )
-    return is_above & (p_values <= 0.05)
-
-
 def power(rng: np.random.Generator, gap: Float[np.ndarray, " search"], design: Design, lead: float, n_replicates: int) -> float:
     """Share of sweeps in which an arm with this lead, in points, is found better than another like it."""
     arms = rng.choice(-gap, (2, n_replicates, design.searches)) + rng.normal(
         0, TEST / np.sqrt(design.seeds), (2, n_replicates, design.searches)
     )
-    return float(is_better(arms[0] + lead, arms[1]).mean())
+    return float(contrasts("search", arms[0] + lead, arms[1]).better.mean())
 
 
 DESIGNS = (
