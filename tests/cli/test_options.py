@@ -38,6 +38,8 @@ def refusal(*arguments):
         (["--n-trials=4"], "use --trials-per-arm 4"),
         (["--gpus", "1"], "use --gpus-per-trial 1"),
         (["--num-seeds", "1"], "use --seeds 1"),
+        (["--restarts", "5"], "use --searches 5"),
+        (["--margin", "1"], "use --set compare.margin=1"),
         (["--random-seed", "1"], "use --seed 1"),
         (["--data-path", "x"], "use --data-dir x"),
         (["--output", "x"], "use --results x"),
