@@ -34,11 +34,15 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class LossEntry:
-    """A built-in loss. ``elementwise``: its mean under ``reduction: elements`` runs over batch × classes, as in the notebook."""
+    """A built-in loss. ``elementwise``: its mean under ``reduction: elements`` runs over batch × classes, as in the notebook.
+
+    ``cross_entropy_at``: the value of its own parameter at which it is cross-entropy.
+    """
 
     doc: str
     elementwise: bool
     parameters: Mapping[str, Domain] = field(default_factory=dict)
+    cross_entropy_at: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def defaults(self) -> dict[str, float]:
@@ -54,6 +58,7 @@ LOSSES: Mapping[str, LossEntry] = MappingProxyType(
             "cross-entropy weighted by (1 - p)^gamma (Lin 2017, 1708.02002, eq. 4)",
             elementwise=True,
             parameters={"gamma": Domain("float", 0.0, 20.0, default=2.0, doc="focusing parameter; 0 is cross-entropy")},
+            cross_entropy_at={"gamma": 0.0},
         ),
         "mae": LossEntry("absolute error of the softmax against one-hot targets (Ghosh 2017, 1712.09482)", elementwise=True),
         "mse": LossEntry("squared error of the softmax against one-hot targets, the Brier score", elementwise=True),
@@ -61,16 +66,19 @@ LOSSES: Mapping[str, LossEntry] = MappingProxyType(
             "cross-entropy against smoothed targets (Szegedy 2016, 1512.00567, section 7)",
             elementwise=False,
             parameters={"smoothing": Domain("float", 0.0, 1.0, default=0.1, doc="share of the target spread over all classes")},
+            cross_entropy_at={"smoothing": 0.0},
         ),
         "generalized_cross_entropy": LossEntry(
             "(1 - p^q) / q, between cross-entropy (q -> 0) and MAE (q = 1) (Zhang & Sabuncu 2018, 1805.07836, eq. 6)",
             elementwise=False,
             parameters={"q": Domain("float", 0.0, 1.0, default=0.7, doc="0 is cross-entropy, 1 is the unhinged loss")},
+            cross_entropy_at={"q": 0.0},
         ),
         "poly1": LossEntry(
             "cross-entropy plus epsilon * (1 - p) (Leng 2022, 2204.12511, eq. 6)",
             elementwise=False,
             parameters={"epsilon": Domain("float", -1.0, 100.0, default=2.0, doc="weight of the first polynomial term")},
+            cross_entropy_at={"epsilon": 0.0},
         ),
     }
 )

@@ -3,74 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from sweeper.metrics import TEMPERATURE_RANGE, metric_of
-from sweeper.records import Phase, TrialState
-from sweeper.report import statistics
-from sweeper.report.measure import TEST_MEASURES, Measure
-from sweeper.report.reading import StoredSweep
-from sweeper.report.summary import ComparedArm, Comparison, Estimate, Power
-from sweeper.significance import NEEDED_SEEDS
+from sweeper.metrics import metric_of
+from sweeper.report import numbers, statistics
+from sweeper.report.measure import MEASURES, Measure
+from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Contrast, Estimate, SearchSummary
+from sweeper.significance import NEEDED_SEARCHES, NEEDED_SEEDS, SIGNIFICANCE
 from sweeper.space import Space
 from sweeper.text import printable
 
 if TYPE_CHECKING:
-    from sweeper.report.statistics import Seeds
+    from sweeper.report.statistics import Units
 
-MEASURES = (*TEST_MEASURES, "temperature")
+Unit: TypeAlias = Literal["search", "seed"]
+
 STATED_DIFFERENCES = (0.005, 0.01, 0.02)
 """True differences in accuracy whose chance of being found a report states."""
 
+COLLAPSE = 0.1
+"""A confirm trial whose accuracy is so far below the median of its arm has collapsed."""
 AT_CHANCE = 0.02
 """An accuracy is that of guessing up to this share of the way from 1 / classes to 1."""
 
-LEVELS = "Mean over seeds, [95 % t interval: new seeds, the same test images]"
-METHOD = (
-    f"{LEVELS}; the rest is paired by seed with the best arm. P: share of seeds on which the best is better, ties half. p: two-sided "
-    "permutation test by sign flips against the best. d_z: mean of the differences divided by their standard deviation."
-)
+
+@dataclass(frozen=True, slots=True)
+class OfLogits:
+    """What the stored logits of confirm trials say, by arm: recall of each class, and :attr:`ComparedArm.image_error`."""
+
+    per_class: Mapping[str, Mapping[str, float]]
+    image_errors: Mapping[str, float]
+    n_classes: int | None
 
 
-def compare_arms(
-    sweep: StoredSweep, measure: Measure, per_class: Mapping[str, Mapping[str, float]], n_classes: int | None
-) -> Comparison | None:
+def compare_arms(arms: Sequence[ArmSummary], measure: Measure, space: Space | None, logits: OfLogits) -> Comparison | None:
     """The comparison by the test column of ``measure``; ``None`` while no confirm trial has a figure there."""
-    rows = {arm: _measured(sweep.rows(Phase.CONFIRM, arm), measure) for arm in sweep.arms}
-    rows = {arm: frame for arm, frame in rows.items() if len(frame)}
-    if not rows:
+    confirmed = {arm.arm: [search for search in arm.searches if search.seeds] for arm in arms}
+    confirmed = {arm: searches for arm, searches in confirmed.items() if searches}
+    if not confirmed:
         return None
-    values = {arm: _by_seed(frame, measure.test_column) for arm, frame in rows.items()}
-    at_chance = {arm for arm, frame in rows.items() if is_at_chance(float(frame["test_accuracy"].mean()), n_classes)}
-    comparable = can_be_compared(measure, sweep.space)
-    order = list(values)
-    if comparable:
-        order = statistics.ranked({arm: {seed: measure.rank(each) for seed, each in found.items()} for arm, found in values.items()})
-        if measure.stem != "accuracy":
-            order.sort(key=lambda arm: arm in at_chance)
-    best, p_values = order[0], statistics.compare_pairs([values[arm] for arm in order])
+    unit: Unit = "search" if any(len(arm.searches) > 1 for arm in arms) else "seed"
+    comparable = can_be_compared(measure, space)
+    margin = space.compare.margin / 100 if space is not None and measure.stem == "accuracy" else None
+    at_chance = {arm for arm, searches in confirmed.items() if is_at_chance(_mean_accuracy(searches), logits.n_classes)}
+    order = _ranked(confirmed, measure, at_chance) if comparable else list(confirmed)
     compared = []
-    for position, arm in enumerate(order):
-        differences = statistics.paired_differences(values[arm], values[best])
-        entry = _alone(arm, rows[arm], values[arm], per_class.get(arm, {}), at_chance=arm in at_chance)
-        if comparable and arm != best and len(differences) > 0:
-            entry = _against_best(entry, differences, measure, p_values[0, position], len(order))
-        compared.append(entry)
-    spread = statistics.paired_differences(values[best], values[order[1]]) if comparable and len(order) > 1 else np.empty(0)
-    sd = float(np.std(spread, ddof=1)) if statistics.varies(spread) else None
+    for arm in order:
+        common, contrast = _common_seeds(confirmed[order[0]], confirmed[arm]), None
+        if comparable and arm != order[0] and common:
+            best, rival = (_figures(confirmed[each], measure.test_column, common, unit) for each in (order[0], arm))
+            compare = statistics.contrast_of_searches if unit == "search" else statistics.contrast_of_seeds
+            bounds = {"least": measure.metric.least, "most": measure.metric.most}
+            contrast = compare(best, rival, maximize=measure.maximize, margin=margin, n_arms=len(order), **bounds)
+        compared.append(
+            ComparedArm(
+                arm=arm,
+                measures=_estimates(confirmed[arm], unit),
+                per_class=logits.per_class.get(arm, {}),
+                image_error=logits.image_errors.get(arm),
+                at_chance=arm in at_chance,
+                confirmed=sum(len(search.seeds) for search in confirmed[arm]),
+                collapsed=_n_collapsed(confirmed[arm], logits.n_classes),
+                common_seeds=common,
+                contrast=contrast,
+            )
+        )
+    contrasts = [arm.contrast for arm in compared if arm.contrast is not None]
+    stated = STATED_DIFFERENCES if contrasts and measure.stem == "accuracy" else ()
     return Comparison(
         measure=measure.test_column,
         comparable=comparable,
+        unit=unit,
+        needed=NEEDED_SEARCHES if unit == "search" else NEEDED_SEEDS,
+        margin=margin,
         arms=tuple(compared),
-        needed_seeds=NEEDED_SEEDS,
-        paired_seeds=len(spread),
-        sd_of_differences=sd,
-        power=tuple(_power(each, sd, len(spread)) for each in STATED_DIFFERENCES) if sd is not None and measure.stem == "accuracy" else (),
-        method=METHOD if comparable else f"{LEVELS}.",
+        power=tuple(power for each in stated if (power := statistics.chance_to_find(contrasts[0], each)) is not None),
+        method=_method(unit, contrasts, margin),
     )
 
 
@@ -84,91 +96,102 @@ def is_at_chance(accuracy: float, n_classes: int | None) -> bool:
     return n_classes is not None and n_classes > 1 and (accuracy - 1 / n_classes) / (1 - 1 / n_classes) < AT_CHANCE
 
 
-def _alone(
-    arm: str,
-    rows: pd.DataFrame,
-    seeds: Iterable[int],
-    per_class: Mapping[str, float],
-    *,
-    at_chance: bool,
-) -> ComparedArm:
-    return ComparedArm(
-        arm=arm,
-        seeds=tuple(sorted(seeds)),
-        measures=_estimates(rows),
-        per_class=per_class,
-        difference=None,
-        p_best_wins=None,
-        p_value=None,
-        p_holm=None,
-        effect_size=None,
-        at_chance=at_chance,
-        clearly_behind=False,
-    )
+def _n_collapsed(searches: Iterable[SearchSummary], n_classes: int | None) -> int:
+    accuracies = np.array([value for search in searches for value in search.values["test_accuracy"] if value is not None])
+    median = float(np.median(accuracies)) if len(accuracies) else 0.0
+    if is_at_chance(median, n_classes):
+        return 0
+    return sum(value < median - COLLAPSE or is_at_chance(value, n_classes) for value in accuracies.tolist())
 
 
-def _against_best(arm: ComparedArm, differences: Seeds, measure: Measure, p: tuple[float, float], n_arms: int) -> ComparedArm:
-    """``differences``: of the arm less the best, by seed."""
-    advantages = -differences if measure.maximize else differences
-    least, most = measure.metric.least, measure.metric.most
-    return replace(
-        arm,
-        difference=statistics.estimate(differences, least - most, most - least),
-        p_best_wins=statistics.probability_of_winning(advantages),
-        p_value=p[0],
-        p_holm=p[1],
-        effect_size=statistics.cohens_d_z(differences),
-        clearly_behind=statistics.is_clearly_behind(advantages, p[1], n_arms),
-    )
+def _mean_accuracy(searches: Iterable[SearchSummary]) -> float:
+    known = [search.means["test_accuracy"] for search in searches if "test_accuracy" in search.means]
+    return float(np.mean(known)) if known else float("nan")
 
 
-def _power(difference: float, sd: float, n_seeds: int) -> Power:
-    low, high = statistics.sd_interval(sd, n_seeds - 1)
-    return Power(difference, *(statistics.power(difference, spread, n_seeds) for spread in (sd, high, low)))
+def _ranked(confirmed: Mapping[str, Sequence[SearchSummary]], measure: Measure, at_chance: set[str]) -> list[str]:
+    """From best to worst; an arm whose searches have no seed in common can be compared with none, and comes last."""
+    samples = {}
+    for arm, searches in confirmed.items():
+        common = _common_seeds(searches)
+        figures = np.mean([_figures([search], measure.test_column, common, "seed") for search in searches], axis=0)
+        samples[arm] = {seed: measure.rank(float(figure)) for seed, figure in zip(common, figures, strict=True)}
+    order = statistics.ranked({arm: sample for arm, sample in samples.items() if sample})
+    order += [arm for arm in samples if arm not in order]
+    return order if measure.stem == "accuracy" else sorted(order, key=lambda arm: arm in at_chance)
 
 
-def _measured(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
-    """Complete trials with a finite figure, one per seed: the last where a seed was confirmed twice."""
-    complete = rows[rows["state"] == str(TrialState.COMPLETE)]
-    finite = complete[np.isfinite(complete[measure.test_column].astype(float)) & complete["seed"].notna()]
-    return finite.drop_duplicates("seed", keep="last")
+def _common_seeds(*arms: Sequence[SearchSummary]) -> tuple[int, ...]:
+    """The seeds that every search of all these arms has."""
+    return tuple(sorted(set.intersection(*(set(search.seeds) for searches in arms for search in searches))))
 
 
-def _by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:
-    return {int(seed): float(value) for seed, value in zip(rows["seed"], rows[column], strict=True)}
+def _figures(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int], unit: Unit) -> Units:
+    """The figure of each search, its mean over ``seeds``, or of each of the seeds of the only search."""
+    by_seed = [dict(zip(search.seeds, search.values[column], strict=True)) for search in searches]
+    table = np.array([[found[seed] for seed in seeds] for found in by_seed], dtype=np.float64)
+    return np.asarray(table.mean(axis=1) if unit == "search" else table[0])
 
 
-def _estimates(rows: pd.DataFrame) -> dict[str, Estimate]:
+def _estimates(searches: Sequence[SearchSummary], unit: Unit) -> dict[str, Estimate]:
     found = {}
     for name in MEASURES:
-        values = rows.sort_values("seed")[name].to_numpy(dtype=np.float64)
-        if not len(values) or not np.isfinite(values).all():
-            continue
-        if name != "temperature":
-            found[name] = statistics.estimate(values, metric_of(name).least, metric_of(name).most)
-        elif not np.isin(values, TEMPERATURE_RANGE).any():
-            found[name] = statistics.estimate(values)
+        if all(name in search.means for search in searches):
+            bounds = (metric_of(name).least, metric_of(name).most) if name != "temperature" else ()
+            figures = [search.means[name] for search in searches] if unit == "search" else searches[0].values[name]
+            found[name] = statistics.estimate(np.array(figures, dtype=np.float64), *bounds)
     return found
 
 
-def accuracy_per_class(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Recall of each class on the test split by arm: the mean over that arm's trials, from stored logits.
+def _method(unit: Unit, contrasts: Sequence[Contrast], margin: float | None) -> str:
+    """How every figure of the comparison is computed, for one who wants to compute it again."""
+    if unit == "search":
+        level = "Mean over searches, of each its mean over its seeds [95 % t interval: new searches and seeds, same test images]"
+    else:
+        level = "Mean over seeds [95 % t interval: new seeds, same test images]"
+    if not contrasts:
+        return f"{level}."
+    if unit == "search":
+        pairing, interval = "over the seeds that all searches of both arms have", "Welch's t"
+        share, test = "of all pairs of one search of each arm the share", "two-sided permutation of the search labels"
+    else:
+        pairing, interval = "paired by seed", "t"
+        share, test = "share of seeds", "two-sided permutation by sign flips"
+    equal = f"; else equal: the 90 % interval lies within ± {100 * margin:g} points" if margin is not None else ""
+    tried = numbers.listed([_permutations(*each) for each in dict.fromkeys((unit, one.n_best, one.n_rival) for one in contrasts)], "or")
+    return (
+        f"{level}. To best: {pairing} [95 % {interval} interval]. P: {share} in which the best is better, ties half. p: {test}, {tried}. "
+        f"Better: p <= {SIGNIFICANCE:g} and the interval excludes 0{equal}."
+    )
+
+
+def _permutations(unit: Unit, n_best: int, n_rival: int) -> str:
+    possible = statistics.n_permutations(unit, n_best, n_rival)
+    if possible <= statistics.N_RESAMPLES:
+        return f"all {possible:,}"
+    return f"{statistics.N_RESAMPLES:,} of {possible:,} drawn by numpy's default_rng({statistics.SEED})"
+
+
+def of_logits(predictions: pd.DataFrame, classes: Sequence[str]) -> OfLogits:
+    """Accuracy per class and the error by images of each arm, from the logits of its networks on the test split.
 
     ``classes`` names them where it fits the logits; else they are numbered.
     """
     names = [name for name in predictions.columns if name.startswith("logit_")]
     names.sort(key=lambda name: int(name.removeprefix("logit_")))
+    n_classes = len(classes) or len(names) or None
     test = predictions[predictions["split"] == "test"]
     if test.empty or not names:
-        return {}
+        return OfLogits({}, {}, n_classes)
     labels = [printable(str(name)) for name in classes] if len(classes) == len(names) else [str(index) for index in range(len(names))]
     logits = test[names].to_numpy(dtype=np.float32)
     hits = (logits.argmax(axis=1) == test["label"].to_numpy()) & np.isfinite(logits).all(axis=1)
-    recalls = pd.DataFrame({"arm": test["arm"], "trial": test["trial"], "label": test["label"], "hit": hits})
-    by_trial = recalls.groupby(["arm", "trial", "label"], observed=True)["hit"].mean()
-    by_arm = by_trial.groupby(level=["arm", "label"]).mean()
-    found: dict[str, dict[str, float]] = {}
-    for arm, label, recall in by_arm.reset_index().itertuples(index=False):
+    found = pd.DataFrame({"arm": test["arm"], "trial": test["trial"], "label": test["label"], "image": test["image"], "hit": hits})
+    by_trial = found.groupby(["arm", "trial", "label"], observed=True)["hit"].mean()
+    per_class: dict[str, dict[str, float]] = {}
+    for arm, label, recall in by_trial.groupby(level=["arm", "label"]).mean().reset_index().itertuples(index=False):
         if 0 <= label < len(labels):
-            found.setdefault(printable(str(arm)), {})[labels[label]] = float(recall)
-    return found
+            per_class.setdefault(printable(str(arm)), {})[labels[label]] = float(recall)
+    by_image = found.groupby(["arm", "image"], observed=True)["hit"].mean().groupby(level="arm")
+    errors = {printable(str(arm)): error for arm, error in by_image.sem().items() if np.isfinite(error)}
+    return OfLogits(per_class, errors, n_classes)

@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from sweeper.report.comparison import MEASURES
+from sweeper.report.measure import MEASURES, Measure, find_measure
 from sweeper.report.summary import ArmSummary, ComparedArm, Cost, Group, Report, Summary
 
 
@@ -36,11 +36,12 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
     }
     if summary.by != "arm":
         return [head | _group(summary.by, group) for group in summary.groups]
+    measure = find_measure(summary.comparison.measure if summary.comparison else summary.metric)
     compared = {arm.arm: arm for arm in summary.comparison.arms} if summary.comparison else {}
     published = {figure.arm: figure for figure in summary.reference.figures} if summary.reference else {}
     rows = []
     for arm in summary.arms:
-        row = head | _arm(arm) | _compared(compared.get(arm.arm))
+        row = head | _arm(arm, measure) | _compared(compared.get(arm.arm))
         if summary.reference:
             figure = published.get(arm.arm)
             row["published_test_accuracy"] = figure.published if figure else None
@@ -66,9 +67,9 @@ def _group(by: str, group: Group) -> dict[str, Any]:
     }
 
 
-def _arm(arm: ArmSummary) -> dict[str, Any]:
+def _arm(arm: ArmSummary, measure: Measure) -> dict[str, Any]:
     best = arm.best
-    return {
+    row = {
         "arm": arm.arm,
         **_cost("search", arm.search),
         **_cost("confirm", arm.confirm),
@@ -76,6 +77,12 @@ def _arm(arm: ArmSummary) -> dict[str, Any]:
         "best_value": best.value if best else None,
         **({f"best_param_{name}": value for name, value in best.parameters.items()} if best else {}),
     }
+    for each in arm.searches:
+        name = f"search_{each.number}"
+        row |= {f"{name}_pick": each.pick.trial if each.pick else None, f"{name}_value": each.pick.value if each.pick else None}
+        row |= {f"{name}_complete": each.search.ends.complete, f"{name}_epochs": each.search.epochs}
+        row |= {f"{name}_seeds": len(each.seeds), f"{name}_{measure.test_column}": each.means.get(measure.test_column)}
+    return row
 
 
 def _cost(phase: str, cost: Cost) -> dict[str, Any]:
@@ -91,14 +98,16 @@ def _cost(phase: str, cost: Cost) -> dict[str, Any]:
 def _compared(arm: ComparedArm | None) -> dict[str, Any]:
     if arm is None:
         return {}
-    row: dict[str, Any] = {"seeds": len(arm.seeds)}
+    row: dict[str, Any] = {}
     for name in MEASURES:
         found = arm.measures.get(name)
-        for part in ("mean", "sd", "low", "high"):
+        for part in ("n", "mean", "sd", "low", "high"):
             row[f"{name}_{part}"] = getattr(found, part) if found else None
-    gap = arm.difference
+    row |= {"image_error": arm.image_error, "common_seeds": len(arm.common_seeds)}
+    gap = arm.contrast.difference if arm.contrast else None
     row |= {f"difference_{part}": getattr(gap, part) if gap else None for part in ("n", "mean", "sd", "low", "high")}
-    row |= {"p_best_wins": arm.p_best_wins, "p_value": arm.p_value, "p_holm": arm.p_holm, "effect_size": arm.effect_size}
+    told = ("unit", "n_best", "n_rival", "equal_low", "equal_high", "p_value", "p_best_wins", "outcome", "behind")
+    row |= {name: getattr(arm.contrast, name) if arm.contrast else None for name in told}
     return row | {f"accuracy_class_{name}": value for name, value in arm.per_class.items()}
 
 

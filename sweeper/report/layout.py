@@ -10,7 +10,6 @@ from sweeper.report import numbers
 from sweeper.report.configurations import configurations
 from sweeper.report.document import Block, Cell, Code, Document, Grid, Heading, Sentence, Warnings, cells
 from sweeper.report.measure import Measure, find_measure
-from sweeper.report.statistics import sd_interval
 from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
 from sweeper.text import plural
 
@@ -50,14 +49,15 @@ def _parts(summary: Summary) -> Iterator[Block]:
     yield Sentence(summary.verdict.sentence, "verdict")
     yield Sentence(_setting(summary))
     if summary.comparison is not None:
-        yield from _comparison(summary.comparison)
+        yield from _comparison(summary, summary.comparison)
     if summary.reference is not None:
         yield from _reference(summary.reference)
     if summary.groups:
         yield Heading(f"Search trials by {summary.by}")
         yield _groups(summary, measure)
-    yield Heading("Search: the best trial of each arm", name="search")
-    yield _search(summary.arms, measure)
+    compared = find_measure(summary.comparison.measure) if summary.comparison else measure
+    yield Heading(f"Searches: the pick of each, its {compared.label} on validation and on test", name="search")
+    yield _searches(summary.arms, compared)
     yield Heading("Where the budget went: search")
     yield _budget("search", [(arm.arm, arm.search) for arm in summary.arms])
     if any(arm.confirm.ends.finished or arm.confirm.planned for arm in summary.arms):
@@ -65,6 +65,9 @@ def _parts(summary: Summary) -> Iterator[Block]:
         yield _budget("confirm", [(arm.arm, arm.confirm) for arm in summary.arms])
     if any(arm.best for arm in summary.arms):
         yield Heading("Best configurations")
+        if any(len(arm.searches) > 1 for arm in summary.arms):
+            picks = numbers.listed([f"{arm.best.trial} (search {arm.best.search})" for arm in summary.arms if arm.best])
+            yield Sentence(f"Of the picks of each arm the one with the best validation {measure.label}: {picks}.")
         yield Code("yaml", configurations(summary))
     if summary.warnings:
         yield Heading("Warnings")
@@ -93,18 +96,32 @@ def _sweeps(summaries: Sequence[Summary]) -> Grid:
     return Grid("sweeps", ("sweep", "data set", "trials", "verdict", "ahead"), tuple(rows), frozenset({0, 1, 3, 4}))
 
 
-def _comparison(comparison: Comparison) -> Iterator[Block]:
-    measure = find_measure(comparison.measure)
-    counts = sorted({len(arm.seeds) for arm in comparison.arms})
-    seeds = " to ".join(map(str, [counts[0], counts[-1]])) if len(counts) > 1 else str(counts[0])
-    yield Heading(f"Comparison on the test split: {measure.label}, {seeds} fresh seed{'' if seeds == '1' else 's'}")
+def _comparison(summary: Summary, comparison: Comparison) -> Iterator[Block]:
+    measure, searches = find_measure(comparison.measure), [search for arm in summary.arms for search in arm.searches if search.seeds]
+    seeds = numbers.counted([len(search.seeds) for search in searches], "fresh seed", "fresh seeds")
+    if comparison.unit == "search":
+        each = [sum(bool(search.seeds) for search in arm.searches) for arm in summary.arms]
+        seeds = f"{numbers.counted([n for n in each if n], 'search', 'searches')} on {seeds} each"
+    yield Heading(f"Comparison on the test split: {measure.label}, {seeds}")
     yield _compared(comparison, measure)
     yield Sentence(comparison.method)
-    if comparison.power and comparison.sd_of_differences is not None:
-        yield Sentence(_power(comparison, comparison.sd_of_differences))
+    errors = [arm.image_error for arm in comparison.arms if arm.image_error is not None]
+    if errors and measure.stem == "accuracy":
+        low, high = numbers.deviation(min(errors)), numbers.deviation(max(errors))
+        shown = low if low == high else f"{low} to {high}"
+        yield Sentence(f"In no interval: other test images would move an arm's accuracy by {shown} points (sd), differences less.")
+    if comparison.power:
+        yield Sentence(_power(comparison))
+    if not any(arm.collapsed for arm in comparison.arms) and not any(arm.confirm.ends.diverged for arm in summary.arms):
+        n = min(arm.confirmed for arm in comparison.arms)
+        unseen = numbers.percent(1 - 0.05 ** (1 / n))
+        yield Sentence(
+            f"No confirm trial collapsed, in {n} or more of each arm: a rate of up to {unseen} % can go unseen in {n} (at 95 %)."
+        )
     yield Heading("On one scale")
     yield Grid("scores", ("arm", *(heading for heading, _ in SCORES)), tuple(_scores(arm) for arm in comparison.arms))
-    yield Sentence("Means over seeds; scaled: after dividing the logits by the temperature T that is fitted on the validation split.")
+    over = "searches" if comparison.unit == "search" else "seeds"
+    yield Sentence(f"Means over {over}; scaled: after dividing the logits by the temperature T that is fitted on the validation split.")
     if any(arm.per_class for arm in comparison.arms):
         yield Heading("Accuracy per class, %")
         yield _per_class(comparison.arms)
@@ -113,32 +130,39 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
 def _compared(comparison: Comparison, measure: Measure) -> Grid:
     rows = []
     for arm in comparison.arms:
-        mean = arm.measures[measure.test_column]
+        mean, contrast = arm.measures[measure.test_column], arm.contrast
+        gap = contrast.difference if contrast else None
         rows.append(
             (
                 Cell(arm.arm),
                 Cell(numbers.figure_with_interval(mean, measure), mean.mean),
-                Cell(numbers.difference_with_interval(arm.difference, measure), arm.difference.mean if arm.difference else None),
-                *cells(numbers.probability, arm.p_best_wins),
-                *cells(numbers.p_value, arm.p_value),
-                *cells(numbers.effect, arm.effect_size),
+                Cell(numbers.difference_with_interval(gap, measure), gap.mean if gap else None),
+                *cells(numbers.probability, contrast.p_best_wins if contrast else None),
+                *cells(numbers.p_value, contrast.p_value if contrast else None),
+                Cell(contrast.outcome if contrast else numbers.MISSING),
             )
         )
     unit = "points" if measure.is_fraction else "difference"
-    headings = ("arm", f"{measure.stem}{numbers.unit(measure)}", f"to best, {unit}", "P", "p", "d_z")
-    return Grid("comparison", headings, tuple(rows))
+    headings = ("arm", f"{measure.stem}{numbers.unit(measure)}", f"to best, {unit}", "P", "p", "outcome")
+    return Grid("comparison", headings, tuple(rows), frozenset({0, 5}))
 
 
-def _power(comparison: Comparison, sd: float) -> str:
+def _power(comparison: Comparison) -> str:
+    contrast = next(arm.contrast for arm in comparison.arms if arm.contrast is not None)
     differences = " / ".join(f"{100 * each.difference:g}" for each in comparison.power)
     chances = " / ".join(
         f"{numbers.probability(each.power)} [{numbers.probability(each.low)}, {numbers.probability(each.high)}]"
         for each in comparison.power
     )
-    low, high = sd_interval(sd, comparison.paired_seeds - 1)
+    if contrast.unit == "search":
+        n = numbers.counted(sorted({contrast.n_best, contrast.n_rival}), "search", "searches")
+        units = f"{n} of each arm whose figures"
+    else:
+        units = f"{plural(contrast.n_best, 'paired seed')} whose differences"
+    sd, low, high = map(numbers.deviation, (contrast.difference.sd, contrast.sd_low, contrast.sd_high))
     return (
-        f"Power, about: with {comparison.paired_seeds} paired seeds whose differences vary by {100 * sd:.2f} points [{100 * low:.2f}, "
-        f"{100 * high:.2f}] (sd), a true difference of {differences} points is found with probability {chances}."
+        f"Power, about: with {units} vary by {sd} points [{low}, {high}] (sd), "
+        f"a true difference of {differences} points is found with probability {chances}."
     )
 
 
@@ -190,13 +214,23 @@ def _groups(summary: Summary, measure: Measure) -> Grid:
     return Grid("groups", headings, tuple(rows), frozenset({0, 1}))
 
 
-def _search(arms: Sequence[ArmSummary], measure: Measure) -> Grid:
-    rows = []
-    for arm in arms:
-        trial, value, epochs = (arm.best.trial, arm.best.value, arm.best.epochs) if arm.best else (numbers.MISSING, None, None)
-        shown = *cells(partial(numbers.figure, measure=measure), value), *cells(numbers.count, epochs)
-        rows.append((Cell(arm.arm), Cell(trial), *shown))
-    return Grid("search", ("arm", "trial", f"validation {measure.stem}{numbers.unit(measure)}", "epochs"), tuple(rows), frozenset({0, 1}))
+def _searches(arms: Sequence[ArmSummary], measure: Measure) -> Grid:
+    """A row for each search: ``complete`` trials out of which it took its pick, and the ``epochs`` that it spent."""
+    shown = partial(numbers.figure, measure=measure)
+    rows = [
+        (
+            Cell(arm.arm),
+            *cells(numbers.count, search.number),
+            Cell(search.pick.trial if search.pick else numbers.MISSING),
+            *cells(shown, search.pick.value if search.pick else None, search.means.get(measure.test_column)),
+            *cells(numbers.count, len(search.seeds), search.search.ends.complete, search.search.epochs),
+        )
+        for arm in arms
+        for search in arm.searches
+    ]
+    unit = numbers.unit(measure)
+    headings = ("arm", "search", "pick", f"validation{unit}", f"test{unit}", "seeds", "complete", "epochs")
+    return Grid("searches", headings, tuple(rows), frozenset({0, 2}))
 
 
 def _budget(name: str, costs: Sequence[tuple[str, Cost]]) -> Grid:

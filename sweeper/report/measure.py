@@ -11,6 +11,8 @@ from sweeper.text import nearest, shown
 
 TEST_MEASURES = tuple(column.name for column in TRIAL_COLUMNS if column.name.startswith("test_"))
 """Columns of the test split, in the order of ``trials/``."""
+MEASURES = (*TEST_MEASURES, "temperature")
+"""What a report tells of every confirm trial."""
 
 
 class ReportError(SweeperError):

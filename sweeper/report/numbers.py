@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sweeper.report.measure import Measure
 from sweeper.report.summary import Estimate
 
@@ -16,6 +18,11 @@ def percent(fraction: float | None) -> str:
 def points(difference: float | None) -> str:
     """A difference of fractions in percentage points with two decimals and its sign: ``-1.83``."""
     return MISSING if difference is None else _signless_zero(f"{100 * difference:+.2f}")
+
+
+def deviation(fraction: float | None) -> str:
+    """A standard deviation of fractions in percentage points with two decimals: ``0.40``."""
+    return MISSING if fraction is None else f"{100 * fraction:.2f}"
 
 
 def figure(value: float | None, measure: Measure) -> str:
@@ -59,6 +66,12 @@ def count(value: int | None) -> str:
     return MISSING if value is None else f"{value:,}"
 
 
+def counted(counts: Sequence[int], one: str, several: str) -> str:
+    """``5 searches``, or ``4 to 5 searches`` where not all counts are the same."""
+    shown = count(min(counts)) if min(counts) == max(counts) else f"{count(min(counts))} to {count(max(counts))}"
+    return f"{shown} {one if max(counts) == 1 else several}"
+
+
 def seconds(value: float) -> str:
     """Whole seconds from 10 s on, else one decimal."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
@@ -74,11 +87,6 @@ def p_value(value: float | None) -> str:
     if value is None:
         return MISSING
     return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def effect(value: float | None) -> str:
-    """Two decimals with a sign."""
-    return MISSING if value is None else _signless_zero(f"{value:+.2f}")
 
 
 def listed(names: tuple[str, ...] | list[str], last: str = "and") -> str:

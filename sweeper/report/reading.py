@@ -10,7 +10,7 @@ import pandas as pd
 
 from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.errors import SpaceError, StoreError
-from sweeper.records import Phase, TrialState, Value
+from sweeper.records import ONLY_SEARCH, Phase, TrialState, Value
 from sweeper.report.measure import ReportError
 from sweeper.space import Space, parse_stored_space
 from sweeper.store import StoredTable, SweepFolder, find_sweeps
@@ -31,7 +31,7 @@ class StoredSweep:
     trials: pd.DataFrame
     problems: tuple[str, ...]
     skipped_files: int
-    _chosen: dict[tuple[Phase, str | None], pd.DataFrame] = field(default_factory=dict, repr=False)
+    _chosen: dict[tuple[Phase, str | None, int | None], pd.DataFrame] = field(default_factory=dict, repr=False)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -46,16 +46,29 @@ class StoredSweep:
         planned = [name for name in self.space.parameter_types() if name in stored] if self.space else []
         return tuple(dict.fromkeys([*(name for name in stored if name == "loss"), *planned, *stored]))
 
-    def rows(self, phase: Phase, arm: str | None = None) -> pd.DataFrame:
-        """Finished trials of a phase, of one arm or of all, ordered by number; asked for often, chosen once, not to be written to."""
-        if (phase, arm) not in self._chosen:
-            if arm is None:
-                chosen = self.trials[self.trials["phase"] == str(phase)].sort_values("number", kind="stable")
+    @property
+    def searches(self) -> tuple[int, ...]:
+        """The numbers of the searches of each arm: those that the space plans, and any others that have rows."""
+        planned = self.space.searches if self.space else ()
+        return tuple(sorted({*planned, *map(int, self.trials["search"].unique())})) or (ONLY_SEARCH,)
+
+    def rows(self, phase: Phase, arm: str | None = None, search: int | None = None) -> pd.DataFrame:
+        """Finished trials of a phase, of one arm or of all, of one search or of all, ordered by search and number.
+
+        Asked for often, chosen once, not to be written to.
+        """
+        key = phase, arm, search
+        if key not in self._chosen:
+            if search is not None:
+                chosen = self.rows(phase, arm)
+                chosen = chosen[chosen["search"] == search]
+            elif arm is not None:
+                chosen = self.rows(phase)
+                chosen = chosen[chosen["arm"] == arm]
             else:
-                of_phase = self.rows(phase)
-                chosen = of_phase[of_phase["arm"] == arm]
-            self._chosen[phase, arm] = chosen
-        return self._chosen[phase, arm]
+                chosen = self.trials[self.trials["phase"] == str(phase)].sort_values(["search", "number"], kind="stable")
+            self._chosen[key] = chosen
+        return self._chosen[key]
 
     def parameters_of(self, row: Mapping[Any, Any] | pd.Series[Any]) -> dict[str, Value]:
         """The parameters of one trial in their own types; those that it does not have are left out."""
@@ -103,7 +116,7 @@ def read_sweep(folder: SweepFolder) -> StoredSweep:
     problems += skipped_files(folder, table)
     trials, n_unknown = _known_rows(table.frame)
     if n_unknown:
-        problems.append(f"{n_unknown} rows of trials/ have a phase or state that this sweeper does not know, and are left out")
+        problems.append(f"{n_unknown} rows of trials/ have a phase, state or search that this sweeper does not know, and are left out")
     return StoredSweep(folder, space, provenance, trials, tuple(map(printable, problems)), len(table.skipped))
 
 
@@ -118,6 +131,7 @@ def _known_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         & frame["state"].isin([str(state) for state in TrialState])
         & frame["arm"].notna()
         & frame["trial"].notna()
+        & frame["search"].notna()
     )
     rows = frame[known].copy()
     for name in rows.columns:

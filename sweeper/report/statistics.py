@@ -147,6 +147,11 @@ def _choices(n: int, n_chosen: int) -> Int64[np.ndarray, "choice {n_chosen}"]:
     return choices
 
 
+def n_permutations(unit: Literal["search", "seed"], n_best: int, n_rival: int) -> int:
+    """How many permutations there are: of the labels of searches, or of the signs of paired differences."""
+    return math.comb(n_best + n_rival, n_best) if unit == "search" else 2**n_best
+
+
 def _share_as_large(sums: Float64[np.ndarray, " permutation"], figures: Units) -> float:
     """The share of permutations whose sum is as large as that of the first, which is the observed one, but for rounding of ``figures``."""
     return float(np.mean(np.abs(sums) >= abs(float(sums[0])) - 1e-12 * float(np.abs(figures).sum())))
@@ -185,7 +190,7 @@ def contrast(
     p_best_wins = probability_of_winning(advantages)
     if spread is None:
         none = Estimate(n, mean, None, None, None)
-        return Contrast(unit, n_best, n_rival, none, None, None, None, None, None, p_best_wins, "undecided", behind=False)
+        return Contrast(unit, n_best, n_rival, none, None, None, None, None, None, None, None, p_best_wins, "undecided", behind=False)
     error, freedom = spread
     p_value = label_permutation_p(best, rival) if unit == "search" else sign_flip_p(gaps)
     sd = error / math.sqrt(share)
@@ -207,6 +212,8 @@ def contrast(
         sd_high=sd_high,
         equal_low=equal_low,
         equal_high=equal_high,
+        freedom=freedom,
+        n_permutations=min(n_permutations(unit, n_best, n_rival), N_RESAMPLES),
         p_value=p_value,
         p_best_wins=p_best_wins,
         outcome="better" if is_better else "equal" if is_equal else "undecided",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.records import Phase, TrialState
-from sweeper.report.comparison import accuracy_per_class, compare_arms
+from sweeper.report.comparison import OfLogits, compare_arms, of_logits
 from sweeper.report.groups import check_grouping, group_trials
 from sweeper.report.measure import Measure, find_measure
 from sweeper.report.reading import StoredSweep, choose_sweeps, read_sweep, skipped_files
@@ -44,9 +44,9 @@ def default_measure(sweep: StoredSweep) -> Measure:
 def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
     """One sweep's summary."""
     space = sweep.space
-    per_class, n_classes, problems, n_skipped = _per_class(sweep)
+    logits, problems, n_skipped = _logits(sweep)
     arms = summarize_arms(sweep, measure)
-    comparison = compare_arms(sweep, measure, per_class, n_classes)
+    comparison = compare_arms(arms, measure, space, logits)
     planned = [arm.search.planned for arm in arms] + [arm.confirm.planned for arm in arms]
     return Summary(
         sweep=printable(sweep.folder.id),
@@ -65,19 +65,19 @@ def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
         arms=arms,
         by=by,
         groups=group_trials(sweep, by, measure),
-        warnings=(*guessing(sweep, arms, comparison, measure, n_classes), *problems, *cautions(sweep, arms, comparison, measure)),
+        warnings=(*guessing(sweep, arms, comparison, measure, logits.n_classes), *problems, *cautions(sweep, arms, comparison, measure)),
         skipped_files=sweep.skipped_files + n_skipped,
         hardware=hardware_text(sweep.provenance),
         versions=_versions(sweep.provenance),
     )
 
 
-def _per_class(sweep: StoredSweep) -> tuple[dict[str, dict[str, float]], int | None, list[str], int]:
-    """Accuracy per class by arm, the number of classes where it is known, what could not be read, and how many files that were."""
+def _logits(sweep: StoredSweep) -> tuple[OfLogits, list[str], int]:
+    """What the logits of the confirm trials say, what of them could not be read, and how many files that were."""
     classes, confirm = class_names(sweep), sweep.rows(Phase.CONFIRM)
     complete = confirm[confirm["state"] == str(TrialState.COMPLETE)]
     if complete.empty:
-        return {}, len(classes) or None, [], 0
+        return OfLogits({}, {}, len(classes) or None), [], 0
     table = sweep.folder.read_predictions()
     names = table.frame["trial"].map(printable) if len(table.frame) else table.frame["trial"]
     predictions = table.frame[names.isin(complete["trial"])]
@@ -89,8 +89,7 @@ def _per_class(sweep: StoredSweep) -> tuple[dict[str, dict[str, float]], int | N
             for arm, is_there in complete["trial"].isin(names).groupby(complete["arm"], sort=False)
             if not is_there.all()
         ]
-    n_classes = len(classes) or sum(name.startswith("logit_") for name in table.frame.columns)
-    return accuracy_per_class(predictions, classes), n_classes or None, problems, len(table.skipped)
+    return of_logits(predictions, classes), problems, len(table.skipped)
 
 
 def class_names(sweep: StoredSweep) -> list[str]:
@@ -108,8 +107,8 @@ def _reference(sweep: StoredSweep, arms: tuple[ArmSummary, ...], comparison: Com
     for name, accuracy in published.test_accuracy.items():
         ours, n = None, 0
         estimate, arm = confirmed.get(name), next((arm for arm in arms if arm.arm == name), None)
-        if estimate is not None:
-            ours, n = estimate.mean, estimate.n
+        if estimate is not None and arm is not None:
+            ours, n = estimate.mean, sum(len(search.seeds) for search in arm.searches)
         elif arm is not None and arm.best is not None and sweep.space.dataset.validation == "test":
             rows = sweep.rows(Phase.SEARCH, name)
             ours, n = float(rows.loc[rows["trial"] == arm.best.trial, "last_val_accuracy"].iloc[0]), 1

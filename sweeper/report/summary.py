@@ -12,16 +12,16 @@ from typing import Literal
 
 from sweeper.trial_counts import BestTrial
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when a field of :class:`Report` changes its meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over ``n`` seeds.
+    """A mean over ``n`` searches, each of which counts by its mean over its seeds, or with one search over ``n`` seeds.
 
     ``sd`` divides by n - 1. ``low`` to ``high`` is the 95 % t interval of :func:`sweeper.report.statistics.estimate`; both are ``None`` for
-    fewer than two seeds.
+    fewer than two. It covers new searches and seeds, or new seeds of one configuration, and in neither case other test images.
     """
 
     n: int
@@ -43,6 +43,9 @@ class Contrast:
     ``p_value``: permutation of the search labels, or of the signs of paired differences, two-sided; ``None`` for fewer than two units.
     ``p_best_wins``: share of the seeds, or of all pairs of one search of each arm, in which the best is better, ties half.
 
+    ``freedom``: degrees of freedom of t in every interval here. ``n_permutations``: how many were tried, the one observed among them: all,
+    or :data:`sweeper.report.statistics.N_RESAMPLES` where there are more.
+
     ``outcome``: ``better`` where the difference favours the best, p is at most 0.05 and the 95 % interval excludes zero; else ``equal``
     where the 90 % interval lies within plus and minus the margin (:func:`sweeper.report.statistics.contrast_of_searches`); else
     ``undecided``. ``behind``: the rival is worse than the best whoever wins, at 0.05 over all pairs of arms.
@@ -56,6 +59,8 @@ class Contrast:
     sd_high: float | None
     equal_low: float | None
     equal_high: float | None
+    freedom: float | None
+    n_permutations: int | None
     p_value: float | None
     p_best_wins: float
     outcome: Literal["better", "equal", "undecided"]
@@ -92,16 +97,37 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class ArmSummary:
-    """One arm: its search, its confirm phase, its best trial (``None`` before any trial is complete).
+class SearchSummary:
+    """One search of an arm, and the confirm trials of its ``pick``: its best trial, ``None`` before any is complete.
 
-    With another ``--metric`` than the space's, ``last_<metric>`` takes the place of the best trial's ``value``.
+    ``number``: from 1. ``seeds``: those of complete confirm trials with a figure of the compared measure, in ascending order. ``values``:
+    each ``test_*`` column, and ``temperature``, on these seeds in this order, ``None`` where it is not finite. ``means``: of those, without
+    measures of which a value is missing and without a temperature that lay at a bound of its fit.
+
+    With another ``--metric`` than the space's, ``last_<metric>`` takes the place of the pick's ``value``.
+    """
+
+    number: int
+    search: Cost
+    confirm: Cost
+    pick: BestTrial | None
+    seeds: tuple[int, ...]
+    values: Mapping[str, tuple[float | None, ...]]
+    means: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSummary:
+    """One arm: what its searches and their confirm trials took together, and the pick with the best validation value of all its searches.
+
+    ``best`` is ``None`` before any trial is complete.
     """
 
     arm: str
     search: Cost
     confirm: Cost
     best: BestTrial | None
+    searches: tuple[SearchSummary, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,37 +152,35 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ComparedArm:
-    """One arm on the fresh seeds of the confirm phase, complete trials only.
+    """One arm in the confirm phase, complete trials only.
 
-    ``measures``: each ``test_*`` column by name, and ``temperature``, unless that was at a bound of its fit for a seed. ``per_class``:
-    recall of each class on the test split, from the stored logits, mean over seeds; empty without logits. ``at_chance``: whether its mean
-    accuracy is that of guessing, within 2 % of the way to perfect.
+    ``measures``: the mean over the arm's searches (over its seeds with one search) of each of :attr:`SearchSummary.means` that all of them
+    have. ``per_class``: recall of each class on the test split, from the stored logits, mean over trials; empty without logits.
+    ``image_error``: how much other test images would move its accuracy, a standard error: the standard deviation over test images of
+    the share of the arm's networks that are right, divided by the square root of the number of images; ``None`` without logits.
+    ``at_chance``: whether its mean accuracy is that of guessing, within 2 % of the way to perfect. ``confirmed``: complete confirm trials;
+    ``collapsed``: those of them whose accuracy is that of guessing, or more than 10 points below their median, where that is not at chance.
 
-    The other fields set it against the best arm, over the seeds that both have, ``None`` for the best itself and where the measure cannot
-    be compared between arms: ``difference`` is this arm minus the best; ``p_best_wins`` the share of seeds on which the best is better,
-    ties half; ``p_value`` of this pair alone, which the verdict goes by, and ``p_holm`` corrected over all pairs, as in
-    :mod:`sweeper.report.statistics`; ``effect_size`` is Cohen's d_z, the mean difference divided by the standard deviation of the
-    differences, ``None`` where they do not vary; ``clearly_behind`` says that it is worse than the best whoever wins.
+    ``contrast`` sets it against the best arm, over ``common_seeds``: those that both have in all of their searches. There is none for the
+    best itself, without a common seed, and where the measure cannot be compared between arms.
     """
 
     arm: str
-    seeds: tuple[int, ...]
     measures: Mapping[str, Estimate]
     per_class: Mapping[str, float]
-    difference: Estimate | None
-    p_best_wins: float | None
-    p_value: float | None
-    p_holm: float | None
-    effect_size: float | None
+    image_error: float | None
     at_chance: bool
-    clearly_behind: bool
+    confirmed: int
+    collapsed: int
+    common_seeds: tuple[int, ...]
+    contrast: Contrast | None
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """The chance, about, that the test finds a true ``difference`` between the best arm and the runner-up with as many paired seeds.
+    """The chance, about, that the test finds a true ``difference`` between the best arm and the runner-up with as many searches or seeds.
 
-    ``power`` were the spread of their differences known to be the one found; ``low`` to ``high`` over the 95 % interval of that spread.
+    ``power`` were the spread of their figures or differences known to be the one found; ``low`` to ``high`` over the 95 % interval of it.
     """
 
     difference: float
@@ -170,16 +194,17 @@ class Comparison:
     """The confirm phase by one measure (a ``test_*`` column), arms from best to worst (:func:`sweeper.report.statistics.ranked`).
 
     ``comparable``: whether values of the measure mean the same for every arm; if not, the arms are in the space's order. By other
-    measures than accuracy, arms at chance come last. ``needed_seeds``: the fewest with which the test can reach 0.05.
-    ``sd_of_differences``: between the best and the runner-up, over ``paired_seeds`` that both have: what ``power`` rests on.
+    measures than accuracy, arms at chance come last. ``unit``: what is counted, searches where an arm has several, else paired seeds;
+    ``needed``: the fewest of them with which the test can reach 0.05. ``margin``: arms that surely differ by less are equal, in the unit of
+    the measure; ``None`` where none are called so. ``power``: of accuracy, against the runner-up; its spread is that of the contrast.
     """
 
     measure: str
     comparable: bool
+    unit: Literal["search", "seed"]
+    needed: int
+    margin: float | None
     arms: tuple[ComparedArm, ...]
-    needed_seeds: int
-    paired_seeds: int
-    sd_of_differences: float | None
     power: tuple[Power, ...]
     method: str
 
@@ -199,7 +224,7 @@ class PublishedFigure:
 class Reference:
     """Published test accuracies beside ours.
 
-    Ours is the mean test accuracy of the confirm seeds; without a confirm phase the accuracy of the arm's best trial at its last epoch,
+    Ours is the mean test accuracy of the confirm phase; without one the accuracy of the arm's best trial at its last epoch,
     if that was measured on the test split; else there is none.
     """
 
@@ -211,8 +236,8 @@ class Reference:
 class Verdict:
     """What was found, in one sentence.
 
-    ``kind``: winner, no_clear_winner, not_comparable, unfinished, unconfirmed, single_arm or nothing. ``best``: the arm ahead;
-    ``rivals`` are not told apart from it.
+    ``kind``: better (than every rival), equal (to those that it does not beat), undecided, not_comparable, unfinished, unconfirmed,
+    single_arm or nothing. ``best``: the arm ahead; ``rivals``: those that it is equal to, or not told apart from.
     """
 
     kind: str

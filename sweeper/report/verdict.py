@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.metrics import best_of
 from sweeper.report import numbers
 from sweeper.report.comparison import can_be_compared
 from sweeper.report.measure import Measure
-from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Verdict
-from sweeper.significance import SIGNIFICANCE
-from sweeper.space import Space
+from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Contrast, Verdict
+from sweeper.space import MANY_SEARCHES, Space
 from sweeper.text import plural
 
 
 def decide(arms: Sequence[ArmSummary], comparison: Comparison | None, measure: Measure, space: Space | None) -> Verdict:
-    """The verdict. A winner is called only if the whole confirm phase is done and the best arm beats every other at 0.05, in its favour.
+    """The verdict: ``better`` if the best arm is better than every rival, ``equal`` if it is equal to those that it is not better than.
 
-    No winner is called where an arm has no confirmed seed, nor one of which a confirm trial diverged: its mean leaves out the seeds on
-    which it does not train. By other measures than accuracy an arm at chance neither wins nor has to be beaten.
+    Neither is said before every planned confirm trial has ended, while a rival has no figure that the best can be compared with, nor of an
+    arm that has no figure on some seed or in some search: its mean leaves out where it does not train. By other measures than accuracy
+    an arm at chance neither wins nor has to be beaten.
     """
     comparable = comparison.comparable if comparison else can_be_compared(measure, space)
     if not comparable and len(arms) > 1:
@@ -30,88 +30,208 @@ def decide(arms: Sequence[ArmSummary], comparison: Comparison | None, measure: M
     done, planned = sum(arm.confirm.ends.finished for arm in arms), sum(arm.confirm.planned or 0 for arm in arms)
     if comparison is None:
         return _without_confirm(arms, measure, done, planned)
-    best = comparison.arms[0]
-    lead = f"{best.arm} has {_mean(best, measure)} test {measure.label} over {plural(len(best.seeds), 'seed')}"
+    best = comparison.arms[0].arm
+    lead = _lead(comparison, measure)
     if any(arm.confirm.ends.finished < (arm.confirm.planned or 0) for arm in arms):
-        return Verdict("unfinished", f"No verdict yet: {done:,} of {planned:,} confirm trials are finished; so far {lead}.", best.arm)
+        return Verdict("unfinished", f"No verdict yet: {done:,} of {planned:,} confirm trials are finished; so far {lead}.", best)
     if len(arms) == 1:
-        return Verdict("single_arm", f"One arm, nothing to compare: {lead}.", best.arm)
-    confirmed = {arm.arm for arm in comparison.arms}
-    silent = tuple(arm.arm for arm in arms if arm.arm not in confirmed)
-    guessing = () if measure.stem == "accuracy" else tuple(arm.arm for arm in comparison.arms if arm.at_chance)
-    rivals = [arm for arm in comparison.arms[1:] if arm.arm not in guessing]
-    unbeaten = [arm for arm in rivals if not _is_beaten(arm, measure)]
-    apart = [arm for arm in unbeaten if not arm.clearly_behind] or unbeaten
-    n_diverged = next(arm.confirm.ends.diverged for arm in arms if arm.arm == best.arm)
-    words = _Words.of(space)
-    kind, end = "no_clear_winner", "."
+        return Verdict("single_arm", f"One arm, nothing to compare: {lead}.", best)
+    guessing = [arm.arm for arm in comparison.arms if arm.at_chance] if measure.stem != "accuracy" else []
+    contrasts = {arm.arm: arm.contrast for arm in comparison.arms if arm.contrast is not None and arm.arm not in guessing}
+    nearest = sorted(contrasts, key=lambda arm: abs(contrasts[arm].difference.mean))
+    better, equal, undecided = ([arm for arm in nearest if contrasts[arm].outcome == kind] for kind in ("better", "equal", "undecided"))
+    apart = [arm for arm in undecided if not contrasts[arm].behind] or undecided
+    behind = [arm for arm in nearest if arm in better or (arm in undecided and arm not in apart)]
+    unknown = [arm.arm for arm in arms if arm.arm not in (best, *contrasts, *guessing)]
+    doubts = [*_without_figures(arms, comparison, unknown), *_incomplete(arms, [best, *equal], space)]
+    words = _Words.of(arms, comparison, measure, space)
+    notes = []
     if apart:
-        behind = [arm.arm for arm in rivals if arm.clearly_behind and arm not in apart]
-        sentence = _no_clear_winner(best, apart, behind, comparison.needed_seeds, measure, words)
-    elif not rivals:
-        sentence = f"No clear winner: {lead}"
-    elif n_diverged:
-        sentence = f"No clear winner: {lead} and is ahead where it trains, but diverged on {plural(n_diverged, 'seed')}"
-    elif silent:
-        sentence = f"No clear winner: the {_beats(best, rivals, measure, words)}"
+        kind, told = "undecided", words.undecided(best, {arm: contrasts[arm] for arm in apart}, comparison.needed)
+        notes = [f"{words.to_be(equal)} equal to it within {words.points}"] if equal else []
+    elif doubts or not contrasts:
+        kind, told = "undecided", f"Undecided: {words.leads(best, contrasts, nearest) if contrasts else lead}"
+        behind = []
+    elif equal:
+        kind, told = "equal", words.equal(best, {arm: contrasts[arm] for arm in equal})
     else:
-        kind, sentence, end = "winner", f"The {_beats(best, rivals, measure, words)}", f".{words.reservation}"
-    if silent:
-        sentence += f"; no seed of {numbers.listed(silent)} was confirmed"
-    if guessing:
-        sentence += f"; left out, since it classifies no better than guessing: {numbers.listed(guessing)}"
-    return Verdict(kind, sentence + end, best.arm, (*(arm.arm for arm in apart), *silent))
+        kind, told, behind = "better", words.better(best, contrasts, nearest), []
+    notes += [f"{words.to_be(behind)} behind"] if behind else []
+    notes += doubts
+    notes += [f"left out, since it classifies no better than guessing: {numbers.listed(guessing)}"] if guessing else []
+    rivals = () if kind == "better" else (*apart, *unknown) if apart else (*equal, *unknown)
+    return Verdict(kind, "; ".join([told, *notes]) + f".{words.reservation}", best, rivals)
+
+
+def _without_figures(arms: Sequence[ArmSummary], comparison: Comparison, unknown: Sequence[str]) -> Iterator[str]:
+    """Why some arms could not be compared with the best."""
+    confirmed = {arm.arm for arm in comparison.arms}
+    if silent := [arm for arm in unknown if arm not in confirmed]:
+        yield f"no seed of {numbers.listed(silent)} was confirmed"
+    for arm in unknown:
+        if arm in confirmed:
+            yield f"{comparison.arms[0].arm} and {arm} have no seed in common" + (
+                " in all of their searches" if len(arms[0].searches) > 1 else ""
+            )
+
+
+def _incomplete(arms: Sequence[ArmSummary], wanted: Sequence[str], space: Space | None) -> Iterator[str]:
+    """Which of the ``wanted`` arms have less than all figures."""
+    most = max(len(search.seeds) for arm in arms for search in arm.searches)
+    n_seeds = space.compare.seeds if space is not None else most
+    for arm in arms:
+        if arm.arm in wanted:
+            without = sum(search.pick is None and not search.seeds for search in arm.searches)
+            lost = sum(max(n_seeds - len(search.seeds), 0) for search in arm.searches if search.pick is not None or search.seeds)
+            if without:
+                yield f"{without} of {len(arm.searches)} searches of {arm.arm} found no configuration to confirm"
+            if lost:
+                total = n_seeds * (len(arm.searches) - without)
+                yield f"{lost} of {plural(total, 'confirm trial')} of {arm.arm} diverged or failed"
 
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the arms' configurations are called: those that a search found may be others after another search."""
+    """How the claims are worded. ``one``, ``other`` and ``several`` stand before the names of arms, ``over`` after them."""
 
-    verb: str
+    measure: Measure
+    margin: float | None
+    one: str
+    other: str
+    several: str
+    over: str
     reservation: str
 
     @classmethod
-    def of(cls, space: Space | None) -> _Words:
-        """Space by space: where no arm has anything to tune, the claim is about the configurations as they stand."""
-        if space is not None and not any(definition.is_free for arm in space.arms for definition in space.definitions(arm)):
-            return cls("of", "")
-        unit = "loss" if space is not None and space.compare.arms == "loss" else "arm"
-        return cls("found for", f" One search per {unit}: another search may reverse this.")
+    def of(cls, arms: Sequence[ArmSummary], comparison: Comparison, measure: Measure, space: Space | None) -> _Words:
+        """Of arms that were searched several times, else of the configurations that one search found, or that were never searched."""
+        if comparison.unit == "search":
+            compared = [arm for arm in arms if arm.arm in {each.arm for each in comparison.arms}]
+            trials = [search.search.planned for arm in compared for search in arm.searches if search.search.planned]
+            each = f" of {numbers.counted(trials, 'trial', 'trials')} each" if trials else ""
+            n_searches = numbers.counted([sum(bool(search.seeds) for search in arm.searches) for arm in compared], "search", "searches")
+            return cls(measure, comparison.margin, "", "", "", f" over {n_searches}{each}", "")
+        if space is not None and not space.is_tuned:
+            return cls(measure, comparison.margin, "the configuration of ", "the one of ", "the configurations of ", "", "")
+        loss, losses = ("loss", "losses") if space is not None and space.compare.arms == "loss" else ("arm", "arms")
+        reservation = (
+            f" One search per {loss}: another search may reverse this; `compare.searches: {MANY_SEARCHES}` asks about the {losses}."
+        )
+        return cls(
+            measure,
+            comparison.margin,
+            "the configuration found for ",
+            "the one found for ",
+            "the configurations found for ",
+            "",
+            reservation,
+        )
+
+    @property
+    def points(self) -> str:
+        """The margin, of accuracy."""
+        return f"{100 * (self.margin or 0.0):g} points"
+
+    def better(self, best: str, contrasts: Mapping[str, Contrast], nearest: Sequence[str]) -> str:
+        """The best is better than all ``nearest``."""
+        if self.one:
+            return f"{_capitalized(self.one)}{best} beats {self._all_by(contrasts, nearest, self.other)}"
+        second, *others = nearest
+        side = "above" if self.measure.maximize else "below"
+        metric = "" if self.measure.stem == "accuracy" else f" by {self.measure.label}"
+        told = f"{best} is best{metric}{self.over}: {self.gap(contrasts[second])} {side} {second} {self._test(contrasts[second])}"
+        if len(others) == 1:
+            told += f", and {self.gap(contrasts[others[0]])} {side} {others[0]} {self._test(contrasts[others[0]])}"
+        elif others:
+            told += f", and {side} the {len(others)} other arms by more ({_p_at_most(contrasts, others)})"
+        return told + self._within(contrasts, nearest)
+
+    def leads(self, best: str, contrasts: Mapping[str, Contrast], nearest: Sequence[str]) -> str:
+        """The best is ahead of all ``nearest``, which is not enough."""
+        return f"{self.one}{best} leads {self._all_by(contrasts, nearest, self.other)}{self.over}"
+
+    def _all_by(self, contrasts: Mapping[str, Contrast], nearest: Sequence[str], before: str) -> str:
+        second, *others = nearest
+        told = f"{before}{second} by {self.gap(contrasts[second])} {self._test(contrasts[second])}"
+        if len(others) == 1:
+            told += f", and {before}{others[0]} by {self.gap(contrasts[others[0]])} {self._test(contrasts[others[0]])}"
+        elif others:
+            those = before.replace("the one ", "those ")
+            told += f", and {those}the {len(others)} other arms by more ({_p_at_most(contrasts, others)})"
+        return told + self._within(contrasts, nearest)
+
+    def _within(self, contrasts: Mapping[str, Contrast], nearest: Sequence[str]) -> str:
+        """Says so where a lead is surely smaller than the margin."""
+        inside = [arm for arm in nearest if _lies_within(contrasts[arm], self.margin)]
+        if not inside:
+            return ""
+        which = "this lead" if len(nearest) == 1 else f"the lead over {numbers.listed(inside)}"
+        return f"; {which} lies within the margin of {self.points}"
+
+    def equal(self, best: str, contrasts: Mapping[str, Contrast]) -> str:
+        """The best is equal to each of these."""
+        gaps = [self._oriented(one.difference.mean, one.equal_low, one.equal_high) for one in contrasts.values()]
+        differences, intervals = (numbers.listed([str(gap[part]) for gap in gaps]) for part in (0, 1))
+        if len(contrasts) == 1:
+            who = f"{_capitalized(self.several)}{best} and {next(iter(contrasts))} are equal"
+        else:
+            who = f"{_capitalized(self.several)}{numbers.listed(list(contrasts))} are each equal to {self.other}{best}"
+        s, seeds = "s" if len(contrasts) > 1 else "", "" if self.over else f" ({self._units(contrasts)})"
+        return f"{who} within {self.points}{self.over}: difference{s} {differences} points, 90 % interval{s} {intervals}{seeds}"
+
+    def undecided(self, best: str, contrasts: Mapping[str, Contrast], needed: int) -> str:
+        """The best cannot be told apart from these."""
+        gaps = ", and ".join(f"{arm} by {self.gap(one)} {self._test(one)}" for arm, one in contrasts.items())
+        n = min(min(one.n_best, one.n_rival) for one in contrasts.values())
+        few = ""
+        if n < needed and self.over:
+            few = f"; {numbers.counted([n], 'search', 'searches')} of each arm cannot show more: {needed} are needed"
+        elif n < needed:
+            few = f"; {plural(n, 'paired seed')} cannot show more: {needed} are needed"
+        return f"Undecided between {self.several}{numbers.listed([best, *contrasts])}{self.over}: {best} leads {gaps}{few}"
+
+    def to_be(self, arms: Sequence[str]) -> str:
+        """``focal is`` or ``focal and mae are``."""
+        return f"{numbers.listed(list(arms))} {'is' if len(arms) == 1 else 'are'}"
+
+    def gap(self, contrast: Contrast) -> str:
+        """``1.83 points [1.20, 2.41]``: by how much the best is better."""
+        found = contrast.difference
+        centre, interval = self._oriented(found.mean, found.low, found.high)
+        return f"{centre}{' points' if self.measure.is_fraction else ''}{f' {interval}' if interval else ''}"
+
+    def _oriented(self, mean: float, low: float | None, high: float | None) -> tuple[str, str]:
+        """A difference and its interval, positive where the best is better."""
+        sign = -1.0 if self.measure.maximize else 1.0
+        bounds = [] if low is None or high is None else sorted((sign * low, sign * high))
+        centre, *ends = [numbers.difference(value, self.measure).removeprefix("+") for value in (sign * mean, *bounds)]
+        return centre, f"[{', '.join(ends)}]" if ends else ""
+
+    def _test(self, contrast: Contrast) -> str:
+        """``(p = 0.008, searches permuted)``."""
+        p_value = [] if contrast.p_value is None else [f"p {_relation(contrast.p_value)}"]
+        if contrast.unit == "seed":
+            return f"({', '.join([*p_value, plural(contrast.n_best, 'paired seed')])})"
+        if not p_value:
+            return "(one search of each arm)" if contrast.difference.n == 1 else "(all searches of an arm found the same)"
+        return f"({p_value[0]}, searches permuted)"
+
+    def _units(self, contrasts: Mapping[str, Contrast]) -> str:
+        return numbers.counted([one.n_best for one in contrasts.values()], "paired seed", "paired seeds")
 
 
-def _is_beaten(arm: ComparedArm, measure: Measure) -> bool:
-    return (
-        arm.difference is not None
-        and arm.p_value is not None
-        and arm.p_value <= SIGNIFICANCE
-        and measure.rank(arm.difference.mean) < 0  # the test is two-sided: the difference must favour the best
-    )
+def _lies_within(contrast: Contrast, margin: float | None) -> bool:
+    low, high = contrast.equal_low, contrast.equal_high
+    return margin is not None and low is not None and high is not None and -margin <= low and high <= margin
 
 
-def _beats(best: ComparedArm, rivals: Sequence[ComparedArm], measure: Measure, words: _Words) -> str:
-    second, *others = sorted(rivals, key=lambda arm: abs(arm.difference.mean) if arm.difference else 0.0)
-    told = f"configuration {words.verb} {best.arm} beats the one {words.verb} {second.arm} by {_gap(second, measure)}"
-    if len(others) == 1:
-        told += f", and the one {words.verb} {others[0].arm} by {_gap(others[0], measure)}"
-    elif others:
-        worst = max(arm.p_value or 0.0 for arm in others)
-        told += f", and those {words.verb} the {len(others)} other arms by more (p {_relation(worst)}{'' if worst < 0.001 else ' at most'})"
-    return told
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
-def _no_clear_winner(
-    best: ComparedArm, rivals: Sequence[ComparedArm], behind: Sequence[str], needed_seeds: int, measure: Measure, words: _Words
-) -> str:
-    names = [best.arm, *(arm.arm for arm in rivals)]
-    n_seeds = min(arm.difference.n if arm.difference else 0 for arm in rivals)
-    figures = ", ".join(f"{arm.arm} {_mean(arm, measure)}" for arm in (best, *rivals))
-    p_values = [arm.p_value for arm in rivals if arm.p_value is not None]
-    if n_seeds < needed_seeds:
-        why = f"{plural(n_seeds, 'paired seed')}; {needed_seeds} are needed to tell arms apart"
-    else:
-        why = f"p = {numbers.p_value(min(p_values))}{' at least' if len(p_values) > 1 else ''}, {plural(n_seeds, 'paired seed')}"
-    tail = f"; {numbers.listed(list(behind))} {'is' if len(behind) == 1 else 'are'} clearly behind" if behind else ""
-    return f"No clear winner between the configurations {words.verb} {numbers.listed(names)}: test {measure.label} {figures} ({why}){tail}"
+def _p_at_most(contrasts: Mapping[str, Contrast], arms: Sequence[str]) -> str:
+    worst = max(contrasts[arm].p_value or 0.0 for arm in arms)
+    return f"p {_relation(worst)}{'' if worst < 0.001 else ' at most'}"
 
 
 def _without_confirm(arms: Sequence[ArmSummary], measure: Measure, done: int, planned: int) -> Verdict:
@@ -137,23 +257,17 @@ def _without_confirm(arms: Sequence[ArmSummary], measure: Measure, done: int, pl
     return Verdict("unconfirmed", f"Nothing is confirmed: {lead}, in one trial with one seed. That is no basis for a claim.", best)
 
 
+def _lead(comparison: Comparison, measure: Measure) -> str:
+    best = comparison.arms[0]
+    n = best.measures[measure.test_column].n
+    units = numbers.counted([n], "search", "searches") if comparison.unit == "search" else plural(n, "seed")
+    return f"{best.arm} has {_mean(best, measure)} test {measure.label} over {units}"
+
+
 def _mean(arm: ComparedArm, measure: Measure) -> str:
     found = arm.measures[measure.test_column]
     text = numbers.with_unit(numbers.figure(found.mean, measure), measure)
     return text if found.low is None else f"{text} [{numbers.figure(found.low, measure)}, {numbers.figure(found.high, measure)}]"
-
-
-def _gap(arm: ComparedArm, measure: Measure) -> str:
-    """``1.83 points [1.20, 2.41] (p = 0.008, 8 paired seeds)``: by how much the best is better."""
-    found = arm.difference
-    if found is None:
-        return numbers.MISSING
-    sign = -1.0 if found.mean < 0 else 1.0
-    ends = [] if found.low is None or found.high is None else sorted((sign * found.low, sign * found.high))
-    centre, *bounds = [numbers.difference(end, measure).removeprefix("+") for end in (abs(found.mean), *ends)]
-    interval = f" [{', '.join(bounds)}]" if bounds else ""
-    p_value = "" if arm.p_value is None else f"p {_relation(arm.p_value)}, "
-    return f"{centre}{' points' if measure.is_fraction else ''}{interval} ({p_value}{plural(found.n, 'paired seed')})"
 
 
 def _relation(p_value: float) -> str:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
 
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
 from sweeper.metrics import TEMPERATURE_RANGE
 from sweeper.records import Phase
 from sweeper.report import numbers
-from sweeper.report.comparison import is_at_chance
+from sweeper.report.comparison import COLLAPSE, is_at_chance
 from sweeper.report.measure import Measure
 from sweeper.report.reading import StoredSweep
 from sweeper.report.summary import ArmSummary, Comparison
-from sweeper.space import Arm, Constant, FloatRange, IntRange, Space
+from sweeper.space import Arm, Constant, FloatRange, IntRange, Space, contained
 from sweeper.text import plural, shown
 from sweeper.trial_counts import BestTrial
 
+FEW_COMPLETE = 5
+"""A search with fewer complete trials has little to pick from."""
+UNEQUAL_EPOCHS = 1.1
+"""Searches of one arm may spend this many times the epochs of another before that is told."""
 AT_BOUND = 0.05
 """A best value this close to an end of its range, as a share of the range on its own scale, is said to lie at the bound."""
 
@@ -27,11 +32,15 @@ def cautions(sweep: StoredSweep, arms: Sequence[ArmSummary], comparison: Compari
         *sweep.problems,
         *_data(sweep.space),
         *_gradients(sweep.space),
-        *_seeds(arms, comparison),
+        *_units(arms, comparison),
         *_budgets(arms),
         *_bad_ends(sweep, arms),
+        *_collapsed(comparison),
         *_temperatures(sweep, arms),
         *_other_configuration(sweep, arms, measure),
+        *_few_complete(sweep.space, arms),
+        *_late_picks(sweep.space, arms),
+        *_unlike_spaces(sweep.space),
         *_bounds(sweep.space, arms),
         *_measure(sweep.space, comparison, measure),
     )
@@ -81,16 +90,32 @@ def _gradients(space: Space | None) -> Iterator[str]:
         )
 
 
-def _seeds(arms: Sequence[ArmSummary], comparison: Comparison | None) -> Iterator[str]:
+def _units(arms: Sequence[ArmSummary], comparison: Comparison | None) -> Iterator[str]:
+    """Too few searches or seeds, and not the same of each arm."""
     if comparison is None or len(arms) < 2:
         return
-    n_seeds = min(arm.difference.n if arm.difference else len(arm.seeds) for arm in comparison.arms)
-    if comparison.comparable and n_seeds < comparison.needed_seeds:
-        yield (f"{plural(n_seeds, 'paired seed')} cannot reach p = 0.05: at least {comparison.needed_seeds} are needed (compare.seeds)")
-    counts = {len(arm.seeds) for arm in comparison.arms}
-    if len(counts) > 1:
-        each = ", ".join(f"{arm.arm} {len(arm.seeds)}" for arm in comparison.arms)
-        yield f"the arms have different numbers of measured seeds ({each}); differences are over the seeds that both arms have"
+    compared = [arm for arm in arms if arm.arm in {each.arm for each in comparison.arms}]
+    is_search, key = comparison.unit == "search", f"compare.{'searches' if comparison.unit == 'search' else 'seeds'}"
+    counts = {arm.arm: sum(bool(each.seeds) for each in arm.searches) if is_search else len(arm.searches[0].seeds) for arm in compared}
+    contrasts = [arm.contrast for arm in comparison.arms if arm.contrast is not None]
+    n = min([min(each.n_best, each.n_rival) for each in contrasts] or counts.values())
+    if comparison.comparable and n < comparison.needed:
+        units = f"{numbers.counted([n], 'search', 'searches')} of each arm" if is_search else plural(n, "paired seed")
+        yield f"{units} cannot reach p = 0.05: at least {comparison.needed} are needed ({key})"
+    if len(set(counts.values())) > 1:
+        units, over = ("searches", "all of them") if is_search else ("seeds", "the seeds that both arms have")
+        yield f"the arms have different numbers of measured {units} ({_each(counts)}); differences are over {over}"
+    if is_search:
+        planned = {seed for arm in compared for each in arm.searches for seed in each.seeds}
+        for arm in comparison.arms:
+            if len(arm.common_seeds) < len(planned) and arm.contrast is not None:
+                shared = f"{len(arm.common_seeds)} of {plural(len(planned), 'seed')}"
+                yield f"{arm.arm} is compared with {comparison.arms[0].arm} on {shared}: those that all searches of both arms have"
+
+
+def _each(figures: Mapping[str, object]) -> str:
+    """``focal 92, l1 131``."""
+    return ", ".join(f"{arm} {figure:,}" if isinstance(figure, int) else f"{arm} {figure}" for arm, figure in figures.items())
 
 
 def _budgets(arms: Sequence[ArmSummary]) -> Iterator[str]:
@@ -98,10 +123,74 @@ def _budgets(arms: Sequence[ArmSummary]) -> Iterator[str]:
         each = ", ".join(f"{arm.arm} {numbers.count(arm.search.planned)}" for arm in arms)
         yield f"the arms have unequal budgets of search trials ({each}): more trials alone give a better best"
         return
-    is_finished = all(arm.search.ends.finished >= (arm.search.planned or 0) for arm in arms)
-    if is_finished and len({arm.search.ends.finished for arm in arms}) > 1:
-        each = ", ".join(f"{arm.arm} {arm.search.ends.finished:,}" for arm in arms)
-        yield f"the arms had unequal numbers of search trials ({each}): more trials alone give a better best"
+    if not all(map(_is_finished, arms)):
+        return
+    finished, epochs = {arm.arm: arm.search.ends.finished for arm in arms}, {arm.arm: arm.search.epochs for arm in arms}
+    if len(set(finished.values())) > 1:
+        yield f"the arms had unequal numbers of search trials ({_each(finished)}): more trials alone give a better best"
+    elif max(epochs.values()) > UNEQUAL_EPOCHS * min(epochs.values()):
+        yield f"the searches of the arms spent unequal numbers of epochs ({_each(epochs)}): pruning spared some more than others"
+
+
+def _is_finished(arm: ArmSummary) -> bool:
+    return arm.search.planned is not None and arm.search.ends.finished >= arm.search.planned
+
+
+def _in_searches(counts: Mapping[str, int], arms: Sequence[ArmSummary]) -> str:
+    """``in 3 of 5 searches of focal``; without a number where each arm has one search: ``in the search of focal and l1``."""
+    totals = {arm.arm: len(arm.searches) for arm in arms}
+    if max(totals.values()) == 1:
+        return f"in the search of {numbers.listed(list(counts))}"
+    return "in " + numbers.listed([f"{count} of {totals[arm]} searches of {arm}" for arm, count in counts.items()])
+
+
+def _tuned(space: Space | None, arms: Sequence[ArmSummary]) -> list[ArmSummary]:
+    """The arms that have something to search, and have searched it."""
+    if space is None:
+        return []
+    return [
+        arm
+        for arm in arms
+        if arm.arm in space.definitions_by_arm and any(each.is_free for each in space.definitions_by_arm[arm.arm]) and _is_finished(arm)
+    ]
+
+
+def _few_complete(space: Space | None, arms: Sequence[ArmSummary]) -> Iterator[str]:
+    tuned = _tuned(space, arms)
+    counts = {arm.arm: sum(each.search.ends.complete < FEW_COMPLETE for each in arm.searches) for arm in tuned}
+    counts = {arm: count for arm, count in counts.items() if count}
+    if counts:
+        yield f"{_in_searches(counts, tuned)} fewer than {FEW_COMPLETE} trials were complete: a pick out of so few is little tuned"
+
+
+def _late_picks(space: Space | None, arms: Sequence[ArmSummary]) -> Iterator[str]:
+    """Arms whose picks were found late more often than by chance, which is in one search of four."""
+    tuned = _tuned(space, arms)
+    counts = {
+        arm.arm: sum(
+            each.pick is not None and each.search.ends.finished >= 4 and each.pick.number >= 0.75 * each.search.ends.finished
+            for each in arm.searches
+        )
+        for arm in tuned
+    }
+    counts = {arm.arm: counts[arm.arm] for arm in tuned if counts[arm.arm] > len(arm.searches) / 4}
+    if counts:
+        yield f"{_in_searches(counts, tuned)} the best trial was among the last quarter: more trials may find better"
+
+
+def _unlike_spaces(space: Space | None) -> Iterator[str]:
+    """Arms that have more to tune than others, and arms that can be another."""
+    if space is None or len(space.arms) < 2 or not space.is_tuned:
+        return
+    free = {arm.name: sum(each.is_free for each in space.definitions(arm)) for arm in space.arms}
+    if len(set(free.values())) > 1:
+        yield f"the arms have unequal numbers of free parameters ({_each(free)}): as many trials search more of them less thoroughly"
+    still = [arm for arm, number in free.items() if number == 0]
+    if still and space.compare.searches > 1:
+        yield f"{numbers.listed(still)}: nothing is tuned, so that all searches are one and the same and vary less than those of other arms"
+    for arm, other in permutations(space.arms, 2):
+        if (where := contained(space, arm, other)) is not None and contained(space, other, arm) is None:
+            yield f"the space of {arm.name} contains that of {other.name}{where}: its best cannot be worse, only harder to find"
 
 
 def _bad_ends(sweep: StoredSweep, arms: Sequence[ArmSummary]) -> Iterator[str]:
@@ -118,6 +207,15 @@ def _bad_ends(sweep: StoredSweep, arms: Sequence[ArmSummary]) -> Iterator[str]:
                 yield f"{arm.arm}: {plural(ends.diverged, 'search trial')} diverged (a loss was no longer finite)"
 
 
+def _collapsed(comparison: Comparison | None) -> Iterator[str]:
+    for arm in comparison.arms if comparison else ():
+        if arm.collapsed:
+            yield (
+                f"{arm.arm}: {arm.collapsed} of {plural(arm.confirmed, 'confirm trial')} collapsed (accuracy at chance, or more than "
+                f"{100 * COLLAPSE:g} points below the arm's median)"
+            )
+
+
 def _temperatures(sweep: StoredSweep, arms: Sequence[ArmSummary]) -> Iterator[str]:
     for arm in arms:
         rows = sweep.rows(Phase.CONFIRM, arm.arm)
@@ -126,7 +224,7 @@ def _temperatures(sweep: StoredSweep, arms: Sequence[ArmSummary]) -> Iterator[st
         if n_bound:
             low, high = TEMPERATURE_RANGE
             yield (
-                f"{arm.arm}: the temperature of {plural(n_bound, 'seed')} of {len(found)} lies at a bound of its fit ({low:g} or "
+                f"{arm.arm}: the temperature of {plural(n_bound, 'confirm trial')} of {len(found)} lies at a bound of its fit ({low:g} or "
                 f"{high:g}), so that no mean T is given"
             )
 
@@ -135,32 +233,35 @@ def _other_configuration(sweep: StoredSweep, arms: Sequence[ArmSummary], measure
     if sweep.space is None or sweep.space.search.metric != measure.val_column:
         return
     for arm in arms:
-        rows = sweep.rows(Phase.CONFIRM, arm.arm)
-        if arm.best is not None and len(rows) and any(sweep.parameters_of(row) != arm.best.parameters for row in rows.to_dict("records")):
-            yield f"{arm.arm}: confirm trained another configuration than the best of its search, {arm.best.trial}"
+        for search in arm.searches:
+            rows, pick = sweep.rows(Phase.CONFIRM, arm.arm, search.number), search.pick
+            if pick is not None and len(rows) and any(sweep.parameters_of(row) != pick.parameters for row in rows.to_dict("records")):
+                yield f"{arm.arm}: confirm trained another configuration than the best of its search, {pick.trial}"
 
 
 def _bounds(space: Space | None, arms: Sequence[ArmSummary]) -> Iterator[str]:
-    if space is None:
-        return
-    best = {arm.arm: arm.best for arm in arms if arm.best is not None}
-    for arm in space.arms:
-        if arm.name in best:
-            yield from _bounds_of(space, arm, best[arm.name])
+    picks = {arm.arm: [search.pick for search in arm.searches if search.pick is not None] for arm in arms}
+    for arm in space.arms if space is not None else ():
+        for definition in space.definitions(arm) if space is not None else ():
+            if isinstance(definition.parameter, FloatRange | IntRange):
+                yield from _bounds_of(arm, definition.name, definition.parameter, picks.get(arm.name, []))
 
 
-def _bounds_of(space: Space, arm: Arm, best: BestTrial) -> Iterator[str]:
-    for definition in space.definitions(arm):
-        parameter, value = definition.parameter, best.parameters.get(definition.name)
-        if not isinstance(parameter, FloatRange | IntRange) or isinstance(value, bool | str) or value is None:
-            continue
-        scale = math.log if parameter.log else float
-        low, high = scale(parameter.low), scale(parameter.high)
-        position = (scale(value) - low) / (high - low)
-        for is_at, side, bound in ((position <= AT_BOUND, "low", parameter.low), (position >= 1 - AT_BOUND, "high", parameter.high)):
-            if is_at:
-                advice = f"{side} is as far as it can go" if _is_last(best, definition.name, bound, side) else f"widen {side} to be sure"
-                yield f"{arm.name}: the best {definition.name}, {value:.4g}, lies at the {side} bound {bound:g} of its range; {advice}"
+def _bounds_of(arm: Arm, name: str, parameter: FloatRange | IntRange, picks: Sequence[BestTrial]) -> Iterator[str]:
+    scale = math.log if parameter.log else float
+    low, high = scale(parameter.low), scale(parameter.high)
+    found = [(pick, pick.parameters.get(name)) for pick in picks]
+    places = [(pick, value, (scale(value) - low) / (high - low)) for pick, value in found if isinstance(value, int | float)]
+    for side, bound in (("low", parameter.low), ("high", parameter.high)):
+        there = [(pick, value) for pick, value, place in places if (place <= AT_BOUND if side == "low" else place >= 1 - AT_BOUND)]
+        if there:
+            pick, value = there[0]
+            advice = f"{side} is as far as it can go" if _is_last(pick, name, bound, side) else f"widen {side} to be sure"
+            where = f"lies at the {side} bound {bound:g} of its range"
+            if len(picks) == 1:
+                yield f"{arm.name}: the best {name}, {value:.4g}, {where}; {advice}"
+            else:
+                yield f"{arm.name}: the best {name} {where} in {len(there)} of {len(picks)} searches; {advice}"
 
 
 def _is_last(best: BestTrial, name: str, bound: float, side: str) -> bool:

@@ -5,10 +5,12 @@ In: YAML, overrides, Python values, the rules of a space. Out of here: Optuna's 
 
 from sweeper.space.advice import check_warnings
 from sweeper.space.arms import Arm
+from sweeper.space.containment import contained
 from sweeper.space.dump import dump_space
 from sweeper.space.load import load_space, parse_space, parse_stored_space
 from sweeper.space.overrides import as_override
 from sweeper.space.schema import (
+    MANY_SEARCHES,
     Choices,
     Compare,
     Constant,
@@ -24,6 +26,7 @@ from sweeper.space.schema import (
 from sweeper.space.space import Space
 
 __all__ = [
+    "MANY_SEARCHES",
     "Arm",
     "Choices",
     "Compare",
@@ -39,6 +42,7 @@ __all__ = [
     "Training",
     "as_override",
     "check_warnings",
+    "contained",
     "dump_space",
     "load_space",
     "parse_space",

@@ -208,7 +208,7 @@ parameters:
   learning_rate: {{low: 1e-4, high: 1.0, log: true}}
   step_size: {{type: int, low: 2, high: 15}}
   step_gamma: {{low: 0.1, high: 0.9}}
-compare: {{arms: loss, trials_per_arm: {trials}, seeds: {seeds}}}
+compare: {{arms: loss, searches: 1, trials_per_arm: {trials}, seeds: {seeds}}}
 search: {{pruner: {{name: successive_halving, min_resource: 1, reduction_factor: 3}}}}
 """
 ARMS = {"l1": (0.36, 0.5), "cross_entropy": (0.60, 0.02), "focal": (0.595, 0.05)}

@@ -118,11 +118,13 @@ def test_the_verdict_and_the_figures_in_a_browser_are_those_of_json(results, pag
     rows = {row[0]: row for name, rows in shown.tables if name == "comparison" for row in rows[1:]}
     assert list(rows) == [arm["arm"] for arm in found["comparison"]["arms"]]
     for arm in found["comparison"]["arms"]:
-        mean, gap = arm["measures"]["test_accuracy"], arm["difference"]
+        mean, contrast = arm["measures"]["test_accuracy"], arm["contrast"]
         assert rows[arm["arm"]][1] == f"{100 * mean['mean']:.1f} [{100 * mean['low']:.1f}, {100 * mean['high']:.1f}]"
-        if gap:
+        if contrast:
+            gap = contrast["difference"]
             assert rows[arm["arm"]][2] == f"{100 * gap['mean']:+.2f} [{100 * gap['low']:+.2f}, {100 * gap['high']:+.2f}]"
-            assert float(rows[arm["arm"]][4]) == pytest.approx(arm["p_value"], abs=5e-4)
+            assert float(rows[arm["arm"]][4]) == pytest.approx(contrast["p_value"], abs=5e-4)
+            assert rows[arm["arm"]][5] == contrast["outcome"]
 
 
 def test_nothing_from_a_file_becomes_markup(tmp_path):
