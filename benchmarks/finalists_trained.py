@@ -1,6 +1,6 @@
 """Choosing among the finalists of real searches on fresh validation seeds: focal loss on CIFAR-10, with the space of the example sweep.
 
-    python -m benchmarks.finalists_trained               4 searches: 12 minutes of one core
+    python -m benchmarks.finalists_trained               4 searches: 2 processor seconds an epoch on a busy machine
     python -m benchmarks.finalists_trained --searches 0  only the table of what the file holds
 
 Each search has 16 trials of up to 15 epochs, with seeds of its own, by TPE and successive halving as in
