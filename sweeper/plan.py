@@ -132,7 +132,7 @@ def make_plan(space: Space, notice: Callable[[str], None] = lambda _: None) -> P
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What is to be trained, and how long its parts take: ``epoch_seconds`` of the smallest and of the largest pack, ``test_seconds`` of a
-    confirm trial. ``refill``: as the coordinator's.
+    trial that runs to its end. ``refill``: as the coordinator's.
     """
 
     arms: Sequence[ArmPlan]
@@ -160,7 +160,8 @@ class _Work:
         if self.refill or n_trials > MOST_PACKS_SIMULATED:
             side_by_side = min(self.packs * self.size.most, max(1, n_trials))
             each = self._epoch(min(self.size.most, math.ceil(n_trials / self.packs)))
-            return n_epochs * each / side_by_side + n_confirms * self.test_seconds / self.packs
+            n_tests = n_confirms + sum(length == epochs for trials in searches.values() for length in trials)
+            return n_epochs * each / side_by_side + n_tests * self.test_seconds / self.packs
         waiting = [(name, length) for row in zip_longest(*searches.values()) for name, length in zip(searches, row, strict=True) if length]
         searching = {name: len(trials) for name, trials in searches.items()}
         confirms = {arm.arm: arm.confirm_trials // arm.searches for arm in self.arms}
@@ -178,7 +179,8 @@ class _Work:
                 continue
             n_members = self.size.of_next(len(waiting), self.packs)
             members, waiting = waiting[:n_members], waiting[n_members:]
-            taken = self._pack([length or epochs for _, length in members]) + self.test_seconds * sum(not length for _, length in members)
+            trained = [length or epochs for _, length in members]
+            taken = self._pack(trained) + self.test_seconds * trained.count(epochs)
             free_at[free_at.index(now)] = now + taken
             heapq.heappush(running, (now + taken, [name for name, length in members if length]))
         return max(free_at)

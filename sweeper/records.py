@@ -113,7 +113,10 @@ class EpochMetrics:
 
 @dataclass(frozen=True, slots=True)
 class TestMetrics:
-    """Figures of a trained network on the test split, read once; ``*_scaled`` after temperature scaling fitted on validation."""
+    """Figures of a trained network on the test split, read once, for reports alone: nothing is chosen by them.
+
+    ``*_scaled``: after temperature scaling fitted on validation.
+    """
 
     __test__ = False  # not a test class, whatever pytest reads into the name
 

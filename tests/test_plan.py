@@ -35,6 +35,8 @@ def work(arms=1, searches=1, trials=4, seeds=0, packs=1, size=1, even=False, sec
         ({"packs": 2}, [3, 1, 1, 1], 3),  # the second device takes the three short ones
         ({"seeds": 2}, [1], 4 + 2 * 3),  # confirm trials are never pruned
         ({"seeds": 2, "test": 0.5}, [1], 4 + 2 * 3.5),
+        ({"test": 0.5}, [3, 1], 3.5 + 1 + 3.5 + 1),  # a search trial that runs to its end reads the test split too
+        ({"test": 0.5, "seeds": 2, "refill": True}, [3, 1], 8 + 6 + 4 * 0.5),
         ({"seeds": 2, "packs": 4}, [1], 1 + 3),  # a search has to end before its best is known
         ({"arms": 2, "trials": 2, "seeds": 1, "packs": 2}, [1], 2 + 3),
         ({"searches": 2, "trials": 2, "seeds": 1, "packs": 2}, [1], 2 + 3),

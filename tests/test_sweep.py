@@ -1,10 +1,13 @@
 """Folders of new sweeps."""
 
 import threading
+from dataclasses import fields
 
 import pytest
 
 from sweeper.errors import StoreError
+from sweeper.records import Phase, TestMetrics
+from sweeper.store import SweepFolder
 from sweeper.sweep import _new_folder
 
 
@@ -29,3 +32,15 @@ def test_a_place_where_no_folder_can_be_made_is_told_and_not_taken_for_one_that_
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="is a file, and no folder can be made in it"):
         _new_folder("same", str(tmp_path / "file"))
+
+
+def test_every_complete_trial_is_measured_on_the_test_split_and_logits_are_stored_of_confirmed_ones_alone(finished_sweep):
+    folder = SweepFolder(str(finished_sweep.path))
+    trials = folder.read_trials().frame.set_index("trial")
+    searched, confirmed = (trials[(trials["phase"] == str(phase)) & (trials["state"] == "complete")] for phase in Phase)
+    assert len(searched)
+    assert len(confirmed)
+    read = [column.name for column in fields(TestMetrics)]
+    assert trials.loc[[*searched.index, *confirmed.index], read].notna().all(axis=None)
+    assert trials.drop(index=[*searched.index, *confirmed.index])[read].isna().all(axis=None)
+    assert set(folder.read_predictions().frame["trial"]) == set(confirmed.index)

@@ -32,7 +32,12 @@ TABLES: Sequence[tuple[str, Sequence[Column], str]] = (
     (
         "trials",
         TRIAL_COLUMNS,
-        "One row per trial that has ended. One column `param_<name>` per parameter follows; null where the trial has none of it.",
+        (
+            "One row per trial that has ended. One column `param_<name>` per parameter follows; null where the trial has none of it.\n\n"
+            "Figures on the test split, `test_*` and `temperature`, are those of the network after its last epoch, null unless the trial "
+            "is complete. They are there for reports: Optuna is told figures on the validation split alone, and nothing is chosen by the "
+            "test split. Earlier versions read it in the confirm phase only; there they are null for the trials of a search."
+        ),
     ),
     ("epochs", EPOCH_COLUMNS, "One row per trial and epoch."),
     (

@@ -113,7 +113,8 @@ class Coordinator:
             seen += [(member.config, epoch) for epoch in member.epochs[before:]]
             failure = report.failures.get(trial_id)
             if state is not None:
-                ends.append(self._outcome(pack_id, member, state, report.device, test=report.tests.get(trial_id)))
+                test = report.tests.get(trial_id) if state is TrialState.COMPLETE else None  # none of what its last epoch pruned
+                ends.append(self._outcome(pack_id, member, state, report.device, test=test))
             elif failure is not None and failure.out_of_memory and len(pack) > 1:
                 together.append(trial_id)
                 again.append((member.config, failure.error))

@@ -88,7 +88,7 @@ class PackTrainable(tune.Trainable):
                 for trial_id, history in self._history.items()
                 if history and (trial_id in self._unreported or trial_id in results)
             },
-            tests={trial_id: test for trial_id in self._configs if self._is_finished(trial_id) and (test := self._test(trial_id))},
+            tests={trial_id: self._test(trial_id) for trial_id in self._configs if self._is_finished(trial_id)},
             failures=dict(self._failures),
         )
         self._unreported.clear()
@@ -132,15 +132,13 @@ class PackTrainable(tune.Trainable):
         arrays = self._pack.state(trial_id)
         self._context.folder.write_checkpoint(Checkpoint(arrays, tuple(self._history[trial_id]), self._configs[trial_id]))
 
-    def _test(self, trial_id: str) -> TestMetrics | None:
-        """Figures on the test split: read once, after the last epoch of a confirm trial, or of any trial where every epoch reads it.
+    def _test(self, trial_id: str) -> TestMetrics:
+        """Figures on the test split, which is read after the last epoch of a trial; the logits of confirm trials are stored.
 
         They are computed from the logits as they are stored, so that anyone can compute the same figures from the files.
         """
-        config, settings = self._configs[trial_id], self._context.settings
-        if config.phase is not Phase.CONFIRM and settings.evaluate_on != "test":
-            return None
-        figures, predictions = test_figures(self._pack, trial_id, with_validation=bool(settings.validation))
+        config = self._configs[trial_id]
+        figures, predictions = test_figures(self._pack, trial_id, with_validation=bool(self._context.settings.validation))
         if config.phase is Phase.CONFIRM:
             self._context.folder.write_predictions(config, predictions)
         return figures

@@ -40,7 +40,7 @@ def outcome_text(outcome: TrialOutcome, metric: str, free: Sequence[str]) -> str
     told = [f"{printable(config.trial_id)} {outcome.state} after {plural(n_epochs, 'epoch')}"]
     if outcome.epochs:
         told.append(f"{metric} {getattr(outcome.epochs[-1], metric):.4f}")
-    if outcome.test is not None:
+    if outcome.test is not None and config.phase is Phase.CONFIRM:  # nothing shall be chosen by those of the search
         told.append(f"test_accuracy {outcome.test.test_accuracy:.4f}")
     if outcome.error is not None:
         told.append(printable(outcome.error))

@@ -4,15 +4,18 @@ import dataclasses
 import io
 import math
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from faults.invariants import check_sweep, plain_studies, tables
-from faults.simulation import TEST, curve, new_sweep, run_sweep, run_with_copies
+from faults.simulation import TEST, Worker, curve, never, new_sweep, run_sweep, run_with_copies
 from optuna.trial import TrialState as OptunaState
 from rich.console import Console
 
 from sweeper.cli import cli
-from sweeper.records import Phase, TrialOutcome, TrialState
+from sweeper.driver.coordinator import Coordinator
+from sweeper.driver.events import ignore
+from sweeper.records import Phase, TestMetrics, TrialOutcome, TrialState
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
 from sweeper.sweep import _open
@@ -97,6 +100,51 @@ def test_figures_of_the_test_split_that_are_not_finite_are_kept_and_shown(tmp_pa
     assert run_sweep(folder, space, test=test) == 0
     check_sweep(tmp_path / "sweep")
     look_at(folder, "l1-confirm-0")
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_figures_of_the_test_split_change_no_parameter_no_pick_and_no_end(tmp_path, sampler, size):
+    """Those of one sweep are as good as can be, those of the other as bad."""
+    space = space_with(sampler=sampler, pruner=HALVING)
+    for name, test in (("good", TestMetrics(0.0, 1.0, 0.0, 0.0, 0.0)), ("bad", TestMetrics(9.0, 0.0, 9.0, 2.0, 1.0))):
+        run_sweep(new_sweep(tmp_path / name, space), space, size=size, test=test)
+        check_sweep(tmp_path / name)
+    (good, good_epochs), (bad, bad_epochs) = (tables(tmp_path / name) for name in ("good", "bad"))
+    read = [name for name in good if name.startswith("test_")]
+    is_complete = (good["state"] == "complete") & (good["phase"] == "search")
+    assert 0 < is_complete.sum() < (good["phase"] == "search").sum()
+    assert (good.loc[is_complete, "test_accuracy"] == 1).all()
+    assert (bad.loc[is_complete, "test_accuracy"] == 0).all()
+    pd.testing.assert_frame_equal(*(found.drop(columns=["sweep", *read]) for found in (good, bad)), check_exact=True)
+    pd.testing.assert_frame_equal(*(found.drop(columns="sweep") for found in (good_epochs, bad_epochs)), check_exact=True)
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("at", [2, 3])
+def test_a_process_that_dies_after_the_last_epoch_leaves_a_trial_whose_test_figures_are_read_again(tmp_path, phase, at):
+    """``at``: the epoch whose report is lost with the process; after the last one nothing is left to be trained."""
+    space = space_with()
+    folder = new_sweep(tmp_path / "sweep", space)
+    recorder, studies = _open(space, folder)
+    coordinator = Coordinator(space, studies, recorder, folder, ignore)
+    members = coordinator.start_pack("pack", 2)
+    while members[0].phase is not phase:
+        worker = Worker(folder, members, 3, never)
+        while not (decision := coordinator.report("pack", worker.step())).empty:
+            worker.drop(decision.remove)
+        coordinator.closed("pack")
+        members = coordinator.start_pack("pack", 2)
+    worker = Worker(folder, members, 3, never)
+    for _ in range(at - 1):
+        coordinator.report("pack", worker.step())
+    worker.step()  # its report is lost with the process
+    recorder.close()
+    studies.close()
+    assert run_sweep(folder, space, size=2) == 0
+    check_sweep(tmp_path / "sweep")
+    trials = tables(tmp_path / "sweep")[0].set_index("trial")
+    assert (trials.loc[[config.trial_id for config in members], "test_accuracy"] == TEST.test_accuracy).all()
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)

@@ -63,6 +63,7 @@ def check_sweep(folder, n_retried=0):
             assert frozen.value == row["value"] == row[f"last_{metric}"]
             assert row["epochs"] == space.training.epochs
             assert all(math.isfinite(row[f"last_{name}"]) for name in VAL_METRICS)
+        assert pd.isna(row["test_accuracy"]) == (row["state"] != "complete"), "the test split is read where a trial is complete"
         if row["state"] == "failed":
             assert row["error"]
             assert frozen.user_attrs["error"] == row["error"]

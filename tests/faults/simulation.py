@@ -100,11 +100,7 @@ class Worker:
             if name in self.unreported:  # also of one that fails, as a Trainable does
                 epochs[name] = list(history)
         self.unreported.clear()
-        tests = {
-            name: self.test
-            for name, history in self.histories.items()
-            if len(history) >= self.n_epochs and self.configs[name].phase is Phase.CONFIRM
-        }
+        tests = {name: self.test for name, history in self.histories.items() if len(history) >= self.n_epochs}
         return PackReport.from_json(PackReport("cpu", epochs, tests, failures).to_json())
 
     @property
