@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sweeper.report.chart_data import colour_of, epoch_curves, logits_by_arm
-from sweeper.report.epoch_charts import budget_chart, curve_charts
+from sweeper.report.epoch_charts import budget_chart, curve_charts, trials_chart
 from sweeper.report.logit_charts import logit_charts
 from sweeper.report.measure import find_measure
 from sweeper.report.parameter_charts import parameter_charts
@@ -20,6 +20,8 @@ def draw_charts(stored: StoredSweep, summary: Summary) -> Iterator[Chart]:
     measure, colours = find_measure(summary.metric), colour_of(stored.arms)
     yield from curve_charts(epoch_curves(stored, summary), colours, summary.evaluate_on or "validation")
     yield from budget_chart(stored, measure, colours)
+    if summary.budget is not None:
+        yield from trials_chart(summary.budget, colours)
     yield from parameter_charts(stored, measure, colours)
     if summary.comparison is not None:
         yield from logit_charts(logits_by_arm(stored), summary.comparison, class_names(stored), colours)

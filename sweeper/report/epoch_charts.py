@@ -1,17 +1,20 @@
-"""The charts over epochs: learning curves, loss and accuracy, best so far against the budget."""
+"""The charts over epochs and trials: learning curves, loss and accuracy, what smaller budgets would have found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
+from typing import TypeVar
 
 import pandas as pd
 
 from sweeper.report import numbers
 from sweeper.report.chart_data import best_so_far, confirm_bands
 from sweeper.report.document import Cell, Grid, cells
-from sweeper.report.measure import Measure
+from sweeper.report.measure import Measure, find_measure
 from sweeper.report.reading import StoredSweep
+from sweeper.report.summary import Budget
 from sweeper.report.vega import (
     Chart,
     Spec,
@@ -27,6 +30,7 @@ from sweeper.report.vega import (
 )
 from sweeper.text import plural
 
+Figure = TypeVar("Figure")
 _POINTS: Spec = {"transform": [{"filter": "datum.is_point"}], "mark": {"type": "point", "filled": True, "size": 16, "tooltip": None}}
 """Trials of one epoch, of which a line shows nothing."""
 
@@ -170,3 +174,73 @@ def budget_chart(sweep: StoredSweep, measure: Measure, colours: Mapping[str, str
         pointed=(nearest_points(),),
         printed=({"mark": {"type": "point", "filled": True, "size": 30}},),
     )
+
+
+def trials_chart(budget: Budget, colours: Mapping[str, str]) -> Iterator[Chart]:
+    """The test figure of the pick against the number of trials: every search, the median of each arm, and the range of its searches."""
+    measure = find_measure(budget.measure)
+    searches = [
+        {"arm": curve.arm, "search": curve.search, "trials": n, "value": value, "pick": curve.picks[n - 1], "role": "search"}
+        for curve in budget.curves
+        for n, value in _steps(curve.values)
+    ]
+    spans = [
+        {"arm": arm, "trials": n, "median": span[0], "low": span[1], "high": span[2], "role": "median"}
+        for arm in dict.fromkeys(curve.arm for curve in budget.curves)
+        for n, span in _steps([each.spans[arm] for each in budget.at])
+    ]
+    table = pd.DataFrame([*searches, *spans]).reindex(columns=[*_TRIALS_COLUMNS])
+    n_searches = max(curve.search for curve in budget.curves)
+    show = figure_format(measure)
+    several: list[Spec] = [
+        {
+            **_only("median"),
+            "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.15, "tooltip": None},
+            "encoding": {"y": {"field": "low", "type": "quantitative", "stack": None}, "y2": {"field": "high"}},
+        },
+        {
+            **_only("median"),
+            "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2.4, "tooltip": None},
+            "encoding": {"y": {"field": "median", "type": "quantitative"}},
+        },
+    ]
+    thin = {"type": "line", "interpolate": "step-after", "strokeWidth": 0.8, "opacity": 0.6, "tooltip": None}
+    one = {"type": "line", "interpolate": "step-after", "strokeWidth": 2.2, "tooltip": None}
+    spec: Spec = {
+        "data": values_of(table, _TRIALS_COLUMNS),
+        "encoding": {
+            "x": number_axis("trials", "trials of a search", whole_numbers(table["trials"]), {"zero": False, "nice": False}),
+            "y": metric_axis("value", f"test {measure.label} of the pick", measure),
+            "color": colour_by_arm(colours, [arm for arm in colours if (table["arm"] == arm).any()]),
+        },
+        "layer": [
+            *(several if n_searches > 1 and spans else []),
+            {**_only("search"), "mark": thin if n_searches > 1 else one, "encoding": {"detail": {"field": "search"}}},
+        ],
+    }
+    lines = f" Bold: median of {n_searches} searches; shaded: from their lowest to their highest; thin: each." if n_searches > 1 else ""
+    yield Chart(
+        "budget",
+        "What fewer trials would have found",
+        f"Test {measure.label} of what a search would have picked by validation after so many trials.{lines}",
+        spec,
+        320,
+        _trials_table(budget, measure),
+        pointed=({**_only("search"), **nearest_points({"tooltip": told("arm", "search", "pick", "trials", value=show)})},),
+    )
+
+
+def _steps(found: Sequence[Figure | None]) -> Iterator[tuple[int, Figure]]:
+    """The places, from 1, at which something is found that was not before, and the last: all that a line of steps needs."""
+    for n, (before, each) in enumerate(pairwise([None, *found]), start=1):
+        if each is not None and (each != before or n == len(found)):
+            yield n, each
+
+
+_TRIALS_COLUMNS = ("arm", "search", "trials", "value", "pick", "median", "low", "high", "role")
+
+
+def _trials_table(budget: Budget, measure: Measure) -> Grid:
+    arms = list(dict.fromkeys(curve.arm for curve in budget.curves))
+    rows = tuple((Cell(str(each.n), each.n), *(numbers.span(each.spans[arm], measure) for arm in arms)) for each in budget.at)
+    return Grid("budget", ("trials", *(f"{arm}{numbers.unit(measure)}" for arm in arms)), rows)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sweeper.report.measure import MEASURES, Measure, find_measure
-from sweeper.report.summary import ArmSummary, ComparedArm, Cost, Group, Report, Summary
+from sweeper.report.summary import ArmSummary, Budget, ComparedArm, Cost, Group, Report, Summary
 
 
 def as_csv(report: Report) -> str:
@@ -41,7 +41,7 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
     published = {figure.arm: figure for figure in summary.reference.figures} if summary.reference else {}
     rows = []
     for arm in summary.arms:
-        row = head | _arm(arm, measure) | _compared(compared.get(arm.arm))
+        row = head | _arm(arm, measure) | _ahead(summary.budget, arm.arm) | _compared(compared.get(arm.arm))
         if summary.reference:
             figure = published.get(arm.arm)
             row["published_test_accuracy"] = figure.published if figure else None
@@ -83,6 +83,10 @@ def _arm(arm: ArmSummary, measure: Measure) -> dict[str, Any]:
         row |= {f"{name}_complete": each.search.ends.complete, f"{name}_epochs": each.search.epochs}
         row |= {f"{name}_seeds": len(each.seeds), f"{name}_{measure.test_column}": each.means.get(measure.test_column)}
     return row
+
+
+def _ahead(budget: Budget | None, arm: str) -> dict[str, Any]:
+    return {} if budget is None else {"ahead_from_trials": budget.ahead_from if budget.ahead == arm else None}
 
 
 def _cost(phase: str, cost: Cost) -> dict[str, Any]:

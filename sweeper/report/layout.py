@@ -10,7 +10,7 @@ from sweeper.report import numbers
 from sweeper.report.configurations import configurations
 from sweeper.report.document import Block, Cell, Code, Document, Grid, Heading, Sentence, Warnings, cells
 from sweeper.report.measure import Measure, find_measure
-from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Cost, Reference, Report, Summary
+from sweeper.report.summary import ArmSummary, Budget, ComparedArm, Comparison, Cost, Reference, Report, Summary
 from sweeper.text import plural
 
 SCORES = (
@@ -47,11 +47,15 @@ def _parts(summary: Summary) -> Iterator[Block]:
     measure = find_measure(summary.metric)
     yield Heading(summary.sweep, 1)
     yield Sentence(summary.verdict.sentence, "verdict")
+    if summary.budget is not None and summary.budget.sentence is not None:
+        yield Sentence(summary.budget.sentence)
     yield Sentence(_setting(summary))
     if summary.comparison is not None:
         yield from _comparison(summary, summary.comparison)
     if summary.reference is not None:
         yield from _reference(summary.reference)
+    if summary.budget is not None:
+        yield from _by_number_of_trials(summary.budget)
     if summary.groups:
         yield Heading(f"Search trials by {summary.by}")
         yield _groups(summary, measure)
@@ -195,6 +199,35 @@ def _reference(reference: Reference) -> Iterator[Block]:
     ]
     yield Grid("reference", ("arm", "ours", "published", "difference, points", "n"), tuple(rows))
     yield Sentence(f"Published: {reference.source}. n: trials that ours is the mean of.")
+
+
+def _by_number_of_trials(budget: Budget) -> Iterator[Block]:
+    measure = find_measure(budget.measure)
+    arms = list(dict.fromkeys(curve.arm for curve in budget.curves))
+    n_searches = max(curve.search for curve in budget.curves)
+    yield Heading(f"By number of trials: test {measure.label} of the pick")
+    rows = [
+        (
+            Cell(str(each.n), each.n),
+            *cells(numbers.epochs, each.epochs),
+            *(numbers.span(each.spans[arm], measure) for arm in arms),
+            Cell("yes" if budget.ahead_from is not None and each.n >= budget.ahead_from else numbers.MISSING),
+        )
+        for each in budget.at
+        if each.n in (budget.ahead_from, budget.n_trials) or each.n & (each.n - 1) == 0
+    ]
+    headings = ("trials", "epochs", *(f"{arm}{numbers.unit(measure)}" for arm in arms), "ahead")
+    told = "Of what a search would have picked by validation after so many trials, one network each"
+    if n_searches == 1:
+        yield Grid("trials", headings[:-1], tuple(row[:-1] for row in rows))
+        yield Sentence(f"{told}. One search of each arm: nothing is claimed.")
+        return
+    yield Grid("trials", headings, tuple(rows), frozenset({0, len(headings) - 1}))
+    ahead = f" Ahead: {budget.ahead}, by" if budget.ahead else " Ahead: none, by"
+    yield Sentence(
+        f"{told}: median [lowest, highest] of {n_searches} searches, their epochs on average.{ahead} the verdict and then by its test at "
+        "each number of trials, from the largest downwards to the first that does not show it."
+    )
 
 
 def _groups(summary: Summary, measure: Measure) -> Grid:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sweeper.report.document import Cell
 from sweeper.report.measure import Measure
 from sweeper.report.summary import Estimate
 
@@ -49,6 +50,19 @@ def difference_with_interval(found: Estimate | None, measure: Measure) -> str:
     if found is None:
         return MISSING
     return _with_interval(difference(found.mean, measure), difference(found.low, measure), difference(found.high, measure), found)
+
+
+def span(found: tuple[float, float, float] | None, measure: Measure) -> Cell:
+    """``57.4 [55.8, 58.0]``: a median with the lowest and the highest; alone where all are the same."""
+    if found is None:
+        return Cell(MISSING)
+    median, low, high = (figure(value, measure) for value in found)
+    return Cell(median if low == high else f"{median} [{low}, {high}]", found[0])
+
+
+def epochs(mean: float | None) -> str:
+    """A mean of counts, rounded to a whole number."""
+    return MISSING if mean is None else f"{mean:,.0f}"
 
 
 def with_unit(text: str, measure: Measure) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.records import Phase, TrialState
+from sweeper.report.budget import budget_of
 from sweeper.report.comparison import OfLogits, compare_arms, of_logits
 from sweeper.report.groups import check_grouping, group_trials
 from sweeper.report.measure import Measure, find_measure
@@ -47,6 +48,7 @@ def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
     logits, problems, n_skipped = _logits(sweep)
     arms = summarize_arms(sweep, measure)
     comparison = compare_arms(arms, measure, space, logits)
+    verdict = decide(arms, comparison, measure, space)
     planned = [arm.search.planned for arm in arms] + [arm.confirm.planned for arm in arms]
     return Summary(
         sweep=printable(sweep.folder.id),
@@ -59,12 +61,13 @@ def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
         metric=measure.val_column,
         planned_trials=sum(number or 0 for number in planned) if space else None,
         finished_trials=len(sweep.trials),
-        verdict=decide(arms, comparison, measure, space),
+        verdict=verdict,
         comparison=comparison,
         reference=_reference(sweep, arms, comparison),
         arms=arms,
         by=by,
         groups=group_trials(sweep, by, measure),
+        budget=budget_of(sweep, arms, comparison, measure, verdict),
         warnings=(*guessing(sweep, arms, comparison, measure, logits.n_classes), *problems, *cautions(sweep, arms, comparison, measure)),
         skipped_files=sweep.skipped_files + n_skipped,
         hardware=hardware_text(sweep.provenance),

@@ -247,6 +247,52 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetCurve:
+    """One search of an arm, trial by trial in the order of their numbers, failed ones left out: entry n - 1 is what holds after n trials.
+
+    ``picks``: the complete trial of the first n with the best search metric after its last epoch, ``None`` before any is complete.
+    ``values``: the measure of that trial's network on the test split, ``None`` without one. ``epochs``: what trials up to the n-th took.
+    """
+
+    arm: str
+    search: int
+    picks: tuple[str | None, ...]
+    values: tuple[float | None, ...]
+    epochs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetAt:
+    """All searches after ``n`` trials each; one that has fewer keeps its last pick.
+
+    ``epochs``: that the first n trials took, mean over all searches. ``spans``: of each arm the median of its curves there, the lowest and
+    the highest, ``None`` where a search has no value.
+    """
+
+    n: int
+    epochs: float | None
+    spans: Mapping[str, tuple[float, float, float] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What fewer trials would have found, by ``measure``, a ``test_*`` column (:mod:`sweeper.report.budget`).
+
+    ``n_trials``: the most that a search has. ``at``: one entry for each number of trials up to that. ``ahead``: the arm that is ahead of
+    every other with ``ahead_from`` trials and with every larger number; both ``None`` where none is, and where nothing is claimed: then
+    ``sentence`` is ``None`` too.
+    """
+
+    measure: str
+    n_trials: int
+    curves: tuple[BudgetCurve, ...]
+    at: tuple[BudgetAt, ...]
+    ahead: str | None
+    ahead_from: int | None
+    sentence: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """One sweep.
 
@@ -270,6 +316,7 @@ class Summary:
     arms: tuple[ArmSummary, ...]
     by: str
     groups: tuple[Group, ...]
+    budget: Budget | None
     warnings: tuple[str, ...]
     skipped_files: int
     hardware: str | None
