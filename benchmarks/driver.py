@@ -45,7 +45,7 @@ parameters:
   loss: {{choices: [l1, cross_entropy, focal]}}
   gamma: {{low: 0.0, high: 5.0, when: {{loss: focal}}}}
   learning_rate: {{low: 1e-4, high: 1.0, log: true}}
-compare: {{arms: loss, trials_per_arm: {trials_per_arm}, seeds: 0}}
+compare: {{arms: loss, searches: 1, trials_per_arm: {trials_per_arm}, seeds: 0}}
 search: {{sampler: {sampler}, pruner: {pruner}}}
 """
 N_ARMS = 3

@@ -44,7 +44,7 @@ parameters:
   learning_rate: {{low: 1e-4, high: 1.0, log: true}}
   step_size: {{type: int, low: 2, high: 15}}
   step_gamma: {{low: 0.1, high: 0.9}}
-compare: {{arms: loss, trials_per_arm: {per_arm}, seeds: {seeds}}}
+compare: {{arms: loss, searches: 1, trials_per_arm: {per_arm}, seeds: {seeds}}}
 search: {{pruner: none}}
 """
 ARMS = ("l1", "cross_entropy", "focal")

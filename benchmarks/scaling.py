@@ -39,7 +39,7 @@ parameters:
   loss: {{choices: [l1, cross_entropy, mae, mse]}}
   learning_rate: {{low: 1e-4, high: 1.0, log: true}}
   momentum: {{low: 0.5, high: 0.99}}
-compare: {{arms: loss, trials_per_arm: {trials_per_arm}, seeds: 0}}
+compare: {{arms: loss, searches: 1, trials_per_arm: {trials_per_arm}, seeds: 0}}
 search:
   sampler: {{name: {sampler}}}
   pruner: {{name: successive_halving, min_resource: 3, reduction_factor: 3}}
