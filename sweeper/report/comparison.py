@@ -104,6 +104,12 @@ def _n_collapsed(searches: Iterable[SearchSummary], n_classes: int | None) -> in
     return sum(value < median - COLLAPSE or is_at_chance(value, n_classes) for value in accuracies.tolist())
 
 
+def can_reach(contrast: Contrast) -> bool:
+    """Whether permutations of so many units can have a p of 0.05: that of the two that are farthest out, of one where numbers differ."""
+    n_extreme = 2 if contrast.n_best == contrast.n_rival else 1
+    return n_extreme / statistics.n_permutations(contrast.unit, contrast.n_best, contrast.n_rival) <= SIGNIFICANCE
+
+
 def _mean_accuracy(searches: Iterable[SearchSummary]) -> float:
     known = [search.means["test_accuracy"] for search in searches if "test_accuracy" in search.means]
     return float(np.mean(known)) if known else float("nan")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweeper.metrics import best_of
 from sweeper.report import numbers
-from sweeper.report.comparison import can_be_compared
+from sweeper.report.comparison import can_be_compared, can_reach
 from sweeper.report.measure import Measure
 from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Contrast, Verdict
 from sweeper.space import MANY_SEARCHES, Space
@@ -182,13 +182,14 @@ class _Words:
     def undecided(self, best: str, contrasts: Mapping[str, Contrast], needed: int) -> str:
         """The best cannot be told apart from these."""
         gaps = ", and ".join(f"{arm} by {self.gap(one)} {self._test(one)}" for arm, one in contrasts.items())
-        n = min(min(one.n_best, one.n_rival) for one in contrasts.values())
-        few = ""
-        if n < needed and self.over:
-            few = f"; {numbers.counted([n], 'search', 'searches')} of each arm cannot show more: {needed} are needed"
-        elif n < needed:
-            few = f"; {plural(n, 'paired seed')} cannot show more: {needed} are needed"
-        return f"Undecided between {self.several}{numbers.listed([best, *contrasts])}{self.over}: {best} leads {gaps}{few}"
+        few = [one for one in contrasts.values() if not can_reach(one)]
+        why = ""
+        if few and self.over:
+            counts = [n for one in few for n in (one.n_best, one.n_rival)]
+            why = f"; {numbers.counted(counts, 'search', 'searches')} of each arm cannot show more: {needed} are needed"
+        elif few:
+            why = f"; {plural(min(one.n_best for one in few), 'paired seed')} cannot show more: {needed} are needed"
+        return f"Undecided between {self.several}{numbers.listed([best, *contrasts])}{self.over}: {best} leads {gaps}{why}"
 
     def to_be(self, arms: Sequence[str]) -> str:
         """``focal is`` or ``focal and mae are``."""

@@ -10,7 +10,7 @@ from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
 from sweeper.metrics import TEMPERATURE_RANGE
 from sweeper.records import Phase
 from sweeper.report import numbers
-from sweeper.report.comparison import COLLAPSE, is_at_chance
+from sweeper.report.comparison import COLLAPSE, can_reach, is_at_chance
 from sweeper.report.measure import Measure
 from sweeper.report.reading import StoredSweep
 from sweeper.report.summary import ArmSummary, Comparison
@@ -98,9 +98,10 @@ def _units(arms: Sequence[ArmSummary], comparison: Comparison | None) -> Iterato
     is_search, key = comparison.unit == "search", f"compare.{'searches' if comparison.unit == 'search' else 'seeds'}"
     counts = {arm.arm: sum(bool(each.seeds) for each in arm.searches) if is_search else len(arm.searches[0].seeds) for arm in compared}
     contrasts = [arm.contrast for arm in comparison.arms if arm.contrast is not None]
-    n = min([min(each.n_best, each.n_rival) for each in contrasts] or counts.values())
-    if comparison.comparable and n < comparison.needed:
-        units = f"{numbers.counted([n], 'search', 'searches')} of each arm" if is_search else plural(n, "paired seed")
+    few = [each for each in contrasts if not can_reach(each)]
+    if few:
+        ns = [n for each in few for n in (each.n_best, each.n_rival)]
+        units = f"{numbers.counted(ns, 'search', 'searches')} of each arm" if is_search else plural(min(ns), "paired seed")
         yield f"{units} cannot reach p = 0.05: at least {comparison.needed} are needed ({key})"
     if len(set(counts.values())) > 1:
         units, over = ("searches", "all of them") if is_search else ("seeds", "the seeds that both arms have")
