@@ -13,11 +13,16 @@ from sweeper.report.reading import StoredSweep
 from sweeper.report.summarize import class_names
 from sweeper.report.summary import Summary
 from sweeper.report.vega import Chart
+from sweeper.report.verdict_chart import verdict_charts
+from sweeper.report.verdict_figures import verdict_figures
 
 
 def draw_charts(stored: StoredSweep, summary: Summary) -> Iterator[Chart]:
     """Every chart that the sweep has data for."""
     measure, colours = find_measure(summary.metric), colour_of(stored.arms)
+    figures = verdict_figures(summary)
+    if figures is not None:
+        yield from verdict_charts(figures, summary.verdict.sentence, colours)
     yield from curve_charts(epoch_curves(stored, summary), colours, summary.evaluate_on or "validation")
     yield from budget_chart(stored, measure, colours)
     if summary.budget is not None:

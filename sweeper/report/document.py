@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+WIDTH = 80
+"""Columns of a report in a terminal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heading:
@@ -64,5 +67,12 @@ class Code:
     text: str
 
 
-Block: TypeAlias = Heading | Sentence | Warnings | Grid | Code
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A picture in text, of at most :data:`WIDTH` columns; the page has a chart in its place."""
+
+    text: str
+
+
+Block: TypeAlias = Heading | Sentence | Warnings | Grid | Code | Drawing
 Document: TypeAlias = tuple[Block, ...]

@@ -40,10 +40,15 @@ def as_html(sweeps: Sequence[tuple[StoredSweep, Summary]]) -> str:
     for index, (stored, summary) in enumerate(sweeps):
         ids = {f"chart-{index}-{chart.name}": chart for chart in draw_charts(stored, summary) if chart.is_on_page}
         charts |= {chart_id: chart.for_page() for chart_id, chart in ids.items()}
+        opening = {chart_id: chart for chart_id, chart in ids.items() if chart.opens_page}
+        others = {chart_id: chart for chart_id, chart in ids.items() if not chart.opens_page}
         blocks = list(_blocks(lay_out_sweep(summary)))
         place = next(position for position, block in enumerate(blocks) if block.get("name") == "search")
-        if ids:
-            blocks[place:place] = [{"kind": "heading", "level": 2, "text": "Charts"}, {"kind": "charts", "charts": ids}]
+        if others:
+            blocks[place:place] = [{"kind": "heading", "level": 2, "text": "Charts"}, {"kind": "charts", "charts": others}]
+        if opening:
+            place = next(position for position, block in enumerate(blocks) if block["kind"] == "verdict")
+            blocks.insert(place + 1, {"kind": "charts", "charts": opening})
         sections.append({"colours": colour_of(stored.arms), "blocks": blocks})
     return _render(", ".join(summary.sweep for _, summary in sweeps), sections, charts)
 

@@ -8,9 +8,10 @@ from functools import partial
 from sweeper.metrics import METRICS
 from sweeper.report import numbers
 from sweeper.report.configurations import configurations
-from sweeper.report.document import Block, Cell, Code, Document, Grid, Heading, Sentence, Warnings, cells
+from sweeper.report.document import WIDTH, Block, Cell, Code, Document, Drawing, Grid, Heading, Sentence, Warnings, cells
 from sweeper.report.measure import Measure, find_measure
 from sweeper.report.summary import ArmSummary, Budget, ComparedArm, Comparison, Cost, Reference, Report, Summary
+from sweeper.report.verdict_figures import draw_in_text, verdict_figures
 from sweeper.text import plural
 
 SCORES = (
@@ -50,6 +51,9 @@ def _parts(summary: Summary) -> Iterator[Block]:
     if summary.budget is not None and summary.budget.sentence is not None:
         yield Sentence(summary.budget.sentence)
     yield Sentence(_setting(summary))
+    figures = verdict_figures(summary)
+    if figures is not None:
+        yield Drawing(draw_in_text(figures, WIDTH))
     if summary.comparison is not None:
         yield from _comparison(summary, summary.comparison)
     if summary.reference is not None:

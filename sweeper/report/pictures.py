@@ -29,7 +29,7 @@ def write_plots(uri: str, directory: str | Path, *, sweep: str | None = None) ->
     for stored, summary in sweeps:
         target = Path(directory) / file_name(stored.folder.id) if len(sweeps) > 1 else Path(directory)
         for chart in draw_charts(stored, summary):
-            written += _write(target, chart)
+            written += _write(target, chart) if chart.is_picture else []
     return written
 
 

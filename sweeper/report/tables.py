@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.report.document import Block, Code, Document, Grid, Heading, Sentence, Warnings
-
-WIDTH = 80
+from sweeper.report.document import WIDTH, Block, Code, Document, Drawing, Grid, Heading, Sentence, Warnings
+from sweeper.text import in_ascii
 
 
 def as_table(document: Document) -> str:
@@ -50,6 +49,8 @@ def _print(console: Console, block: Block) -> None:
             console.print(_rich_table(block))
         case Code(_, text):
             console.print(Text(text), soft_wrap=True)
+        case Drawing(text):
+            console.print(Text(f"\n{text}"), soft_wrap=True)
 
 
 def _hanging(*cells: str | Text) -> Table:
@@ -130,6 +131,8 @@ def _part(block: Block, markup: _Markup) -> str:
             return markup.grid(block)
         case Code():
             return markup.code(block)
+        case Drawing(text):
+            return markup.code(Code("text", text))
 
 
 def _markdown_table(grid: Grid) -> str:
@@ -170,7 +173,7 @@ def _latex_table(grid: Grid) -> str:
 
 
 def _latex_code(code: Code) -> str:
-    verbatim = code.text.replace(r"\end{verbatim}", r"\end {verbatim}")
+    verbatim = (in_ascii(code.text) if code.language == "text" else code.text).replace(r"\end{verbatim}", r"\end {verbatim}")
     return f"\\begin{{verbatim}}\n{verbatim}\n\\end{{verbatim}}"
 
 

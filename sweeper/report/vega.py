@@ -54,7 +54,8 @@ class Chart:
     """A specification without a size, and the text around it; its picture has the file name ``name``.
 
     ``table``: the same figures for who cannot see the chart. ``arms``: if not empty, the picture has a panel for each.
-    ``pointed``: layers for a pointer, which the page alone has; ``printed``: layers that replace them in the picture.
+    ``opens_page``: it stands right below the verdict. ``pointed``: layers for a pointer, which the page alone has; ``printed``: layers that
+    replace them in the picture.
     """
 
     name: str
@@ -65,6 +66,8 @@ class Chart:
     table: Grid | None = None
     is_wide: bool = False
     is_on_page: bool = True
+    is_picture: bool = True
+    opens_page: bool = False
     is_square: bool = False
     arms: tuple[str, ...] = ()
     pointed: tuple[Spec, ...] = ()

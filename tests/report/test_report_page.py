@@ -85,7 +85,7 @@ def cells_of(found):
 
 def test_the_page_has_the_cells_of_every_other_format(results, page):
     tables = Page(page.read_text()).tables
-    figures = {"curves", "best_so_far", "importance", "reliability", "confusion"}
+    figures = {"units", "curves", "best_so_far", "importance", "reliability", "confusion"}
     assert [rows[1:] for name, rows in tables if name not in figures] == cells_of(lay_out(summarize(str(results))))
 
 
@@ -106,7 +106,7 @@ def test_a_browser_draws_every_chart_without_a_word_on_the_console(results, page
     assert console == []
     assert 'data-charts="drawn"' in dom
     n_charts = len(re.findall(r'<div class="chart[ "]', dom))
-    assert n_charts == dom.count('class="marks"') == 9
+    assert n_charts == dom.count('class="marks"') == 11
     assert "could not be drawn" not in dom.partition("<script")[0]
 
 

@@ -26,6 +26,7 @@ from sweeper.store import SweepFolder
 
 ACCURACY = find_measure("val_accuracy")
 NAMES = {
+    "verdict",
     "learning_curves",
     "loss_and_accuracy",
     "best_against_budget",
@@ -38,6 +39,8 @@ NAMES = {
     "reliability",
     "confusion",
 }
+NAMED_BY_ROWS = {("importance", "y"), ("verdict", "y")}
+"""Axes whose labels are the names of parameters or arms."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,7 @@ def test_axes_are_named_with_their_units(charts):
     for name, chart in charts.items():
         panels = chart.for_picture().get("hconcat") or [chart.for_picture().get("spec", chart.spec)]
         for axis, panel in itertools.product("xy", panels):
-            assert panel["encoding"][axis].get("title") or name == "parallel_coordinates" or (name, axis) == ("importance", "y")
+            assert panel["encoding"][axis].get("title") or name == "parallel_coordinates" or (name.partition("_")[0], axis) in NAMED_BY_ROWS
     texts = {name: texts_of(rendered(charts[name])["svg"]) for name in ("learning_curves", "best_against_budget", "loss_and_accuracy")}
     assert "accuracy" in texts["learning_curves"]
     assert "50%" in texts["learning_curves"]

@@ -111,6 +111,11 @@ another search may reverse this; `compare.searches: 5` asks about the losses.
 parquet; up to 4 epochs a trial; 36 of 36 trials finished; 2 cores of Xeon;
 started 2026-01-02T03:04:05+00:00.
 
+focal          56.9 ··························●·●[·●·●··●◆·●·····]···●····● 59.0
+cross_entropy  56.9 ●··[·●·◆●·●·]●·●······································· 59.0
+l1             ← 30.1 [29.1, 31.2]
+● one seed, ◆ mean, [ ] its 95 % interval
+
 Comparison on the test split: accuracy, 8 fresh seeds
 -----------------------------------------------------
 arm                   accuracy %          to best, points     P      p  outcome
