@@ -40,7 +40,7 @@ def budget_of(
     """The curves by the test column of ``measure``, and what they show.
 
     ``None`` without a figure: in sweeps of earlier versions, which read the test split of confirm trials alone. None is taken, either,
-    where the search itself was told the test split, and where values of the measure mean something else in every arm.
+    where the search itself was told the test split, where values of the measure mean something else in every arm, and of single trials.
     """
     on_test = sweep.space is not None and sweep.space.training_settings().evaluate_on == "test"
     if on_test or not can_be_compared(measure, sweep.space):
@@ -49,6 +49,8 @@ def budget_of(
     if not any(value is not None for curve in curves for value in curve.values):
         return None
     n_trials = max(len(curve.values) for curve in curves)
+    if n_trials < 2:
+        return None
     figures = {arm: _figures([curve for curve in curves if curve.arm == arm], n_trials) for arm in sweep.arms}
     is_done = all(arm.search.ends.finished >= (arm.search.planned or 0) for arm in arms)
     left_out = {arm.arm for arm in comparison.arms if arm.at_chance} if comparison and measure.stem != "accuracy" else set()

@@ -214,6 +214,12 @@ def test_one_search_has_curves_and_no_claim(tmp_path):
     assert "One search of each arm: nothing is claimed." in report(str(tmp_path)).replace("\n", " ")
 
 
+def test_of_single_trials_there_is_no_smaller_number_to_tell_of(tmp_path):
+    build, _ = written_at_random(tmp_path, trials=1, ahead=0.3)
+    build.done()
+    assert summary_of(tmp_path).budget is None
+
+
 def test_while_a_search_has_trials_to_come_nothing_is_claimed(tmp_path):
     build, _ = written_at_random(tmp_path, ahead=0.3)
     build.trial_rows.pop()
