@@ -1,6 +1,6 @@
 """How often the verdict is wrong, how often it finds what is there, and how often its intervals hold: all by simulation.
 
-    python -m benchmarks.verdict                     about two minutes on one core
+    python -m benchmarks.verdict                     a minute and a half on one core
     python -m benchmarks.verdict --replicates 2000   a quick look
 
 ``benchmarks/simulated_sweeps.py`` says what a simulated sweep is, and compares its decisions for the first fifty sweeps of each line with
@@ -267,7 +267,7 @@ def difference_holds(unit: Unit, figures: Figures, arms: Sequence[Arm], few: int
     """Whether the intervals of the difference of two arms hold 0, and that of its spread the true one of normal noise."""
     found = contrasts(unit, figures[:, 0], figures[:, 1])
     result = {"95 %": found.holds_zero, "90 %": ~((found.equal_low > 0) | (found.equal_high < 0))}
-    if all(arm.picks == arm.runs == "normal" and not arm.n_configurations for arm in arms):
+    if all(arm.picks == arm.runs == "normal" and arm.run_sd and not arm.n_configurations for arm in arms):
         variances = [arm.pick_sd**2 + arm.run_sd**2 / 2 if unit == "search" else arm.run_sd**2 for arm in arms[:2]]
         truth = float(np.sqrt(np.mean(variances) if unit == "search" else np.sum(variances)))
         limits = {"maximize": True, "margin": None, "least": -np.inf, "most": np.inf, "n_arms": 2}

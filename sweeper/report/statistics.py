@@ -1,18 +1,20 @@
-"""The uncertainty of a comparison: intervals, paired tests, power. Every figure is deterministic.
+"""The uncertainty of a comparison: intervals, permutation tests, power. Every figure is deterministic.
 
-**Interval** of a mean: Student's t over seeds at 95 %, cut at the least and the largest value that is possible. It holds the mean of
-normal noise at any number of seeds, where a percentile bootstrap does in 50 / 76 / 88 / 92 % of cases with 2 / 3 / 4 / 5 of them; strongly
-skewed noise is the weak side of both.
+**Unit**: a search, whose figure is the mean over its seeds, or with one search per arm a seed, paired. Seeds of one search share its pick:
+counted as units of their own they call winners between equal arms.
 
-**Test** of a paired difference: exact permutation by sign flips, statistic the mean difference, two-sided (Fisher 1935; Pitman 1937). It
-asks whether two arms are alike within a seed, so that either could have had either figure: then differences are symmetric about zero, and
-the test holds its level whatever their spread, ties and outliers. Two arms with equal means of which one alone collapses now and then are
-not alike, and are told apart. Wilcoxon's signed-rank test needs the same symmetry and finds fewer true differences; the paired t test
-finds a few more in normal noise and far fewer when a seed collapses. ``benchmarks/verdict.py`` measures all of this.
+**Interval**: Student's t of a mean, Welch's of a difference between searches, cut at the least and the largest value that is possible. They
+hold the mean of normal noise at any n, where a percentile bootstrap does in 50 / 76 / 80 / 84 % of cases with 2 / 3 / 4 / 5 figures.
 
-**No correction** for "the best beats each of its rivals": it must win every one of these tests, in its own favour, and of two equal arms
-far ahead of the rest one is called the winner in 5 % of cases at most (an intersection-union test, Berger 1982). To say of single arms
-that they are behind, without a winner, p is corrected over all pairs of arms (Holm 1979), since the best is read from the same data.
+**Test**: exact permutation of the labels of searches, or of the signs of paired differences, statistic the difference of the means,
+two-sided (Fisher 1935; Pitman 1937). It asks whether two arms are exchangeable, whatever the shape of their noise. Arms with equal means of
+which one varies less, or alone collapses now and then, are not; the 95 % interval must exclude zero as well before an arm is better.
+
+**Equal**: two one-sided t tests against the margin (Schuirmann 1987), which is that the 90 % interval lies within it.
+
+**No correction** for "the best beats each of its rivals": it must win every one of these tests, in its own favour (an intersection-union
+test, Berger 1982). To say of single arms that they are behind, without a winner, p is corrected over all pairs (Bonferroni), since the best
+is read from the same data. ``benchmarks/verdict.py`` measures all of this.
 
 All is written out in numpy, and gives what ``scipy.stats`` gives: importing that would take a quarter of the time of a whole report.
 """
