@@ -145,14 +145,14 @@ def _estimates(searches: Sequence[SearchSummary], unit: Unit) -> dict[str, Estim
         if all(name in search.means for search in searches):
             bounds = (metric_of(name).least, metric_of(name).most) if name != "temperature" else ()
             figures = [search.means[name] for search in searches] if unit == "search" else searches[0].values[name]
-            found[name] = statistics.estimate(np.array(figures, dtype=np.float64), *bounds)
+            found[name] = statistics.estimate(np.array(figures, dtype=np.float64), *bounds, unit=unit)
     return found
 
 
 def _method(unit: Unit, contrasts: Sequence[Contrast], margin: float | None) -> str:
     """How every figure of the comparison is computed, for one who wants to compute it again."""
     if unit == "search":
-        level = "Mean over searches, of each its mean over its seeds [95 % t interval: new searches and seeds, same test images]"
+        level = "Mean over searches, of each its mean over its seeds [95 % t interval: new searches on the same seeds and test images]"
     else:
         level = "Mean over seeds [95 % t interval: new seeds, same test images]"
     if not contrasts:

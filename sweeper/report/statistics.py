@@ -49,7 +49,7 @@ ROUNDING = 1e-9
 """Differences that vary by less, in units of the figures, are alike: 0.58 - 0.57 and 0.28 - 0.27 are not equal in floating point."""
 
 
-def estimate(values: Units, least: float = -math.inf, most: float = math.inf, unit: Literal["search", "seed"] = "seed") -> Estimate:
+def estimate(values: Units, least: float = -math.inf, most: float = math.inf, *, unit: Literal["search", "seed"] = "seed") -> Estimate:
     """Mean with its standard deviation and interval; values must be finite, at least one, and from ``least`` to ``most``.
 
     The interval is cut there: a true mean lies within, so that it is held as often as before. That of a mean over searches is for other

@@ -21,7 +21,8 @@ class Estimate:
     """A mean over ``n`` searches, each of which counts by its mean over its seeds, or with one search over ``n`` seeds.
 
     ``sd`` divides by n - 1. ``low`` to ``high`` is the 95 % t interval of :func:`sweeper.report.statistics.estimate`; both are ``None`` for
-    fewer than two. It covers new searches and seeds, or new seeds of one configuration, and in neither case other test images.
+    fewer than two, and of searches that all found the same configuration. It is for new searches on the same seeds, or for new seeds of
+    one configuration, and in neither case for other test images.
     """
 
     n: int
