@@ -22,7 +22,7 @@ All is written out in numpy, and gives what ``scipy.stats`` gives: importing tha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache, partial
 from itertools import chain, combinations, count
 from typing import TYPE_CHECKING, Literal
@@ -92,25 +92,6 @@ def ranked(samples: Mapping[str, Mapping[int, float]]) -> list[str]:
 
     wins = {arm: sum(lead(arm, other) > 0 for other in samples if other != arm) for arm in samples}
     return sorted(samples, key=lambda arm: (wins[arm], mean(arm)), reverse=True)
-
-
-def paired_t_p(differences: Seeds) -> float:
-    """Two-sided p of the paired t test; 1 where the differences do not vary, for then nothing is known of their spread."""
-    if not varies(differences):
-        return 1.0
-    n = len(differences)
-    return float(2 * special.stdtr(n - 1, -abs(float(np.mean(differences))) / float(np.std(differences, ddof=1)) * math.sqrt(n)))
-
-
-def is_clearly_behind(advantages: Seeds, p_holm: float, n_arms: int) -> bool:
-    """Whether an arm, of several looked at, is behind the best. ``advantages``: of the best over it, by seed; ``p_holm``: of all pairs.
-
-    Few seeds cannot show it by sign flips; where the best is ahead on every one, a t test over all pairs at once (Bonferroni) may.
-    """
-    if len(advantages) < 2 or float(np.mean(advantages)) <= 0:
-        return False
-    n_pairs = max(n_arms * (n_arms - 1) // 2, 1)
-    return p_holm <= SIGNIFICANCE or (float(advantages.min()) > 0 and n_pairs * paired_t_p(advantages) <= SIGNIFICANCE)
 
 
 def sign_flip_p(differences: Seeds) -> float:
@@ -255,23 +236,6 @@ def _welch(first: Units, second: Units) -> tuple[float, float] | None:
     return math.sqrt(total), total**2 / sum(variance**2 / freedom for variance, freedom in known)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values, in the order given (Holm 1979)."""
-    n_tests = len(p_values)
-    order = np.argsort(p_values, kind="stable")
-    stepped = np.asarray(p_values, dtype=np.float64)[order] * np.arange(n_tests, 0, -1)
-    adjusted = np.empty(n_tests)
-    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
-    return [float(p) for p in adjusted]
-
-
-def compare_pairs(samples: Sequence[Mapping[int, float]]) -> dict[tuple[int, int], tuple[float, float]]:
-    """The p and Holm p of every pair of arms (by position), over the seeds that both have. ``samples``: value by seed, one per arm."""
-    pairs = list(combinations(range(len(samples)), 2))
-    raw = [sign_flip_p(paired_differences(samples[first], samples[second])) for first, second in pairs]
-    return dict(zip(pairs, zip(raw, holm(raw), strict=True), strict=True))
-
-
 def paired_differences(first: Mapping[int, float], second: Mapping[int, float]) -> Seeds:
     """``first`` - ``second`` on the seeds that both have, in the order of the seeds."""
     return np.array([first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())], dtype=np.float64)
@@ -280,13 +244,6 @@ def paired_differences(first: Mapping[int, float], second: Mapping[int, float]) 
 def probability_of_winning(advantages: Seeds) -> float:
     """Share of seeds on which the advantage is positive, ties counted half: P(A > B) of Bouthillier 2021 (2103.03098)."""
     return float(np.mean((advantages > 0) + 0.5 * (advantages == 0)))
-
-
-def cohens_d_z(differences: Seeds) -> float | None:
-    """Mean difference in units of the standard deviation of the differences; ``None`` where those do not vary."""
-    if not varies(differences):
-        return None
-    return float(np.mean(differences) / np.std(differences, ddof=1))
 
 
 NEEDED_ALIKE = next(n for n in count(2) if 1 / 2**n <= SIGNIFICANCE)
