@@ -55,12 +55,12 @@ record() {
 sleep 1
 record 01-help 'sweep --help'
 record 02-check 'sweep check search_spaces/quickstart.yaml'
-press "sed -e 's/gamma:/gama:/' -e 's/epochs: 6/epochs: 0/' search_spaces/quickstart.yaml > mine.yaml"
+press "sed -e 's/gamma:/gama:/' -e 's/epochs: 4/epochs: 0/' search_spaces/quickstart.yaml > mine.yaml"
 record 03-mistakes 'sweep check mine.yaml'
 record 04-plan 'sweep run search_spaces/quickstart.yaml --dry-run' 300
 
 enter 'sweep run search_spaces/quickstart.yaml'
-wait_for ' (1[0-9]|2[0-9]) of 48 trials' 600
+wait_for ' (3[0-9]|4[0-9]) of 120 trials' 600
 keep 05-running
 wait_for_prompt 1200
 keep 06-finished
@@ -71,7 +71,7 @@ record 09-show 'sweep show quickstart'
 record 10-trial 'sweep show quickstart focal-0 | head -22'
 record 11-reproduce 'sweep reproduce quickstart focal-0' 300
 
-enter 'sweep run search_spaces/quickstart.yaml --name again --trials-per-arm 4 --seeds 2'
+enter 'sweep run search_spaces/quickstart.yaml --name again --searches 1 --trials-per-arm 4 --seeds 2'
 wait_for ' [3-9] of 18 trials' 300
 terminal send-keys -t record C-c
 wait_for_prompt 120

@@ -27,7 +27,7 @@ def test_a_screen_is_at_most_80_columns_wide_and_free_of_tracebacks_and_of_words
 
 def test_the_panel_was_recorded_while_it_ran():
     text = (DOCS / "session" / "05-running.txt").read_text()
-    assert re.search(r"\d+ of 48 trials", text)
+    assert re.search(r"\d+ of 120 trials", text)
     assert "best    val_accuracy" in text
 
 
