@@ -126,7 +126,7 @@ def test_failing_trials_are_tried_as_often_as_allowed_whatever_dies(disk, tmp_pa
         check_sweep(path)
         check_equal(path, tmp_path / "reference")
     trials, _ = tables(tmp_path / "reference")
-    assert trials[trials["state"] == "failed"][["number", "attempts", "epochs"]].values.tolist() == [[1, 2, 1]] * 4
+    assert trials[trials["state"] == "failed"][["number", "attempts", "epochs"]].values.tolist() == [[1, 2, 1]] * 8
 
 
 def test_dying_again_and_again_changes_nothing(disk, tmp_path):
