@@ -38,7 +38,7 @@ def shown(value: object) -> str:
         return "an integer of thousands of digits"
 
 
-_IN_ASCII = str.maketrans("●◆·←→…─–×▁▂▃▄▅▆▇█", "o+.<>~--x_.-:=+*#")
+_IN_ASCII = str.maketrans("●◆·←→…─–×▁▂▃▄▅▆▇█", "o+.<>~--x_.-:=+*#") | {ord("±"): "+-"}
 
 
 def in_ascii(text: str) -> str:

@@ -30,8 +30,8 @@ def tables(folder):
     return trials, epochs
 
 
-def check_sweep(folder, n_retried=0):
-    """Every planned trial once, and Parquet equal to the studies."""
+def check_sweep(folder, n_retried=0, *, tested=True):
+    """Every planned trial once, and Parquet equal to the studies. ``tested``: whether complete search trials have figures on test."""
     folder = Path(folder)
     space = parse_stored_space((folder / "sweep.yaml").read_text(), "sweep.yaml")
     trials, epochs = tables(folder)
@@ -63,7 +63,8 @@ def check_sweep(folder, n_retried=0):
             assert frozen.value == row["value"] == row[f"last_{metric}"]
             assert row["epochs"] == space.training.epochs
             assert all(math.isfinite(row[f"last_{name}"]) for name in VAL_METRICS)
-        assert pd.isna(row["test_accuracy"]) == (row["state"] != "complete"), "the test split is read where a trial is complete"
+        if tested or row["phase"] == "confirm":
+            assert pd.isna(row["test_accuracy"]) == (row["state"] != "complete"), "the test split is read where a trial is complete"
         if row["state"] == "failed":
             assert row["error"]
             assert frozen.user_attrs["error"] == row["error"]
@@ -84,8 +85,8 @@ def same(ours, theirs):
     )
 
 
-def check_equal(folder, reference):
-    """Two sweeps found the same, bit by bit, but for what a clock or a name says."""
+def check_equal(folder, reference, varies=()):
+    """Two sweeps found the same, bit by bit, but for what a clock or a name says, and for the columns in ``varies``."""
     for ours, theirs in zip(tables(folder), tables(reference), strict=True):
-        dropped = [name for name in VARIES if name in ours]
+        dropped = [name for name in (*VARIES, *varies) if name in ours]
         pd.testing.assert_frame_equal(ours.drop(columns=dropped), theirs.drop(columns=dropped), check_exact=True)

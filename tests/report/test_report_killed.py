@@ -60,4 +60,4 @@ def test_what_is_no_row_in_a_damaged_log_is_passed_over(whole, tmp_path):
     found = json.loads(report(str(tmp_path), format="json"))["sweeps"][0]
     assert found["comparison"] == expected["comparison"]
     assert found["arms"] == expected["arms"]
-    assert "3 rows of trials/ have a phase or state that this sweeper does not know" in found["warnings"][0]
+    assert "3 rows of trials/ have a phase, state or search that this sweeper does not know" in found["warnings"][0]

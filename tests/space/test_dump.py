@@ -92,7 +92,7 @@ def test_every_default_is_written_out():
             "gamma": {"type": "float", "low": 0.0, "high": 5.0, "log": False, "when": {"loss": "focal"}},
             "learning_rate": {"type": "float", "low": 0.0001, "high": 1.0, "log": True},
         },
-        "compare": {"trials_per_arm": 32, "seeds": 8},
+        "compare": {"searches": 1, "trials_per_arm": 32, "seeds": 8, "margin": 0.5},
         "search": {
             "metric": "val_accuracy",
             "sampler": {"name": "tpe", "n_startup_trials": 10, "n_ei_candidates": 24, "constant_liar": True},

@@ -338,7 +338,7 @@ def test_foreign_files_in_the_bucket_are_skipped_and_counted(bucket):
         run_sweep(folder, space)
     folder.folder.write("trials/part-000009-0123abcd.parquet", b"PAR1 torn")
     stored = folder.read_trials()
-    assert len(stored.frame) == 12
+    assert len(stored.frame) == 16
     assert [skipped.file for skipped in stored.skipped] == [f"{bucket}/sweep/trials/part-000009-0123abcd.parquet"]
 
 

@@ -33,7 +33,7 @@ parameters:
   smoothing: {{low: 0.0, high: 0.3, when: {{loss: label_smoothing}}}}
 compare: {{arms: batch_size, searches: 1, trials_per_arm: 8, seeds: 2}}
 search: {{metric: {metric}, sampler: {sampler}, pruner: {pruner}}}
-seed: 5
+seed: 6
 """
 SAMPLERS = {
     "tpe": "{name: tpe, n_startup_trials: 3}",

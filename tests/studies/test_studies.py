@@ -84,7 +84,8 @@ def test_the_best_of_each_search_is_confirmed_on_the_same_seeds_as_soon_as_that_
     for config in confirms:
         complete(studies, config, 0.5)
     assert studies.finished
-    assert studies.planned == {("l1", "search"): 2, ("mae", "search"): 2, ("l1", "confirm"): 2, ("mae", "confirm"): 4}
+    searched = {(arm, search, Phase.SEARCH): 1 for arm in ("l1", "mae") for search in (1, 2)}
+    assert studies.planned == searched | {(*search, Phase.CONFIRM): 2 for search in (("l1", 2), ("mae", 1), ("mae", 2))}
 
 
 def test_the_best_of_an_arm_is_confirmed_on_fresh_seeds_when_its_search_has_ended(open_studies):
