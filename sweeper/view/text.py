@@ -40,11 +40,11 @@ def _bar(share: float) -> str:
 
 def list_text(sweeps: Sequence[SweepLine], width: int) -> str:
     """One line per sweep, oldest first; the best trials, or what is wrong, on lines of their own where ``width`` is too small for them."""
-    rows = [["sweep", "state", "started", "arms", "searches", "trials", "failed"]]
+    rows = [["sweep", "state", "started", "arms", "trials", "failed"]]
     bests = ["best"]
     for sweep in sweeps:
         if sweep.problem is not None:
-            rows.append([printable(sweep.sweep), "unreadable", "", "", "", "", ""])
+            rows.append([printable(sweep.sweep), "unreadable", "", "", "", ""])
             bests.append(printable(sweep.problem))
             continue
         bests.append(f"{sweep.metric} {sweep.best.value:.4f} {printable(sweep.best.trial)}" if sweep.best else "-")
@@ -54,14 +54,11 @@ def list_text(sweeps: Sequence[SweepLine], width: int) -> str:
                 sweep.state or "",
                 _minute(sweep.started_at),
                 str(sweep.arms),
-                str(sweep.searches),
                 f"{sweep.ended}/{sweep.planned}",
                 str(sweep.failed),
             ]
         )
-    if all(sweep.searches == ONLY_SEARCH for sweep in sweeps):
-        rows = [[*row[:4], *row[5:]] for row in rows]
-    return "\n".join(_beside_or_below(aligned(rows, right={3, 4, 5, 6}).splitlines(), bests, width))
+    return "\n".join(_beside_or_below(aligned(rows, right={3, 4, 5}).splitlines(), bests, width))
 
 
 def _beside_or_below(table: Sequence[str], texts: Sequence[str], width: int) -> list[str]:
@@ -116,7 +113,7 @@ def sweep_text(view: SweepView, width: int) -> str:
     """The best trial of each search; parameters on lines of their own where ``width`` is too small for them."""
     metric = view.status.snapshot.metric
     found = [(arm.arm, search) for arm in view.arms for search in arm.searches]
-    rows = [["arm", "search", "best trial", metric, "curve", "confirmed", "test accuracy"]]
+    rows = [["arm", "search", "best trial", metric, "curve", "seeds", "test accuracy"]]
     rows += [_best_row(arm, search, metric) for arm, search in found]
     if view.status.snapshot.searches == ONLY_SEARCH:
         rows = [[row[0], *row[2:]] for row in rows]

@@ -103,7 +103,7 @@ def test_without_an_id_status_means_the_newest_sweep(finished_sweep):
 def test_the_best_trial_of_each_arm(finished_sweep):
     done = sweep("show", "tiny", "--results", finished_sweep.results)
     lines = done.stdout.splitlines()
-    assert lines[2].split() == ["arm", "best", "trial", "val_accuracy", "curve", "confirmed", "test", "accuracy", "parameters"]
+    assert lines[2].split() == ["arm", "best", "trial", "val_accuracy", "curve", "seeds", "test", "accuracy", "parameters"]
     assert re.fullmatch(r"cross_entropy  cross_entropy-\d +0\.\d{4}  [▁▂▃▄▅▆▇█]{3} +2 +0\.\d{4}  learning_rate \S+", lines[3])
     assert re.fullmatch(
         r"focal +focal-\d +0\.\d{4}  [▁▂▃▄▅▆▇█]{3} +2 +0\.\d{4}  (learning_rate|gamma) \S+, (learning_rate|gamma) \S+", lines[4]
