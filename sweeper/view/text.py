@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from sweeper.metrics import best_of
-from sweeper.records import ONLY_SEARCH, VAL_METRICS, Phase, TrialState
+from sweeper.records import VAL_METRICS, Phase, TrialState
 from sweeper.store.provenance import hardware_text, repository_lines
 from sweeper.text import plural, printable
 from sweeper.trial_counts import Part
@@ -113,12 +113,10 @@ def sweep_text(view: SweepView, width: int) -> str:
     """The best trial of each search; parameters on lines of their own where ``width`` is too small for them."""
     metric = view.status.snapshot.metric
     found = [(arm.arm, search) for arm in view.arms for search in arm.searches]
-    rows = [["arm", "search", "best trial", metric, "curve", "seeds", "test accuracy"]]
+    rows = [["arm", "best trial", metric, "curve", "seeds", "test accuracy"]]
     rows += [_best_row(arm, search, metric) for arm, search in found]
-    if view.status.snapshot.searches == ONLY_SEARCH:
-        rows = [[row[0], *row[2:]] for row in rows]
     chosen = ["parameters", *(parameters_text(search.parameters) for _, search in found)]
-    beside = _beside_or_below(aligned(rows, right={len(rows[0]) - back for back in (1, 2, 4)}).splitlines(), chosen, width)
+    beside = _beside_or_below(aligned(rows, right={2, 4, 5}).splitlines(), chosen, width)
     footer = [f"next     {view.show}" if view.show else f"next     {next_command(view.status)}"]
     return "\n".join([headline(view.status), "", *beside, "", *(f"problem  {problem}" for problem in view.problems), *footer])
 
@@ -206,7 +204,6 @@ def _arm_row(search: Part, confirm: Part) -> list[str]:
 def _best_row(arm: str, search: SearchView, metric: str) -> list[str]:
     return [
         printable(arm),
-        str(search.search),
         printable(search.trial) if search.trial else "-",
         f"{search.value:.4f}" if search.value is not None else "-",
         sparkline([float(getattr(epoch, metric)) for epoch in search.curve], 12),

@@ -211,11 +211,11 @@ def test_show_has_a_line_for_each_search_with_its_best_and_the_mean_of_its_seeds
     lines = [" ".join(line.split()) for line in sweep_text(view, 200).splitlines()]
     assert lines[0].startswith("odd: finished, 2 searches of each arm, 22 of 24 trials, ")
     assert lines[2:7] == [
-        "arm search best trial val_accuracy curve seeds test accuracy parameters",
-        "cross_entropy 1 cross_entropy-1 0.6000 2 0.5700 learning_rate 0.11",
-        "cross_entropy 2 cross_entropy-s2-0 0.6000 1 0.5000 learning_rate 0.1",
-        "focal 1 - - 0 -",
-        "focal 2 focal-s2-1 0.5000 2 0.4600 learning_rate 0.11",
+        "arm best trial val_accuracy curve seeds test accuracy parameters",
+        "cross_entropy cross_entropy-1 0.6000 2 0.5700 learning_rate 0.11",
+        "cross_entropy cross_entropy-s2-0 0.6000 1 0.5000 learning_rate 0.1",
+        "focal - - 0 -",
+        "focal focal-s2-1 0.5000 2 0.4600 learning_rate 0.11",
     ]
     found = json.loads(as_json(view))
     arm = found["arms"][0]
