@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -57,26 +58,27 @@ def epoch_curves(sweep: StoredSweep, summary: Summary) -> pd.DataFrame:
 
 
 def confirm_bands(curves: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Mean and standard deviation over the seeds of the confirm phase, by arm and epoch."""
+    """Mean and standard deviation over the confirm trials of all searches, by arm and epoch."""
     by_epoch = curves[curves["role"] == "confirm"].groupby(["arm", "epoch"], sort=True)[column]
     return pd.DataFrame({"mean": by_epoch.mean(), "std": by_epoch.std().fillna(0.0), "count": by_epoch.count()}).reset_index()
 
 
 def best_so_far(sweep: StoredSweep, measure: Measure) -> pd.DataFrame:
-    """For each arm the best final value of its complete search trials so far against the epochs spent so far, by trial number.
+    """For each search the best final value of its complete trials so far against the epochs that it has spent so far, by trial number.
 
     Every trial costs its epochs, whatever its end.
     """
     parts = []
-    for arm in sweep.arms:
-        rows = sweep.rows(Phase.SEARCH, arm)
+    for arm, search in product(sweep.arms, sweep.searches):
+        rows = sweep.rows(Phase.SEARCH, arm, search)
         values = final_values(sweep, rows, measure)
         best = (values.cummax() if measure.maximize else values.cummin()).ffill()
-        parts.append(pd.DataFrame({"arm": arm, "trial": rows["trial"], "spent": rows["epochs"].fillna(0).cumsum(), "best": best}))
+        spent = rows["epochs"].fillna(0).cumsum()
+        parts.append(pd.DataFrame({"arm": arm, "search": search, "trial": rows["trial"], "spent": spent, "best": best}))
     return (
         pd.concat(parts).dropna(subset=["best"]).reset_index(drop=True)
         if parts
-        else pd.DataFrame(columns=["arm", "trial", "spent", "best"])
+        else pd.DataFrame(columns=["arm", "search", "trial", "spent", "best"])
     )
 
 

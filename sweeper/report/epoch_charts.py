@@ -71,8 +71,8 @@ def curve_charts(curves: pd.DataFrame, colours: Mapping[str, str], evaluated_on:
         },
         "layer": [layer for is_filled, layer in layers if is_filled],
     }
-    n_seeds = int(band["count"].max()) if len(band) else 0
-    confirm = f" Band: mean ± 1 standard deviation over {plural(n_seeds, 'confirm seed')}." if n_seeds else ""
+    n_confirmed = int(band["count"].max()) if len(band) else 0
+    confirm = f" Band: mean ± 1 standard deviation over {plural(n_confirmed, 'confirm trial')}." if n_confirmed else ""
     yield Chart(
         "learning_curves",
         "Learning curves",
@@ -146,13 +146,14 @@ def budget_chart(sweep: StoredSweep, measure: Measure, colours: Mapping[str, str
     arms = [arm for arm in colours if (table["arm"] == arm).any()]
     if not arms:
         return
-    is_improved = table.groupby("arm")["best"].diff().fillna(1) != 0
+    is_improved = table.groupby(["arm", "search"])["best"].diff().fillna(1) != 0
     improved = table[is_improved]
-    ends = table.groupby("arm", sort=False).tail(1)
+    ends = table.groupby(["arm", "search"], sort=False).tail(1)
     spec: Spec = {
-        "data": values_of(table.loc[improved.index.union(ends.index)], ["arm", "trial", "epochs spent", "best"]),
+        "data": values_of(table.loc[improved.index.union(ends.index)], ["arm", "search", "trial", "epochs spent", "best"]),
         "encoding": {
-            "x": number_axis("epochs spent", "epochs spent on the arm's search", scale={"zero": True}),
+            "detail": {"field": "search"},
+            "x": number_axis("epochs spent", "epochs spent on a search", scale={"zero": True}),
             "y": metric_axis("best", f"best validation {measure.label} so far", measure),
             "color": colour_by_arm(colours, arms),
             "tooltip": told("arm", "trial", "epochs spent", best=figure_format(measure)),
@@ -167,7 +168,7 @@ def budget_chart(sweep: StoredSweep, measure: Measure, colours: Mapping[str, str
     yield Chart(
         "best_against_budget",
         "Best so far against the budget",
-        "The best final value among the complete trials of an arm's search, against the epochs that all its trials had taken by then.",
+        "The best final value among the complete trials of each search, against the epochs that all its trials had taken by then.",
         spec,
         280,
         Grid("best_so_far", ("arm", "trial", "epochs spent", f"best {measure.stem}{numbers.unit(measure)}"), rows, frozenset({0, 1})),

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from sweeps import SweepBuilder, plausible, searched
+from sweeps import SPACE, SweepBuilder, plausible, searched
 
 from sweeper.errors import StoreError
 from sweeper.records import TrialState
@@ -100,7 +100,7 @@ def test_axes_are_named_with_their_units(charts):
     texts = {name: texts_of(rendered(charts[name])["svg"]) for name in ("learning_curves", "best_against_budget", "loss_and_accuracy")}
     assert "accuracy" in texts["learning_curves"]
     assert "50%" in texts["learning_curves"]
-    assert "epochs spent on the arm's search" in texts["best_against_budget"]
+    assert "epochs spent on a search" in texts["best_against_budget"]
     assert "best validation accuracy so far" in texts["best_against_budget"]
     assert {"mean loss per image", "loss", "accuracy", "epoch"} <= set(texts["loss_and_accuracy"])
 
@@ -175,6 +175,16 @@ def test_the_best_so_far_counts_the_epochs_of_every_trial(tmp_path):
     builder.trial("focal", 3, [0.1, 0.2, 0.3, 0.5], gamma=1.0)
     table = best_so_far(read_sweep(builder.done()), ACCURACY)
     assert table[["spent", "best"]].to_numpy().tolist() == [[6, 0.4], [10, 0.4], [14, 0.5]]
+
+
+def test_each_search_has_a_best_so_far_of_its_own(tmp_path):
+    builder = SweepBuilder(tmp_path, space=SPACE.replace("searches: 1", "searches: 2"))
+    builder.trial("focal", 0, [0.1, 0.2, 0.3, 0.4], gamma=1.0)
+    builder.trial("focal", 1, [0.1, 0.2, 0.3, 0.5], gamma=1.0)
+    builder.trial("focal", 0, [0.1, 0.2, 0.3, 0.3], search=2, gamma=1.0)
+    builder.trial("focal", 1, [0.1], state=TrialState.PRUNED, search=2, gamma=1.0)
+    table = best_so_far(read_sweep(builder.done()), ACCURACY)
+    assert table[["search", "spent", "best"]].to_numpy().tolist() == [[1, 4, 0.4], [1, 8, 0.5], [2, 4, 0.3], [2, 5, 0.3]]
 
 
 def test_parameters_are_those_that_the_space_searches(tmp_path):
