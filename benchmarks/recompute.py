@@ -32,7 +32,6 @@ NOT_COMPUTED = {
     "sentence", "method", "warnings", "skipped_files", "hardware", "versions", "started_at", "sweep", "name", "dataset", "evaluate_on",
     "compared", "by", "groups", "reference", "parameters", "metric", "measure", "comparable", "unit",
 }  # fmt: skip
-ROUGH = {"power": 0.01, "low_power": 0.01}
 
 
 def interval(mean: float, error: float, freedom: float, level: float, least: float, most: float) -> tuple[float, float]:

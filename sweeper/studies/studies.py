@@ -281,7 +281,7 @@ class Studies:
             study.set_user_attr("schema_version", SCHEMA_VERSION)
             study.set_user_attr("seeds", "hashed")
             study.set_user_attr("space", text)
-        elif (before := _as_dumped_now(str(began_with))) != text:
+        elif began_with != text and (before := _as_dumped_now(str(began_with))) != text:
             raise StudyError(_changed_space(str(self._path.with_name("sweep.yaml")), before, text))
         return str(study.user_attrs.get("seeds", study.user_attrs.get("confirm_seeds", "consecutive")))
 
