@@ -37,18 +37,14 @@ from n = 9 on.
 
 from __future__ import annotations
 
-import argparse
-import platform
 import time
-import warnings
 from importlib import metadata
 
 import numpy as np
-import optuna
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from benchmarks.finalists import SAMPLERS, TEST, WORLDS, Bank, build
+from benchmarks.finalists import SAMPLERS, TEST, WORLDS, Bank, begin, build
 from benchmarks.simulated_sweeps import contrasts
 
 N_SEEDS = 2
@@ -183,14 +179,7 @@ def opda_bands(bank: Bank, method: str, n_replicates: int) -> None:
 
 def main() -> None:
     """Simulate bands and sequences."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--searches", type=int, default=200, help="of each kind, from which sweeps are drawn (default 200)")
-    parser.add_argument("--replicates", type=int, default=200, help="sweeps a rate (default 200)")
-    options = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "optuna"))
-    print(f"python {platform.python_version()}, {versions}; seeds 1, 3, 4, 5")
+    options = begin(__doc__, searches=200, replicates=200, seeds="1, 3, 4, 5")
     print(f"Share of sweeps in which a band holds from n = {', '.join(map(str, FROM))} on, and its half-width at n = N in points (median)")
     for world in WORLDS[:2]:
         for sampler in SAMPLERS:

@@ -225,16 +225,22 @@ def compare(world: World, sampler: str, n_searches: int, n_replicates: int) -> N
         print(f"{str(design)[4:]:<28}{cost:>6.0f}{changed:>10.0f}{gap.mean():>6.2f}{gap.std():>6.2f} | {' | '.join(cells)}", flush=True)
 
 
-def main() -> None:
-    """Simulate every world."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--searches", type=int, default=250, help="of each kind (default 250)")
-    parser.add_argument("--replicates", type=int, default=500, help="sweeps a rate (default 500)")
+def begin(description: str | None, searches: int, replicates: int, seeds: str) -> argparse.Namespace:
+    """The options of a simulation of searches, with these defaults; says which versions run, and keeps Optuna quiet."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--searches", type=int, default=searches, help=f"of each kind, from which sweeps are drawn (default {searches})")
+    parser.add_argument("--replicates", type=int, default=replicates, help=f"sweeps a rate (default {replicates})")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "optuna"))
-    print(f"python {platform.python_version()}, {versions}; seeds 1 and 2")
+    print(f"python {platform.python_version()}, {versions}; seeds {seeds}")
+    return options
+
+
+def main() -> None:
+    """Simulate every world."""
+    options = begin(__doc__, searches=250, replicates=500, seeds="1 and 2")
     for world, sampler in (*((world, "tpe") for world in WORLDS), (WORLDS[1], "random")):
         compare(world, sampler, options.searches, options.replicates)
 
