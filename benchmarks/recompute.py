@@ -16,7 +16,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,10 @@ def interval(mean: float, error: float, freedom: float, level: float, least: flo
     return max(least, mean - half), min(most, mean + half)
 
 
-def spread(figures: np.ndarray) -> tuple[float, float, int]:
-    """Variance of one search's figure, its share in the variance of the mean, degrees of freedom; equal figures are one of more weight."""
-    values, counts = np.unique(np.round(figures, 12), return_counts=True)
-    weights = counts / counts.sum()
+def spread(figures: np.ndarray, found: Sequence[Any]) -> tuple[float, float, int]:
+    """Variance of one figure, its share in the variance of the mean, degrees of freedom; figures that are alike in ``found`` are one."""
+    groups = pd.Series(figures).groupby(found)
+    values, weights = groups.mean().to_numpy(), groups.size().to_numpy() / len(figures)
     share = float((weights**2).sum())
     if len(values) == 1:
         return 0.0, share, 0
@@ -93,7 +93,8 @@ class Sweep:
             return None
         best = complete.loc[complete["value"] == complete["value"].max()].iloc[0]
         names = ("trial", "number", "value", "epochs", "search")
-        return {name: best[name].item() if hasattr(best[name], "item") else best[name] for name in names}
+        pick = {name: best[name].item() if hasattr(best[name], "item") else best[name] for name in names}
+        return {**pick, "configuration": str(best.filter(like="param_").to_dict())}
 
     def confirmed(self, arm: str, search: int) -> pd.DataFrame:
         rows = self.rows(arm, "confirm", search)
@@ -135,10 +136,19 @@ def searches_of(sweep: Sweep, arm: str) -> list[dict[str, Any]]:
     return found
 
 
-def estimate(figures: list[float], unit: str, most: float) -> dict[str, Any]:
+def configurations(searches: list[dict[str, Any]], name: str, seeds: set[int]) -> list[str]:
+    """What each search found: its configuration, and the figures of that."""
+    tables = [dict(zip(each["seeds"], each["values"][name], strict=True)) for each in searches]
+    figures = [[table[seed] for seed in sorted(seeds)] for table in tables]
+    return [f"{each['pick']['configuration']} {row}" for each, row in zip(searches, figures, strict=True)]
+
+
+def estimate(figures: list[float], unit: str, most: float, found: list[str]) -> dict[str, Any]:
     """Mean over units with its interval."""
     values, n = np.array(figures), len(figures)
-    variance, share, freedom = spread(values) if unit == "search" else (float(np.var(values, ddof=1)) if n > 1 else 0.0, 1 / n, n - 1)
+    variance, share, freedom = (
+        spread(values, found) if unit == "search" else (float(np.var(values, ddof=1)) if n > 1 else 0.0, 1 / n, n - 1)
+    )
     mean = float(values.mean())
     if freedom < 1:
         return {"n": n, "mean": mean, "sd": None, "low": None, "high": None}
@@ -167,10 +177,10 @@ def sign_flip_p(differences: np.ndarray) -> tuple[float, int]:
     return float(np.mean(sums >= sums[0] - 1e-12)), len(signs)
 
 
-def contrast(best: np.ndarray, rival: np.ndarray, unit: str, margin: float, n_arms: int) -> dict[str, Any]:
-    """The best arm against a rival."""
+def contrast(best: np.ndarray, rival: np.ndarray, unit: str, margin: float, n_arms: int, found: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """The best arm against a rival; ``found``: what their searches found."""
     if unit == "search":
-        (v1, s1, f1), (v2, s2, f2) = spread(best), spread(rival)
+        (v1, s1, f1), (v2, s2, f2) = spread(best, found[0]), spread(rival, found[1])
         parts = [(v * s, f) for v, s, f in ((v1, s1, f1), (v2, s2, f2)) if f]
         error = math.sqrt(sum(each for each, _ in parts)) if len(parts) == 2 else math.sqrt(max(v1, v2) * (s1 + s2))
         freedom = sum(each for each, _ in parts) ** 2 / sum(each**2 / f for each, f in parts) if len(parts) == 2 else parts[0][1]
@@ -240,19 +250,21 @@ def comparison(sweep: Sweep, searches: dict[str, list[dict[str, Any]]]) -> dict[
     arms = []
     for arm in order:
         found = [each for each in searches[arm] if each["seeds"]]
-        measures = {}
+        measures, own_seeds = {}, set.intersection(*(set(each["seeds"]) for each in found))
         for name in found[0]["values"]:
             if all(name in each["means"] for each in found):
                 figures = [each["means"][name] for each in found] if sweep.unit == "search" else found[0]["values"][name]
-                measures[name] = estimate(figures, sweep.unit, MOST.get(name.removeprefix("test_"), math.inf))
+                most = MOST.get(name.removeprefix("test_"), math.inf)
+                measures[name] = estimate(figures, sweep.unit, most, configurations(found, name, own_seeds))
         common = set.intersection(*(set(each["seeds"]) for name in (order[0], arm) for each in searches[name] if each["seeds"]))
         accuracies = np.array([value for each in found for value in each["values"]["test_accuracy"]])
         chance_level, middle = 1 / len(sweep.classes), float(np.median(accuracies))
         at_chance = [(value - chance_level) / (1 - chance_level) < 0.02 for value in (*accuracies, middle, accuracies.mean())]
         low = [value < middle - 0.1 or guess for value, guess in zip(accuracies, at_chance, strict=False)]
         per_class, image_error = recalls_and_image_error(sweep, arm)
-        samples = []
+        samples, picks = [], []
         for name in (order[0], arm):
+            picks.append(configurations([each for each in searches[name] if each["seeds"]], "test_accuracy", common))
             tables = [dict(zip(each["seeds"], each["values"]["test_accuracy"], strict=True)) for each in searches[name] if each["seeds"]]
             by_seed = np.array([[table[seed] for seed in sorted(common)] for table in tables])
             samples.append(by_seed.mean(axis=1) if sweep.unit == "search" else by_seed[0])
@@ -266,7 +278,7 @@ def comparison(sweep: Sweep, searches: dict[str, list[dict[str, Any]]]) -> dict[
                 "confirmed": len(accuracies),
                 "collapsed": 0 if at_chance[-2] else sum(low),
                 "common_seeds": sorted(common),
-                "contrast": contrast(*samples, sweep.unit, margin, len(order)) if arm != order[0] else None,
+                "contrast": contrast(*samples, sweep.unit, margin, len(order), picks) if arm != order[0] else None,
             }
         )
     second = arms[1]["contrast"]
@@ -327,7 +339,8 @@ def budget(sweep: Sweep, report: dict[str, Any]) -> dict[str, Any] | None:
             if not all(np.isfinite(column).all() for column in columns.values()):
                 break
             rivals = [arm for arm in sweep.arms if arm != best]
-            if any(contrast(columns[best], columns[arm], "search", 0.0, len(columns))["outcome"] != "better" for arm in rivals):
+            own = (range(sweep.n_searches), range(sweep.n_searches))  # each trial has a seed of its own
+            if any(contrast(columns[best], columns[arm], "search", 0.0, len(columns), own)["outcome"] != "better" for arm in rivals):
                 break
             first = n
     return {"n_trials": n_trials, "curves": curves, "at": at, "ahead": best if first else None, "ahead_from": first}

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -219,10 +219,15 @@ def decide(unit: Unit, figures: Figures) -> Verdicts:
     return verdicts
 
 
+def configurations(unit: Unit, arms: Sequence[Figures]) -> Any:
+    """What sweeper is told of what the searches of two arms found: equal figures are one and the same run."""
+    return tuple(np.unique(figures, return_inverse=True)[1] if unit == "search" else None for figures in arms)
+
+
 def _check_against_sweeper(unit: Unit, best: Figures, rival: Figures, ours: Contrasts, n_arms: int) -> None:
     """Raise AssertionError where the decisions here and sweeper's own disagree."""
     limits = {"maximize": True, "margin": MARGIN, "least": -math.inf, "most": math.inf, "n_arms": n_arms}
-    theirs = [statistics.contrast(unit, *pair, **limits) for pair in zip(best, rival, strict=True)]
+    theirs = [statistics.contrast(unit, *pair, **limits, found=configurations(unit, pair)) for pair in zip(best, rival, strict=True)]
     n, columns = len(theirs), (ours.low, ours.high, ours.equal_low, ours.equal_high, ours.p_value)
     expected = [(each.difference.low, each.difference.high, each.equal_low, each.equal_high, each.p_value) for each in theirs]
     known = np.isfinite(ours.low[:n])  # else sweeper has no interval either, nor a p

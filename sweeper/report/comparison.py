@@ -18,7 +18,9 @@ from sweeper.space import Space
 from sweeper.text import printable
 
 if TYPE_CHECKING:
-    from sweeper.report.statistics import Units
+    from jaxtyping import Float64
+
+    from sweeper.report.statistics import Configurations, Units
 
 Unit: TypeAlias = Literal["search", "seed"]
 
@@ -56,9 +58,11 @@ def compare_arms(arms: Sequence[ArmSummary], measure: Measure, space: Space | No
         common, contrast = _common_seeds(confirmed[order[0]], confirmed[arm]), None
         if comparable and arm != order[0] and common:
             best, rival = (_figures(confirmed[each], measure.test_column, common, unit) for each in (order[0], arm))
-            compare = statistics.contrast_of_searches if unit == "search" else statistics.contrast_of_seeds
+            found = [_found(confirmed[each], measure.test_column, common, unit) for each in (order[0], arm)]
             bounds = {"least": measure.metric.least, "most": measure.metric.most}
-            contrast = compare(best, rival, maximize=measure.maximize, margin=margin, n_arms=len(order), **bounds)
+            contrast = statistics.contrast(
+                unit, best, rival, maximize=measure.maximize, margin=margin, n_arms=len(order), found=found, **bounds
+            )
         compared.append(
             ComparedArm(
                 arm=arm,
@@ -134,19 +138,36 @@ def _common_seeds(*arms: Sequence[SearchSummary]) -> tuple[int, ...]:
 
 def _figures(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int], unit: Unit) -> Units:
     """The figure of each search, its mean over ``seeds``, or of each of the seeds of the only search."""
-    by_seed = [dict(zip(search.seeds, search.values[column], strict=True)) for search in searches]
-    table = np.array([[found[seed] for seed in seeds] for found in by_seed], dtype=np.float64)
+    table = _by_seed(searches, column, seeds)
     return np.asarray(table.mean(axis=1) if unit == "search" else table[0])
 
 
+def _found(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int], unit: Unit) -> Configurations | None:
+    """A number for what each search found, the same where both the configuration and its figures on ``seeds`` are.
+
+    Equal figures alone can be chance. Equal configurations alone, on a GPU, are not trained to the same bits.
+    """
+    if unit == "seed":
+        return None
+    configurations = [search.pick.parameters if search.pick is not None else search.number for search in searches]
+    found = list(zip(configurations, _by_seed(searches, column, seeds).tolist(), strict=True))
+    return np.array([found.index(each) for each in found])
+
+
+def _by_seed(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int]) -> Float64[np.ndarray, "search seed"]:
+    figures = [dict(zip(search.seeds, search.values[column], strict=True)) for search in searches]
+    return np.array([[found[seed] for seed in seeds] for found in figures], dtype=np.float64)
+
+
 def _estimates(searches: Sequence[SearchSummary], unit: Unit) -> dict[str, Estimate]:
-    found = {}
+    estimates, common = {}, _common_seeds(searches)
     for name in MEASURES:
         if all(name in search.means for search in searches):
             bounds = (metric_of(name).least, metric_of(name).most) if name != "temperature" else ()
             figures = [search.means[name] for search in searches] if unit == "search" else searches[0].values[name]
-            found[name] = statistics.estimate(np.array(figures, dtype=np.float64), *bounds, unit=unit)
-    return found
+            found = _found(searches, name, common, unit)
+            estimates[name] = statistics.estimate(np.array(figures, dtype=np.float64), *bounds, found=found)
+    return estimates
 
 
 def _method(unit: Unit, contrasts: Sequence[Contrast], margin: float | None) -> str:

@@ -22,7 +22,7 @@ All is written out in numpy, and gives what ``scipy.stats`` gives: importing tha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from itertools import chain, combinations, count
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's 
 
     Seeds = Float64[np.ndarray, " seed"]
     Units = Float64[np.ndarray, " search"] | Float64[np.ndarray, " seed"]
+    Configurations = Int64[np.ndarray, " search"]
 
 N_RESAMPLES = 20_000
 """All permutations are tried where there are no more: up to 14 seeds, and up to 8 searches against 8. Else as many are drawn, the one that
@@ -49,14 +50,15 @@ ROUNDING = 1e-9
 """Differences that vary by less, in units of the figures, are alike: 0.58 - 0.57 and 0.28 - 0.27 are not equal in floating point."""
 
 
-def estimate(values: Units, least: float = -math.inf, most: float = math.inf, *, unit: Literal["search", "seed"] = "seed") -> Estimate:
+def estimate(values: Units, least: float = -math.inf, most: float = math.inf, *, found: Configurations | None = None) -> Estimate:
     """Mean with its standard deviation and interval; values must be finite, at least one, and from ``least`` to ``most``.
 
     The interval is cut there: a true mean lies within, so that it is held as often as before. That of a mean over searches is for other
-    searches *on the same seeds*, since these are common to all searches; there is none where all found the same configuration.
+    searches *on the same seeds*, since these are common to all searches; there is none where all found the same configuration. ``found``:
+    a number for what each search found, equal where that is the same; ``None``: all differ.
     """
     n, mean = len(values), float(np.mean(values))
-    variance, part, freedom = (_variance(values), 1 / n, n - 1) if unit == "seed" else _spread(values)
+    variance, part, freedom = _spread(values, found)
     if freedom == 0:
         return Estimate(n, mean, None, None, None)
     return Estimate(n, mean, math.sqrt(variance), *_interval(mean, math.sqrt(variance * part), freedom, SIGNIFICANCE, least, most))
@@ -150,11 +152,12 @@ def contrast(
     least: float,
     most: float,
     n_arms: int,
+    found: Sequence[Configurations | None] = (None, None),
 ) -> Contrast:
     """The best arm against one rival: a figure of each search, or of each seed in the same order, at least one of each arm.
 
     ``margin``: by how much arms may differ that count as equal, ``None`` to call none equal; ``least`` to ``most``: what a figure can be;
-    ``n_arms``: how many are compared.
+    ``n_arms``: how many are compared; ``found``: of the searches of both, as in :func:`estimate`.
 
     Paired differences without any spread have an interval of no width. Such arms are called equal only from :data:`NEEDED_ALIKE` seeds on,
     and better only where the permutations say so. Searches of two arms that each found the same configuration every time say nothing of
@@ -164,7 +167,7 @@ def contrast(
     n = min(n_best, n_rival)
     if unit == "search":
         gaps, mean, share = np.subtract.outer(rival, best).ravel(), float(np.mean(rival) - np.mean(best)), 1 / n_best + 1 / n_rival
-        spread = _welch(best, rival) if n > 1 else None
+        spread = _welch(_spread(best, found[0]), _spread(rival, found[1])) if n > 1 else None
     else:
         gaps, share = rival - best, 1 / n
         mean = float(np.mean(gaps))
@@ -208,32 +211,34 @@ contrast_of_searches = partial(contrast, "search")
 contrast_of_seeds = partial(contrast, "seed")
 
 
-def _spread(figures: Units) -> tuple[float, float, int]:
-    """The variance of the figure of one search, the part of it that their mean has (1 / n if all are different), and degrees of freedom.
+def _spread(figures: Units, found: Configurations | None = None) -> tuple[float, float, int]:
+    """The variance of one figure, the part of it that their mean has (1 / n if all count by themselves), and degrees of freedom.
 
-    Searches that found the same configuration trained the same networks on the same seeds. They are one figure, of more weight.
+    Searches that found the same configuration trained the same networks on the same seeds: ``found`` makes them one figure, of more weight.
     """
-    values, counts = np.unique(np.round(figures, 12), return_counts=True)
-    weights = counts / len(figures)
+    if found is None:
+        return _variance(figures), 1 / len(figures), len(figures) - 1
+    _, group, counts = np.unique(found, return_inverse=True, return_counts=True)
+    values, weights = np.bincount(group, figures) / counts, counts / len(figures)
     part = float(weights @ weights)
-    if len(values) == 1:
-        return 0.0, part, 0
-    return float(weights @ (values - weights @ values) ** 2) / (1 - part), part, len(values) - 1
+    variance = float(weights @ (values - weights @ values) ** 2) / (1 - part) if varies(values) else 0.0
+    return variance, part, len(values) - 1
 
 
-def _welch(first: Units, second: Units) -> tuple[float, float] | None:
-    """Standard error of the difference of two means, and its degrees of freedom (Welch 1947); ``None`` where neither arm varies.
+def _welch(best: tuple[float, float, int], rival: tuple[float, float, int]) -> tuple[float, float] | None:
+    """Standard error of the difference of two means, and its degrees of freedom (Welch 1947), from the :func:`_spread` of both.
 
     What an arm whose searches all found the same configuration would vary is not known: it is one figure that varies as the other arm's.
+    ``None`` where that holds for both.
     """
-    spreads = [_spread(first), _spread(second)]
-    known = [(variance * part, freedom) for variance, part, freedom in spreads if freedom]
+    known = [(variance * part, freedom) for variance, part, freedom in (best, rival) if freedom]
     if not known:
         return None
     if len(known) == 1:
-        return math.sqrt(max(variance for variance, _, _ in spreads) * sum(part for _, part, _ in spreads)), known[0][1]
+        return math.sqrt(max(best[0], rival[0]) * (best[1] + rival[1])), known[0][1]
     total = sum(variance for variance, _ in known)
-    return math.sqrt(total), total**2 / sum(variance**2 / freedom for variance, freedom in known)
+    freedom = total**2 / sum(variance**2 / freedom for variance, freedom in known) if total else sum(freedom for _, freedom in known)
+    return math.sqrt(total), freedom
 
 
 def paired_differences(first: Mapping[int, float], second: Mapping[int, float]) -> Seeds:

@@ -21,8 +21,11 @@ WIDE = [[0.580, 0.581], [0.540, 0.541], [0.570, 0.569], [0.555, 0.556], [0.560, 
 FAR = [[0.30, 0.31], [0.29, 0.30], [0.311, 0.309], [0.30, 0.288], [0.32, 0.31]]
 
 
-def build(results, figures, *, seeds=2, trials=4, parameters=None):
-    """A finished sweep with test accuracies by arm, search and seed; ``None`` for a diverged confirm trial or a search without a pick."""
+def build(results, figures, *, seeds=2, trials=4, all_differ=False):
+    """A finished sweep with test accuracies by arm, search and seed; ``None`` for a diverged confirm trial or a search without a pick.
+
+    ``all_differ``: whether each search tried a configuration of its own; else those of an arm are all the same.
+    """
     n_searches = max(len(searches) for searches in figures.values())
     space = SPACE.replace("[l1, cross_entropy, focal]", f"[{', '.join(figures)}]")
     space = space.replace("searches: 1, trials_per_arm: 4, seeds: 8", f"searches: {n_searches}, trials_per_arm: {trials}, seeds: {seeds}")
@@ -30,6 +33,7 @@ def build(results, figures, *, seeds=2, trials=4, parameters=None):
     for arm, searches in figures.items():
         extra = {"gamma": 1.0} if arm == "focal" else {}
         for search, accuracies in enumerate(searches, start=1):
+            extra |= {"learning_rate": search / 100} if all_differ else {}
             for number in range(trials):
                 has_pick = number == 0 and accuracies is not None
                 state = TrialState.COMPLETE if has_pick else TrialState.PRUNED
@@ -191,6 +195,28 @@ def test_searches_that_all_found_the_same_say_nothing_of_other_seeds(tmp_path):
     found = verdict_of(tmp_path, {"cross_entropy": [[0.57, 0.58]] * 5, "focal": [[0.55, 0.56]] * 5})
     assert found.kind == "undecided"
     assert found.sentence.endswith("cross_entropy leads focal by 2.00 points (all searches of an arm found the same).")
+
+
+@pytest.mark.parametrize(("rival", "kind"), [(0.55, "better"), (0.57, "equal")])
+def test_searches_that_found_different_configurations_of_one_accuracy_do_tell(tmp_path, rival, kind):
+    found = summary_of(tmp_path, {"cross_entropy": [[0.57, 0.57]] * 5, "focal": [[rival, rival]] * 5}, all_differ=True)
+    assert found.verdict.kind == kind
+    assert found.comparison.arms[0].measures["test_accuracy"].low == pytest.approx(0.57)
+
+
+def test_figures_that_are_equal_by_chance_are_two_searches(tmp_path):
+    tied = [*AHEAD[:4], AHEAD[0]]
+    found = summary_of(tmp_path, {"cross_entropy": tied, "focal": BEHIND}, all_differ=True)
+    theirs = stats.ttest_ind(means(BEHIND), means(tied), equal_var=False)
+    assert found.comparison.arms[1].contrast.freedom == pytest.approx(theirs.df)
+    assert found.comparison.arms[1].contrast.difference.low == pytest.approx(theirs.confidence_interval(0.95).low)
+
+
+def test_one_configuration_that_two_searches_found_counts_once_with_more_weight(tmp_path):
+    found = summary_of(tmp_path, {"cross_entropy": [*AHEAD[:4], AHEAD[0]], "focal": BEHIND})
+    weights, figures = np.array([0.4, 0.2, 0.2, 0.2]), means(AHEAD[:4])
+    variance = weights @ (figures - weights @ figures) ** 2 / (1 - weights @ weights)
+    assert found.comparison.arms[0].measures["test_accuracy"].sd == pytest.approx(np.sqrt(variance))
 
 
 def test_a_metric_without_a_margin_has_no_equal_arms(tmp_path):
