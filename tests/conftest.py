@@ -2,6 +2,8 @@ import os
 import pickle
 import signal
 import subprocess
+import zipfile
+from pathlib import Path
 
 import pytest
 from faults.kill_harness import reference_sweep
@@ -73,6 +75,23 @@ def once_for_all_processes(tmp_path_factory, name, make):
 def finished_sweep(tmp_path_factory):
     """A sweep of two arms on generated images, finished, with trials pruned and confirmed. Tests must leave it as it is."""
     return once_for_all_processes(tmp_path_factory, "finished", run_tiny_sweep)
+
+
+@pytest.fixture
+def earlier_sweep(tmp_path):
+    """Unpacks a sweep of an earlier version, below ``results``, and returns its folder.
+
+    ``unfinished``: of commit ddd37d5, it died; all rows are in the log, the first of them in two files per table. ``finished``: of 4fec5f9,
+    3 losses on CIFAR-10, one search each, one file per table, without the log and the logits.
+    """
+
+    def unpack(name):
+        with zipfile.ZipFile(Path(__file__).parent / "earlier_sweeps" / f"{name}.zip") as archive:
+            archive.extractall(tmp_path / "results")
+        (folder,) = (tmp_path / "results").iterdir()
+        return folder
+
+    return unpack
 
 
 @pytest.fixture(scope="session")

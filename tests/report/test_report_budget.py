@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +27,6 @@ compare: {arms: loss, searches: SEARCHES, trials_per_arm: TRIALS, seeds: 2}
 search: {pruner: {name: successive_halving, min_resource: 1, reduction_factor: 2}}
 seed: 1
 """
-EXAMPLE = Path(__file__).parents[2] / "results"
 UNCONFIRMED = Verdict("unconfirmed", "")
 
 
@@ -230,11 +228,10 @@ def test_while_a_search_has_trials_to_come_nothing_is_claimed(tmp_path):
     assert budget.sentence is None
 
 
-def test_sweeps_whose_searches_never_read_the_test_split_show_nothing(tmp_path):
-    searched(tmp_path).done()
-    assert summary_of(tmp_path).budget is None
-    assert summary_of(EXAMPLE).budget is None
-    for folder in (tmp_path, EXAMPLE):
+def test_sweeps_whose_searches_never_read_the_test_split_show_nothing(tmp_path, earlier_sweep):
+    searched(tmp_path / "new").done()
+    for folder in (tmp_path / "new", earlier_sweep("finished")):
+        assert summary_of(folder).budget is None
         assert "By number of trials" not in report(str(folder))
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -23,23 +22,15 @@ from sweeper.sweep import resume_sweep
 from sweeper.view.sweeps import list_sweeps, view_sweep
 from sweeper.view.trial import view_trial
 
-EARLIER = Path(__file__).parent / "stored_earlier.zip"
-"""A sweep that died, as the version of commit ddd37d5 left it: all rows in the log, the first of them in two files per table."""
-FINISHED = Path(__file__).parents[2] / "results" / "focal-20261124-165215"
-"""As that version left it, in one file per table, and without its log, which git does not hold."""
+
+@pytest.fixture
+def earlier(earlier_sweep):
+    return SweepFolder(str(earlier_sweep("unfinished")))
 
 
 @pytest.fixture
-def earlier(tmp_path):
-    with zipfile.ZipFile(EARLIER) as archive:
-        archive.extractall(tmp_path / "results")
-    (path,) = (tmp_path / "results").iterdir()
-    return SweepFolder(str(path))
-
-
-@pytest.fixture
-def finished(tmp_path):
-    return SweepFolder(str(shutil.copytree(FINISHED, tmp_path / "results" / FINISHED.name)))
+def finished(earlier_sweep):
+    return SweepFolder(str(earlier_sweep("finished")))
 
 
 def logged(folder, kind):
