@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torchvision.transforms.functional as TF
 from PIL import Image
 from scipy import stats
 
-from benchmarks import accuracy, curves, finalists, verdict
+from benchmarks import accuracy, curves, finalists, seed_effects, verdict
 from benchmarks.__main__ import Measured, Row, idle_table, training_table
 from benchmarks.ceiling import operations
 from benchmarks.processes import memory_bytes, timed
@@ -222,3 +223,16 @@ def test_a_curve_follows_the_best_trial_so_far_and_a_lead_must_last_to_the_end()
     second = np.array([[[0.0], [0.1], [0.2], [0.3], [0.4]]]).repeat(4, axis=-1)  # one sweep, five searches, four trials
     first = second + np.array([5.0, 0.0, 5.0, 5.0])  # ahead after one trial too, but not after two
     assert curves.leads(np.stack([first, second])).tolist() == [[False, False, True, True]]
+
+
+@pytest.mark.parametrize("own", [0.0, 0.3])
+def test_what_a_seed_does_to_one_arm_alone_is_told_from_what_it_does_to_all(own):
+    arm = Arm(pick_sd=0.4, run_sd=0.5, seed_sd=own)
+    sweeps = draw(np.random.default_rng(1), [replace(arm, mean=1.0), arm], 400, 5, 16, shared_sd=0.7)
+    found = [seed_effects.effects(sweep) for sweep in sweeps]
+    for name, truth in {"picks": 0.4, "shared": 0.7, "own": own, "rest": 0.5}.items():
+        assert np.mean([getattr(each, name) ** 2 for each in found]) == pytest.approx(truth**2, abs=0.02)
+    assert np.mean([each.own_high >= own for each in found]) > 0.95
+    told = np.mean([each.p_value <= 0.05 for each in found])
+    power = stats.f.sf(stats.f.ppf(0.95, 15, 120) / (1 + 5 * own**2 / 0.5**2), 15, 120)
+    assert told == pytest.approx(power, abs=0.05)
