@@ -7,16 +7,16 @@
 the mean of its 1 + m validation accuracies is the pick, instead of the best by one lucky value. The same epochs could instead pay for
 more trials in each search, for more searches, or for more confirm seeds.
 
-**The model.** Optuna's TPE and successive halving, as a sweep uses them, search a surface: the points that a configuration's true accuracy
-lies below the best possible one grow with the distance of log10(learning rate) from its best value, to a power, with the two parameters
-of the schedule, and for ``focal`` by a slope with gamma; at most 45 (it learns nothing). The widths are those of the search trials of
-``results/focal-20261124-165215``. A validation accuracy is the true one plus noise of the training (0.45 points, own to configuration and
-seed, seen by validation and test alike) and of the 5,000 validation images (0.40); what all trials of a seed share cancels. A test
-accuracy has the training's noise and 0.20 of the images. This is what that sweep's confirm phase shows (differences of two arms at a seed /
-sqrt(2): 0.66 validation, 0.49 test). After epochs 2 and 6 of 15 a curve knows its end to within 2 and 1.5 points. Power and scale are set
-so that the sd of the pick, each measured on 8 seeds, comes near what repeated searches of that sweep's space gave: 0.19 points for
-cross-entropy (5 searches) and 0.54 for focal (4). Epochs a search and complete trials are not fitted: the sweep had 87 and 92 epochs,
-3 and 4 complete trials of 16.
+**The model.** Optuna's TPE and successive halving, as a sweep uses them, search a surface: the points that a configuration's true
+accuracy lies below the best possible one grow with the distance of log10(learning rate) from its best value, to a power, with the two
+parameters of the schedule, and for ``focal`` by a slope with gamma; at most 45 (it learns nothing). The widths are those of the search
+trials of a sweep of ``search_spaces/focal.yaml`` with 16 trials of 15 epochs (``tests/earlier_sweeps/finished.zip``). A validation
+accuracy is the true one plus noise of the training (0.45 points, own to configuration and seed, seen by validation and test alike) and of
+the 5,000 validation images (0.40); what all trials of a seed share cancels. A test accuracy has the training's noise and 0.20 of the
+images. This is what that sweep's confirm phase shows (differences of two arms at a seed / sqrt(2): 0.66 validation, 0.49 test). After
+epochs 2 and 6 of 15 a curve knows its end to within 2 and 1.5 points. Power and scale are set so that the sd of the pick, each measured
+on 8 seeds, comes near what repeated searches of that sweep's space gave: 0.19 points for cross-entropy (5 searches) and 0.54 for focal
+(4). Epochs a search and complete trials are not fitted: the sweep had 87 and 92 epochs, 3 and 4 complete trials of 16.
 
 **Prediction, written before designs were compared.**
 

@@ -1,13 +1,13 @@
-"""Choosing among the finalists of real searches on fresh validation seeds: focal loss on CIFAR-10, with the space of the example sweep.
+"""Choosing among the finalists of real searches on fresh validation seeds: focal loss on CIFAR-10, as in ``search_spaces/focal.yaml``.
 
     python -m benchmarks.finalists_trained               4 searches: 2 processor seconds an epoch on a busy machine
     python -m benchmarks.finalists_trained --searches 0  only the table of what the file holds
 
-Each search has 16 trials of up to 15 epochs, with seeds of its own, by TPE and successive halving as in
-``results/focal-20261124-165215/sweep.yaml``. Its three best complete trials are trained again on three fresh seeds, each measured on that
-seed's 5,000 validation images and on the test split. For every choice of m of the three seeds, a pick is made by the mean of the search's
-own validation accuracy and those of these seeds; its test accuracy is read from the seeds that were not used. Focal, since its searches
-differed more than those of cross-entropy (sd of the pick 0.54 against 0.19 points), so that finalists have more to win.
+Each search has 16 trials of up to 15 epochs, with seeds of its own, by TPE and successive halving from epoch 2 on. Its three best
+complete trials are trained again on three fresh seeds, each measured on that seed's 5,000 validation images and on the test split. For
+every choice of m of the three seeds, a pick is made by the mean of the search's own validation accuracy and those of these seeds; its
+test accuracy is read from the seeds that were not used. Focal, since its searches differed more than those of cross-entropy (sd of the
+pick 0.54 against 0.19 points), so that finalists have more to win.
 
 **Prediction, written before the first run.** The simulation in ``benchmarks/finalists.py`` says: two to five complete trials a search; with
 k = 3 the pick changes in at most one search of four; over the four searches its test accuracy changes by less than 0.2 points.
@@ -45,7 +45,7 @@ N_TRIALS, N_FINALISTS, N_SEEDS = 16, 3, 3
 
 
 def draw(trial: optuna.Trial) -> dict[str, Value]:
-    """The parameters of a trial, in the ranges of the example sweep."""
+    """The parameters of a trial, in the ranges of that file."""
     return {
         "loss": "focal",
         "gamma": trial.suggest_float("gamma", 0.0, 5.0),
