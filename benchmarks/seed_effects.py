@@ -1,6 +1,6 @@
 """What a confirm seed does to one arm alone: the picks of a finished sweep's searches, each trained on many seeds.
 
-    python -m benchmarks.seed_effects results/SWEEP              16 seeds: two processes, half an hour for 10 picks
+    python -m benchmarks.seed_effects results/SWEEP              16 seeds: 40 minutes of two cores for 10 picks and 30 epochs
     python -m benchmarks.seed_effects results/SWEEP --seeds 0    only the table of what the file holds
 
 All searches are confirmed on the same seeds. What a seed does to all arms cancels in their difference. What it does to all searches of one
@@ -8,8 +8,11 @@ arm, and not to the other arm, stays there, and no spread over searches shows it
 picks are trained here on every seed. The accuracy of a run is taken as the sum of its pick's, an effect of the seed on all, one of the seed
 on its arm alone, and the rest; variances are those of a balanced analysis of variance, the interval of the arm's own by inversion of its F.
 
+The same runs tell what a single search of each arm would have said: each pick of one arm against each of the other, on 8 paired seeds.
+
 **Prediction, written before the first run.** The seed's effect on one arm alone is not told apart from none (F test, p > 0.05), and is
-found to be at most 0.15 points. The effect on all arms is 0.3 to 0.8 points, the rest 0.4 to 0.6.
+found to be at most 0.15 points. The effect on all arms is 0.3 to 0.8 points, the rest 0.4 to 0.6. Of the 25 pairs of
+searches at least one calls either loss the winner.
 
 Every seed is appended to a file of JSON lines when it ends: stop at any time, and start again to go on.
 """
@@ -17,8 +20,10 @@ Every seed is appended to a file of JSON lines when it ends: stop at any time, a
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -36,6 +41,7 @@ from benchmarks.accuracy import read, write
 from benchmarks.epoch import DEFAULT_DATA
 from benchmarks.simulated_sweeps import Arm, Figures, decide, draw, in_units
 from sweeper.data import Dataset, load_dataset
+from sweeper.report.statistics import contrast_of_seeds
 from sweeper.report.summarize import summarize
 from sweeper.space import load_space
 from sweeper.store import SweepFolder
@@ -55,15 +61,15 @@ def images(folder: str) -> Dataset:
     return load_dataset("parquet", folder)
 
 
-def train(sweep: str, data_dir: str, epochs: int, trials: Sequence[str], seed: int) -> dict[str, Any]:
-    """The test accuracy in % of each of these trials' configurations after so many epochs on one seed, in one pack."""
-    settings = replace(load_space(Path(sweep, "sweep.yaml")).training_settings(), epochs=epochs)
+def train(sweep: str, data_dir: str, trials: Sequence[str], seed: int) -> dict[str, Any]:
+    """The test accuracy in % of each of these trials' configurations after all epochs on one seed, in one pack."""
+    settings = load_space(Path(sweep, "sweep.yaml")).training_settings()
     configs = [replace(view_trial(SweepFolder(sweep), trial).config, seed=seed) for trial in trials]
     pack = Pack(images(data_dir), settings, configs)
-    for _ in range(epochs):
+    for _ in range(settings.epochs):
         pack.train_epoch()
     tested = [pack.predict(trial, "test") for trial in trials]
-    return {"seed": seed, "epochs": epochs, "accuracy": [100 * float((one.logits.argmax(1) == one.labels).mean()) for one in tested]}
+    return {"seed": seed, "accuracy": [100 * float((one.logits.argmax(1) == one.labels).mean()) for one in tested]}
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,20 @@ def table(arms: Sequence[str], runs: Sequence[dict[str, Any]]) -> str:
         rates = [false_winners(found, own, figures.shape[1], n_seeds) for own in (0.0, found.own, found.own_high)]
         shown = " / ".join(f"{100 * rate:.1f}" for rate in rates)
         lines.append(f"Winners between equal arms, {n_seeds} confirm seeds, with none / this / at most this of one arm alone: {shown} %")
+    said = Counter(one_search(best, rival) for best, rival in itertools.product(figures[0, :, :8], figures[1, :, :8]))
+    lines.append(
+        f"\nOne search each, {min(len(runs), 8)} paired seeds, {sum(said.values())} pairs of searches: "
+        f"{arms[0]} better in {said[1]}, {arms[1]} in {said[-1]}, neither in {said[0]}"
+    )
     return "\n".join(lines)
+
+
+def one_search(first: Figures, second: Figures) -> int:
+    """1 where sweeper calls the first of two configurations better, -1 where the second, on these paired seeds; else 0."""
+    sign = 1 if first.mean() >= second.mean() else -1
+    best, rival = (first, second)[::sign]
+    found = contrast_of_seeds(best, rival, maximize=True, margin=None, least=0, most=100, n_arms=2)
+    return sign if found.outcome == "better" else 0
 
 
 def false_winners(found: Effects, own: float, n_searches: int, n_seeds: int) -> float:
@@ -136,7 +155,6 @@ def main() -> None:
     parser.add_argument("sweep", type=Path)
     parser.add_argument("--arms", nargs=2, default=["cross_entropy", "focal"])
     parser.add_argument("--data-dir", type=Path, default=DEFAULT_DATA, help="train.parquet and test.parquet with img.bytes and label")
-    parser.add_argument("--epochs", type=int, default=15, help="of each run (default 15)")
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--file", type=Path, default=RESULTS, help=f"JSON lines, one a seed (default results/{RESULTS.name})")
@@ -147,13 +165,13 @@ def main() -> None:
     runs = read(options.file)
     missing = sorted({FIRST_SEED + number for number in range(options.seeds)} - {run["seed"] for run in runs})
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
-        one = partial(train, str(options.sweep), str(options.data_dir), options.epochs, trials)
+        one = partial(train, str(options.sweep), str(options.data_dir), trials)
         for done in as_completed([pool.submit(one, seed) for seed in missing]):
             runs.append(done.result())
             write(options.file, runs)
             print(f"seed {runs[-1]['seed']}: {np.round(runs[-1]['accuracy'], 2).tolist()}", flush=True)
     print(
-        f"CIFAR-10, {options.epochs} epochs, picks of {options.sweep.name}; {processor()}; Python {platform.python_version()}, "
+        f"CIFAR-10, {report.epochs_per_trial} epochs, picks of {options.sweep.name}; {processor()}; Python {platform.python_version()}, "
         f"torch {version('torch')}\n"
     )
     print(table(options.arms, runs))
