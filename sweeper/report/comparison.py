@@ -188,7 +188,7 @@ def _method(unit: Unit, contrasts: Sequence[Contrast], margin: float | None) -> 
     tried = numbers.listed([_permutations(*each) for each in dict.fromkeys((unit, one.n_best, one.n_rival) for one in contrasts)], "or")
     return (
         f"{level}. To best: {pairing} [95 % {interval} interval]. P: {share} in which the best is better, ties half. p: {test}, {tried}. "
-        f"Better: p <= {SIGNIFICANCE:g} and the interval excludes 0{equal}."
+        f"Worse: p <= {SIGNIFICANCE:g} and the interval excludes 0{equal}."
     )
 
 

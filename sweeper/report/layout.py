@@ -140,6 +140,7 @@ def _compared(comparison: Comparison, measure: Measure) -> Grid:
     for arm in comparison.arms:
         mean, contrast = arm.measures[measure.test_column], arm.contrast
         gap = contrast.difference if contrast else None
+        outcome = contrast.outcome.replace("better", "worse") if contrast else numbers.MISSING  # than the best, in the row of a rival
         rows.append(
             (
                 Cell(arm.arm),
@@ -147,7 +148,7 @@ def _compared(comparison: Comparison, measure: Measure) -> Grid:
                 Cell(numbers.difference_with_interval(gap, measure), gap.mean if gap else None),
                 *cells(numbers.probability, contrast.p_best_wins if contrast else None),
                 *cells(numbers.p_value, contrast.p_value if contrast else None),
-                Cell(contrast.outcome if contrast else numbers.MISSING),
+                Cell(outcome),
             )
         )
     unit = "points" if measure.is_fraction else "difference"
