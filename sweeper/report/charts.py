@@ -26,7 +26,7 @@ def draw_charts(stored: StoredSweep, summary: Summary) -> Iterator[Chart]:
     yield from curve_charts(epoch_curves(stored, summary), colours, summary.evaluate_on or "validation")
     yield from budget_chart(stored, measure, colours)
     if summary.budget is not None:
-        yield from trials_chart(summary.budget, colours)
+        yield from trials_chart(summary.budget, colours, figures.far() if figures is not None else ())
     yield from parameter_charts(stored, measure, colours)
     if summary.comparison is not None:
         yield from logit_charts(logits_by_arm(stored), summary.comparison, class_names(stored), colours)

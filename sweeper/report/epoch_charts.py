@@ -177,17 +177,21 @@ def budget_chart(sweep: StoredSweep, measure: Measure, colours: Mapping[str, str
     )
 
 
-def trials_chart(budget: Budget, colours: Mapping[str, str]) -> Iterator[Chart]:
-    """The test figure of the pick against the number of trials: every search, the median of each arm, and the range of its searches."""
+def trials_chart(budget: Budget, colours: Mapping[str, str], far: Sequence[str] = ()) -> Iterator[Chart]:
+    """The test figure of the pick against the number of trials: every search, the median of each arm, and the range of its searches.
+
+    ``far``: arms that stand in the table alone, since with them nothing could be seen of the others.
+    """
     measure = find_measure(budget.measure)
     searches = [
         {"arm": curve.arm, "search": curve.search, "trials": n, "value": value, "pick": curve.picks[n - 1], "role": "search"}
         for curve in budget.curves
+        if curve.arm not in far
         for n, value in _steps(curve.values)
     ]
     spans = [
         {"arm": arm, "trials": n, "median": span[0], "low": span[1], "high": span[2], "role": "median"}
-        for arm in dict.fromkeys(curve.arm for curve in budget.curves)
+        for arm in dict.fromkeys(curve.arm for curve in budget.curves if curve.arm not in far)
         for n, span in _steps([each.spans[arm] for each in budget.at])
     ]
     table = pd.DataFrame([*searches, *spans]).reindex(columns=[*_TRIALS_COLUMNS])
@@ -220,6 +224,7 @@ def trials_chart(budget: Budget, colours: Mapping[str, str]) -> Iterator[Chart]:
         ],
     }
     lines = f" Bold: median of {n_searches} searches; shaded: from their lowest to their highest; thin: each." if n_searches > 1 else ""
+    lines += f" Off this scale: {numbers.listed(far)}." if far else ""
     yield Chart(
         "budget",
         "What fewer trials would have found",

@@ -103,7 +103,7 @@ def p_value(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def listed(names: tuple[str, ...] | list[str], last: str = "and") -> str:
+def listed(names: Sequence[str], last: str = "and") -> str:
     """``a, b and c``."""
     *head, tail = names
     return f"{', '.join(head)} {last} {tail}" if head else tail

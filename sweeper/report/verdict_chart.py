@@ -21,7 +21,7 @@ _NAME: Spec = {"labelAlign": "left", "labelBaseline": "middle", "labelPadding": 
 def verdict_charts(figures: VerdictFigures, sentence: str, colours: Mapping[str, str]) -> Iterator[Chart]:
     """The picture, with the verdict's sentence, and for the page its two panels: beside or below one another, as there is room."""
     measure, near = figures.measure, figures.near()
-    far = " An arrow points to arms off this scale." if any(arm.values and arm not in near for arm in figures.arms) else ""
+    far = " An arrow points to arms off this scale." if figures.far() else ""
     panels = [
         Chart(
             "verdict_figures",

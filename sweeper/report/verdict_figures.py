@@ -55,6 +55,11 @@ class VerdictFigures:
                 near.append(arm)
         return near
 
+    def far(self) -> list[str]:
+        """The names of the others that have a figure."""
+        near = self.near()
+        return [arm.arm for arm in self.arms if arm.values and arm not in near]
+
     def scale(self) -> tuple[float, float]:
         """The least and the largest figure that is shown on the scale, intervals too."""
         return _ends(self.near())

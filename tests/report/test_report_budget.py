@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ compare: {arms: loss, searches: SEARCHES, trials_per_arm: TRIALS, seeds: 2}
 search: {pruner: {name: successive_halving, min_resource: 1, reduction_factor: 2}}
 seed: 1
 """
+EXAMPLE = Path(__file__).parents[2] / "results"
 UNCONFIRMED = Verdict("unconfirmed", "")
 
 
@@ -242,6 +244,14 @@ def test_test_figures_of_a_search_are_never_taken_for_confirmed_ones(tmp_path):
     assert summary.comparison is None
     assert summary.verdict.kind in ("unfinished", "unconfirmed")
     assert all(arm.test_accuracy is None for arm in view_sweep(folder).arms)
+
+
+def test_an_arm_far_from_the_others_is_in_the_table_alone():
+    ((stored, summary),) = read_and_summarize(str(EXAMPLE), "arm", None, None)
+    (chart,) = [chart for chart in draw_charts(stored, summary) if chart.name == "budget"]
+    assert {each["arm"] for each in chart.spec["data"]["values"]} == {"cross_entropy", "focal"}
+    assert chart.description.endswith(" Off this scale: l1.")
+    assert [heading.split()[0] for heading in chart.table.headings] == ["trials", "l1", "cross_entropy", "focal"]
 
 
 def test_the_chart_shows_every_search_and_the_median_and_range_of_each_arm(tmp_path):

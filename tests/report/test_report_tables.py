@@ -208,7 +208,11 @@ def test_the_rounded_figures_are_those_of_json_and_csv(confirmed):
         if contrast is not None:
             gap = contrast["difference"]
             assert cells[2] == f"{100 * gap['mean']:+.2f} [{100 * gap['low']:+.2f}, {100 * gap['high']:+.2f}]"
-            assert cells[3:] == [f"{contrast['p_best_wins']:.2f}", f"{contrast['p_value']:.3f}", contrast["outcome"].replace("better", "worse")]
+            assert cells[3:] == [
+                f"{contrast['p_best_wins']:.2f}",
+                f"{contrast['p_value']:.3f}",
+                contrast["outcome"].replace("better", "worse"),
+            ]
             assert float(row["difference_low"]) == gap["low"]
             assert float(row["p_value"]) == contrast["p_value"]
             assert row["outcome"] == contrast["outcome"]
