@@ -145,7 +145,7 @@ def _figures(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int
 def _found(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int], unit: Unit) -> Configurations | None:
     """A number for what each search found, the same where both the configuration and its figures on ``seeds`` are.
 
-    Equal figures alone can be chance. Equal configurations alone, on a GPU, are not trained to the same bits.
+    Equal figures alone can be chance. Equal configurations that a GPU did not train to the same bits are runs of their own.
     """
     if unit == "seed":
         return None

@@ -300,8 +300,8 @@ def test_figures_that_are_equal_by_chance_count_by_themselves():
     assert found.freedom == pytest.approx(theirs.df)
 
 
-def test_one_configuration_that_is_not_trained_alike_twice_is_still_one_figure():
-    figures = np.array([0.600, 0.601, 0.599, 0.6005, 0.5995])  # as on a GPU, whose sums come in any order
+def test_what_is_said_to_be_one_configuration_is_one_figure_whatever_its_figures():
+    figures = np.array([0.600, 0.601, 0.599, 0.6005, 0.5995])
     found = ours.contrast_of_searches(figures, WORSE, **LOSSES, found=(ALL_THE_SAME, ALL_DIFFERENT))
     same = ours.contrast_of_searches(np.full(5, 0.6), WORSE, **LOSSES, found=(ALL_THE_SAME, ALL_DIFFERENT))
     assert (found.difference.low, found.freedom) == (pytest.approx(same.difference.low), same.freedom)
