@@ -228,7 +228,8 @@ def configurations(unit: Unit, arms: Sequence[Figures]) -> Any:
 def _check_against_sweeper(unit: Unit, best: Figures, rival: Figures, ours: Contrasts, n_arms: int) -> None:
     """Raise AssertionError where the decisions here and sweeper's own disagree."""
     limits = {"maximize": True, "margin": MARGIN, "least": -math.inf, "most": math.inf, "n_arms": n_arms}
-    theirs = [statistics.contrast(unit, *pair, **limits, found=configurations(unit, pair)) for pair in zip(best, rival, strict=True)]
+    pairs = list(zip(best, rival, strict=True))
+    theirs = [statistics.contrast(unit, *pair, **limits, configurations=configurations(unit, pair)) for pair in pairs]
     n, columns = len(theirs), (ours.low, ours.high, ours.equal_low, ours.equal_high, ours.p_value)
     expected = [(each.difference.low, each.difference.high, each.equal_low, each.equal_high, each.p_value) for each in theirs]
     known = np.isfinite(ours.low[:n])  # else sweeper has no interval either, nor a p

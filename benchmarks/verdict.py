@@ -272,7 +272,7 @@ def difference_holds(unit: Unit, figures: Figures, arms: Sequence[Arm], few: int
         variances = [arm.pick_sd**2 + arm.run_sd**2 / 2 if unit == "search" else arm.run_sd**2 for arm in arms[:2]]
         truth = float(np.sqrt(np.mean(variances) if unit == "search" else np.sum(variances)))
         limits = {"maximize": True, "margin": None, "least": -np.inf, "most": np.inf, "n_arms": 2}
-        each = [statistics.contrast(unit, *pair, **limits, found=configurations(unit, pair)) for pair in figures[:few]]
+        each = [statistics.contrast(unit, *pair, **limits, configurations=configurations(unit, pair)) for pair in figures[:few]]
         result["spread"] = np.array([(one.sd_low or 0.0) <= truth <= (one.sd_high or np.inf) for one in each])
     return result
 

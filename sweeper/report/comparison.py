@@ -58,10 +58,10 @@ def compare_arms(arms: Sequence[ArmSummary], measure: Measure, space: Space | No
         common, contrast = _common_seeds(confirmed[order[0]], confirmed[arm]), None
         if comparable and arm != order[0] and common:
             best, rival = (_figures(confirmed[each], measure.test_column, common, unit) for each in (order[0], arm))
-            found = [_found(confirmed[each], measure.test_column, common, unit) for each in (order[0], arm)]
+            configurations = [_configurations(confirmed[each], measure.test_column, common, unit) for each in (order[0], arm)]
             bounds = {"least": measure.metric.least, "most": measure.metric.most}
             contrast = statistics.contrast(
-                unit, best, rival, maximize=measure.maximize, margin=margin, n_arms=len(order), found=found, **bounds
+                unit, best, rival, maximize=measure.maximize, margin=margin, n_arms=len(order), configurations=configurations, **bounds
             )
         compared.append(
             ComparedArm(
@@ -142,15 +142,15 @@ def _figures(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int
     return np.asarray(table.mean(axis=1) if unit == "search" else table[0])
 
 
-def _found(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int], unit: Unit) -> Configurations | None:
+def _configurations(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int], unit: Unit) -> Configurations | None:
     """A number for what each search found, the same where both the configuration and its figures on ``seeds`` are.
 
     Equal figures alone can be chance. Equal configurations that a GPU did not train to the same bits are runs of their own.
     """
     if unit == "seed":
         return None
-    configurations = [search.pick.parameters if search.pick is not None else search.number for search in searches]
-    found = list(zip(configurations, _by_seed(searches, column, seeds).tolist(), strict=True))
+    parameters = [search.pick.parameters if search.pick is not None else search.number for search in searches]
+    found = list(zip(parameters, _by_seed(searches, column, seeds).tolist(), strict=True))
     return np.array([found.index(each) for each in found])
 
 
@@ -165,8 +165,8 @@ def _estimates(searches: Sequence[SearchSummary], unit: Unit) -> dict[str, Estim
         if all(name in search.means for search in searches):
             bounds = (metric_of(name).least, metric_of(name).most) if name != "temperature" else ()
             figures = [search.means[name] for search in searches] if unit == "search" else searches[0].values[name]
-            found = _found(searches, name, common, unit)
-            estimates[name] = statistics.estimate(np.array(figures, dtype=np.float64), *bounds, found=found)
+            configurations = _configurations(searches, name, common, unit)
+            estimates[name] = statistics.estimate(np.array(figures, dtype=np.float64), *bounds, configurations=configurations)
     return estimates
 
 

@@ -183,15 +183,15 @@ def trials_chart(budget: Budget, colours: Mapping[str, str], far: Sequence[str] 
     ``far``: arms that stand in the table alone, since with them nothing could be seen of the others.
     """
     measure = find_measure(budget.measure)
+    curves = [curve for curve in budget.curves if curve.arm not in far]
     searches = [
         {"arm": curve.arm, "search": curve.search, "trials": n, "value": value, "pick": curve.picks[n - 1], "role": "search"}
-        for curve in budget.curves
-        if curve.arm not in far
+        for curve in curves
         for n, value in _steps(curve.values)
     ]
     spans = [
         {"arm": arm, "trials": n, "median": span[0], "low": span[1], "high": span[2], "role": "median"}
-        for arm in dict.fromkeys(curve.arm for curve in budget.curves if curve.arm not in far)
+        for arm in dict.fromkeys(curve.arm for curve in curves)
         for n, span in _steps([each.spans[arm] for each in budget.at])
     ]
     table = pd.DataFrame([*searches, *spans]).reindex(columns=[*_TRIALS_COLUMNS])

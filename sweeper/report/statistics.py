@@ -50,15 +50,15 @@ ROUNDING = 1e-9
 """Differences that vary by less, in units of the figures, are alike: 0.58 - 0.57 and 0.28 - 0.27 are not equal in floating point."""
 
 
-def estimate(values: Units, least: float = -math.inf, most: float = math.inf, *, found: Configurations | None = None) -> Estimate:
+def estimate(values: Units, least: float = -math.inf, most: float = math.inf, *, configurations: Configurations | None = None) -> Estimate:
     """Mean with its standard deviation and interval; values must be finite, at least one, and from ``least`` to ``most``.
 
     The interval is cut there: a true mean lies within, so that it is held as often as before. That of a mean over searches is for other
-    searches *on the same seeds*, since these are common to all searches; there is none where all found the same configuration. ``found``:
-    a number for what each search found, equal where that is the same; ``None``: all differ.
+    searches *on the same seeds*, since these are common to all searches; there is none where all found the same configuration.
+    ``configurations``: a number for what each search found, equal where that is the same; ``None``: all differ.
     """
     n, mean = len(values), float(np.mean(values))
-    variance, part, freedom = _spread(values, found)
+    variance, part, freedom = _spread(values, configurations)
     if freedom == 0:
         return Estimate(n, mean, None, None, None)
     return Estimate(n, mean, math.sqrt(variance), *_interval(mean, math.sqrt(variance * part), freedom, SIGNIFICANCE, least, most))
@@ -152,12 +152,12 @@ def contrast(
     least: float,
     most: float,
     n_arms: int,
-    found: Sequence[Configurations | None] = (None, None),
+    configurations: Sequence[Configurations | None] = (None, None),
 ) -> Contrast:
     """The best arm against one rival: a figure of each search, or of each seed in the same order, at least one of each arm.
 
     ``margin``: by how much arms may differ that count as equal, ``None`` to call none equal; ``least`` to ``most``: what a figure can be;
-    ``n_arms``: how many are compared; ``found``: of the searches of both, as in :func:`estimate`.
+    ``n_arms``: how many are compared; ``configurations``: of the best and of the rival, as in :func:`estimate`.
 
     Paired differences without any spread have an interval of no width. Such arms are called equal only from :data:`NEEDED_ALIKE` seeds on,
     and better only where the permutations say so. Searches of two arms that each found the same configuration every time say nothing of
@@ -167,7 +167,7 @@ def contrast(
     n = min(n_best, n_rival)
     if unit == "search":
         gaps, mean, share = np.subtract.outer(rival, best).ravel(), float(np.mean(rival) - np.mean(best)), 1 / n_best + 1 / n_rival
-        spread = _welch(_spread(best, found[0]), _spread(rival, found[1])) if n > 1 else None
+        spread = _welch(*map(_spread, (best, rival), configurations)) if n > 1 else None
     else:
         gaps, share = rival - best, 1 / n
         mean = float(np.mean(gaps))
@@ -211,14 +211,14 @@ contrast_of_searches = partial(contrast, "search")
 contrast_of_seeds = partial(contrast, "seed")
 
 
-def _spread(figures: Units, found: Configurations | None = None) -> tuple[float, float, int]:
+def _spread(figures: Units, configurations: Configurations | None) -> tuple[float, float, int]:
     """The variance of one figure, the part of it that their mean has (1 / n if all count by themselves), and degrees of freedom.
 
-    Searches that found the same configuration trained the same networks on the same seeds: ``found`` makes them one figure, of more weight.
+    Searches that found the same configuration trained the same networks on the same seeds. They are one figure, of more weight.
     """
-    if found is None:
+    if configurations is None:
         return _variance(figures), 1 / len(figures), len(figures) - 1
-    _, group, counts = np.unique(found, return_inverse=True, return_counts=True)
+    _, group, counts = np.unique(configurations, return_inverse=True, return_counts=True)
     values, weights = np.bincount(group, figures) / counts, counts / len(figures)
     part = float(weights @ weights)
     variance = float(weights @ (values - weights @ values) ** 2) / (1 - part) if varies(values) else 0.0

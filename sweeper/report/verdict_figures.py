@@ -56,7 +56,7 @@ class VerdictFigures:
         return near
 
     def far(self) -> list[str]:
-        """The names of the others that have a figure."""
+        """The names of the arms that have a figure and are off the scale."""
         near = self.near()
         return [arm.arm for arm in self.arms if arm.values and arm not in near]
 

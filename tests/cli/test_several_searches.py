@@ -28,7 +28,7 @@ seed: 3
 
 
 def n_confirmed(folder):
-    """How many confirm trials have ended, and Optuna's journal knows it: of a row log's ends those that the row of an epoch follows."""
+    """How many confirm trials have ended and are in Optuna's journal, which is written after the row log: a later epoch follows."""
     log = folder / "tune" / "rows.jsonl"
     lines = log.read_text().splitlines() if log.exists() else []
     while lines and '"kind":"epoch"' not in lines[-1]:

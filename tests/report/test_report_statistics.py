@@ -285,16 +285,16 @@ ALL_THE_SAME, ALL_DIFFERENT = np.zeros(5, dtype=np.int64), np.arange(5)
 
 def test_searches_that_found_the_same_configuration_are_one_figure_of_more_weight():
     found = np.repeat(np.arange(3), 2)
-    twice = ours.contrast_of_searches(np.repeat(WELL[:3], 2), WORSE, **LOSSES, found=(found, ALL_DIFFERENT))
+    twice = ours.contrast_of_searches(np.repeat(WELL[:3], 2), WORSE, **LOSSES, configurations=(found, ALL_DIFFERENT))
     theirs = stats.ttest_ind(WORSE, WELL[:3], equal_var=False).confidence_interval(0.95)
     assert (twice.difference.low, twice.difference.high) == pytest.approx(tuple(theirs))
-    assert ours.estimate(np.repeat(WELL[:3], 2), found=found).low == pytest.approx(ours.estimate(WELL[:3]).low)
-    assert ours.estimate(WELL, found=ALL_DIFFERENT).high == pytest.approx(ours.estimate(WELL).high)
+    assert ours.estimate(np.repeat(WELL[:3], 2), configurations=found).low == pytest.approx(ours.estimate(WELL[:3]).low)
+    assert ours.estimate(WELL, configurations=ALL_DIFFERENT).high == pytest.approx(ours.estimate(WELL).high)
 
 
 def test_figures_that_are_equal_by_chance_count_by_themselves():
     tied = np.array([0.581, 0.581, 0.579, 0.579, 0.584])
-    found = ours.contrast_of_searches(tied, WORSE, **LOSSES, found=(ALL_DIFFERENT, ALL_DIFFERENT))
+    found = ours.contrast_of_searches(tied, WORSE, **LOSSES, configurations=(ALL_DIFFERENT, ALL_DIFFERENT))
     theirs = stats.ttest_ind(WORSE, tied, equal_var=False)
     assert (found.difference.low, found.difference.high) == pytest.approx(tuple(theirs.confidence_interval(0.95)))
     assert found.freedom == pytest.approx(theirs.df)
@@ -302,13 +302,13 @@ def test_figures_that_are_equal_by_chance_count_by_themselves():
 
 def test_what_is_said_to_be_one_configuration_is_one_figure_whatever_its_figures():
     figures = np.array([0.600, 0.601, 0.599, 0.6005, 0.5995])
-    found = ours.contrast_of_searches(figures, WORSE, **LOSSES, found=(ALL_THE_SAME, ALL_DIFFERENT))
-    same = ours.contrast_of_searches(np.full(5, 0.6), WORSE, **LOSSES, found=(ALL_THE_SAME, ALL_DIFFERENT))
+    found = ours.contrast_of_searches(figures, WORSE, **LOSSES, configurations=(ALL_THE_SAME, ALL_DIFFERENT))
+    same = ours.contrast_of_searches(np.full(5, 0.6), WORSE, **LOSSES, configurations=(ALL_THE_SAME, ALL_DIFFERENT))
     assert (found.difference.low, found.freedom) == (pytest.approx(same.difference.low), same.freedom)
 
 
 def test_an_arm_whose_searches_all_found_the_same_is_one_figure_against_those_of_the_other():
-    searches = LOSSES | {"found": (ALL_THE_SAME, ALL_DIFFERENT)}
+    searches = LOSSES | {"configurations": (ALL_THE_SAME, ALL_DIFFERENT)}
     found = ours.contrast_of_searches(np.full(5, 0.60), WORSE, **searches)
     half = stats.t.ppf(0.975, 4) * stats.tstd(WORSE) * math.sqrt(1 + 1 / 5)
     gap = WORSE.mean() - 0.60
@@ -320,15 +320,15 @@ def test_an_arm_whose_searches_all_found_the_same_is_one_figure_against_those_of
 
 @pytest.mark.parametrize("lead", [0.02, 0.0])
 def test_two_arms_whose_searches_all_found_the_same_are_undecided_for_nothing_is_known_of_other_seeds(lead):
-    found = ours.contrast_of_searches(np.full(5, 0.28 + lead), np.full(5, 0.28), **LOSSES, found=(ALL_THE_SAME, ALL_THE_SAME))
+    found = ours.contrast_of_searches(np.full(5, 0.28 + lead), np.full(5, 0.28), **LOSSES, configurations=(ALL_THE_SAME, ALL_THE_SAME))
     assert found.difference == ours.Estimate(5, pytest.approx(-lead), None, None, None)
     assert (found.p_value, found.equal_low, found.outcome, found.behind) == (None, None, "undecided", False)
-    assert ours.estimate(np.full(5, 0.28), found=ALL_THE_SAME) == ours.Estimate(5, pytest.approx(0.28), None, None, None)
+    assert ours.estimate(np.full(5, 0.28), configurations=ALL_THE_SAME) == ours.Estimate(5, pytest.approx(0.28), None, None, None)
 
 
 @pytest.mark.parametrize(("lead", "outcome"), [(0.02, "better"), (0.0, "equal")])
 def test_different_configurations_that_all_score_the_same_are_told_apart_or_equal(lead, outcome):
-    found = ours.contrast_of_searches(np.full(5, 0.28 + lead), np.full(5, 0.28), **LOSSES, found=(ALL_DIFFERENT, ALL_DIFFERENT))
+    found = ours.contrast_of_searches(np.full(5, 0.28 + lead), np.full(5, 0.28), **LOSSES, configurations=(ALL_DIFFERENT, ALL_DIFFERENT))
     assert (found.outcome, found.difference.low) == (outcome, pytest.approx(-lead))
 
 
