@@ -3,8 +3,10 @@
     python -m benchmarks.driver                        10,000 trials of 3 reports on every core: some 6 minutes on 2 cores
     python -m benchmarks.driver --trials 1000          a shorter look
     python -m benchmarks.driver --pruner median        with a pruner that compares all trials
+    python -m benchmarks.driver --pack 128             can one driver feed a large pack? 3,072 trials of 20 reports, two minutes
 
-A trial is three reports of a stub that answers at once, so all of its time is overhead. Sampler TPE, no pruner, one trial per pack.
+A trial is reports of a stub that answers at once, so all of its time is overhead. Sampler TPE, no pruner; one trial per pack, three
+reports each. With ``--pack`` one pack at a time, refilled as on a GPU, and trials of 20 reports; the progress panel counts along.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import ray  # isort: skip
 from benchmarks.scaling import Stub, StubTrainable
 from sweeper.cluster.capacity import Capacity
 from sweeper.driver.coordinator import Coordinator
-from sweeper.driver.events import Event, TrialEnded
+from sweeper.driver.events import EpochTrained, Event, TrialEnded, observed_by
 from sweeper.driver.recorder import Recorder
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
@@ -35,8 +37,8 @@ from sweeper.store.provenance import available_cores, processor
 from sweeper.studies.studies import Studies
 from sweeper.tune.pack_size import PackSize
 from sweeper.tune.run import PackPlan, run_packs
+from sweeper.view.counts import Counts
 
-EPOCHS = 3
 SPACE = """
 name: driver
 dataset: {{name: synthetic, validation: 100, train_images: 1000, test_images: 100}}
@@ -58,11 +60,17 @@ class Clock:
 
     def __init__(self) -> None:
         self.ends = [self._now()]
+        self.epochs = 0
+        self.first_epoch = self.last_epoch = self.ends[0]
 
     def _now(self) -> tuple[float, float, int]:
         return time.perf_counter(), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, EpochTrained):
+            self.last_epoch = self._now()
+            self.first_epoch = self.last_epoch if self.epochs == 0 else self.first_epoch
+            self.epochs += 1
         if not isinstance(event, TrialEnded):
             return
         self.ends.append(self._now())
@@ -76,9 +84,9 @@ class Clock:
             )
 
 
-def measure(trials: int, sampler: str, pruner: str = "none") -> Clock:
-    """The ends of ``trials`` trials, one trial per core side by side."""
-    text = SPACE.format(epochs=EPOCHS, trials_per_arm=math.ceil(trials / N_ARMS), sampler=sampler, pruner=pruner)
+def measure(trials: int, epochs: int, pack: int, sampler: str, pruner: str = "none") -> Clock:
+    """The ends of ``trials`` trials in packs of ``pack``, one pack per core that Ray has side by side."""
+    text = SPACE.format(epochs=epochs, trials_per_arm=math.ceil(trials / N_ARMS), sampler=sampler, pruner=pruner)
     with tempfile.TemporaryDirectory(prefix="sweeper-driver-") as scratch:
         space = parse_space(text, "driver.yaml")
         folder = SweepFolder(f"{scratch}/sweep")
@@ -86,10 +94,11 @@ def measure(trials: int, sampler: str, pruner: str = "none") -> Clock:
         recorder = Recorder(folder, space.parameter_types(), space.search.metric)
         studies = Studies(space, folder.journal)
         clock = Clock()
-        coordinator = Coordinator(space, studies, recorder, folder, clock)
+        observe = observed_by(clock, Counts(folder.id, space, studies.planned))
+        coordinator = Coordinator(space, studies, recorder, folder, observe, refill=pack > 1)
         busy = Path(scratch) / "busy"
         busy.mkdir()
-        plan = PackPlan(PackSize(1), Capacity(1, 0))
+        plan = PackPlan(PackSize(pack), Capacity(1, 0))
         run_packs(coordinator, Stub(0.0, str(busy), 1), None, plan, f"{scratch}/tune", StubTrainable)
         recorder.flush()
         return clock
@@ -98,16 +107,21 @@ def measure(trials: int, sampler: str, pruner: str = "none") -> Clock:
 def main() -> None:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--trials", type=int, default=None, help="10,000; 3,072 with --pack")
+    parser.add_argument("--epochs", type=int, default=None, help="3; 20 with --pack")
+    parser.add_argument("--pack", type=int, default=1, help="trials per pack; more than one: one pack at a time")
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--pruner", default="none")
     options = parser.parse_args()
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
+    trials, epochs = options.trials or (10_000 if options.pack == 1 else 3072), options.epochs or (3 if options.pack == 1 else 20)
     cores = available_cores()
-    ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        address="local", num_cpus=cores if options.pack == 1 else 1, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
     load_before = os.getloadavg()[0]
     try:
-        clock = measure(options.trials, options.sampler, options.pruner)
+        clock = measure(trials, epochs, options.pack, options.sampler, options.pruner)
         ends, closing = clock.ends, time.perf_counter() - clock.ends[-1][0]
     finally:
         ray.shutdown()
@@ -118,7 +132,8 @@ def main() -> None:
     each = {name: [(ends[b][i] - ends[a][i]) / (b - a) * 1e3 for i in (0, 1)] for name, (a, b) in parts.items()}
     versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "optuna"))
     print(
-        f"\n{n_trials} trials of {EPOCHS} reports and no training, sampler {options.sampler}, pruner {options.pruner}; "
+        f"\n{n_trials} trials of {epochs} reports and no training, packs of {options.pack}, sampler {options.sampler}, "
+        f"pruner {options.pruner}; "
         f"{cores} cores of {processor()}; "
         f"Python {platform.python_version()}, {versions}; n = 1 run; load {load_before:.1f} before, {os.getloadavg()[0]:.1f} after\n"
     )
@@ -126,6 +141,11 @@ def main() -> None:
           f"| {part} after the first {skipped} | {each['first'][0]:.1f} | {each['first'][1]:.1f} |\n"
           f"| last {part} | {each['last'][0]:.1f} | {each['last'][1]:.1f} |\n"
           f"| ratio | {each['last'][0] / each['first'][0]:.2f} | {each['last'][1] / each['first'][1]:.2f} |\n")  # fmt: skip
+    wall, cpu = (clock.last_epoch[i] - clock.first_epoch[i] for i in (0, 1))
+    print(
+        f"{clock.epochs} member-epochs: {wall / clock.epochs * 1e3:.2f} ms each ({clock.epochs / wall:,.0f} a second), "
+        f"{cpu / clock.epochs * 1e3:.2f} ms of it the driver's processor"
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(
         f"From the first trial to the last: {ends[-1][0] - ends[1][0]:.0f} s; then {closing:.1f} s until the rows are stored. "
