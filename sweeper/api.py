@@ -136,7 +136,7 @@ def run(
         log_to: ``tensorboard``, ``mlflow``, ``wandb``.
         progress: Whether to say on stderr how far it is.
         **overrides: Fields that are often changed: ``searches``, ``trials_per_arm``, ``epochs``, ``seeds``, ``dataset``,
-            ``data_dir``, ``pack``, ``cpus_per_trial``, ``gpus_per_trial``, ``seed``, ``name``.
+            ``data_dir``, ``pack``, ``backend``, ``cpus_per_trial``, ``gpus_per_trial``, ``seed``, ``name``.
 
     Raises:
         SweeperError: whatever keeps it from running; the message says what to do.

@@ -147,6 +147,7 @@ SHORTHANDS: Mapping[str, str] = MappingProxyType(
         "gpus_per_trial": "resources.gpus_per_trial",
         "cpus_per_trial": "resources.cpus_per_trial",
         "pack": "resources.pack",
+        "backend": "resources.backend",
         "seed": "seed",
         "name": "name",
     }

@@ -142,12 +142,16 @@ def _check_resources(space: Space) -> None:
 
     cpus, gpus = space.resources.cpus_per_trial, space.resources.gpus_per_trial
     n_cpus, n_gpus = available_cores(), 0
-    if gpus == "auto":
+    needs_gpu = space.resources.backend == "fused"
+    if gpus == "auto" and not needs_gpu:
         gpus = 0.0
-    elif gpus:
+    elif gpus or needs_gpu:
         import torch
 
         n_gpus = torch.cuda.device_count()
+    if needs_gpu and not (gpus and n_gpus):
+        raise ClusterError("resources.backend: fused trains on a GPU, and trials would have none here; take auto")
+    gpus = 1.0 if gpus == "auto" else gpus
     if not packs_on({"CPU": n_cpus, "GPU": n_gpus}, cpus, gpus):
         raise ClusterError(
             f"no trial can run on this machine: it wants {cpus:g} CPU and {gpus:g} GPU of {n_cpus} CPU and {n_gpus} GPU; "

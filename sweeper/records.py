@@ -48,7 +48,7 @@ class TrainingSettings:
     """What all trials of a sweep share. ``evaluate_on``: the split behind every ``val_*`` figure.
 
     ``validation``: images held out of the training split, class-balanced, by seed. ``None`` with ``evaluate_on="test"`` is the notebook's
-    way: all training images train, and every epoch is measured on the test split.
+    way: all training images train, and every epoch is measured on the test split. ``backend``: as :class:`sweeper.training.engine.Pack`'s.
     """
 
     model: str
@@ -57,6 +57,7 @@ class TrainingSettings:
     augment: bool
     validation: int | None
     evaluate_on: Literal["validation", "test"]
+    backend: Literal["auto", "fused", "operators"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,13 @@ WRITTEN = (
     Key("resources", "resources: {cpus_per_trial: 1}", "resources: 1"),
     *_section(
         "resources",
-        {"cpus_per_trial": ("2", "0"), "gpus_per_trial": ("0.25", "1.5"), "pack": ("auto", "all"), "max_failures": ("2", "never")},
+        {
+            "cpus_per_trial": ("2", "0"),
+            "gpus_per_trial": ("0.25", "1.5"),
+            "pack": ("auto", "all"),
+            "backend": ("operators", "cudnn"),
+            "max_failures": ("2", "never"),
+        },
     ),
     Key("seed", "seed: 1", "seed: -1"),
 )

@@ -65,6 +65,7 @@ _SPACE_FLAGS = (
     _overriding("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial; fractions share one."),
     _overriding("--cpus-per-trial", type=float, metavar="X", help="CPU cores of a trial."),
     _overriding("--pack", metavar="K|auto", help="Trials that one device trains together as one fused model."),
+    _overriding("--backend", metavar="NAME", help="On a GPU: auto, fused (kernels for the convnet) or operators (PyTorch's)."),
     _overriding("--seed", type=int, metavar="N", help="Seed of samplers, splits, weights and batches."),
     _overriding("--name", metavar="NAME", help="Name of the sweep; its id is this name and the time."),
 )

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeper.driver.events import EpochTrained, Observer, TrialEnded, TrialJoined, TrialReturned
+from sweeper.driver.events import EpochTrained, Notice, Observer, TrialEnded, TrialJoined, TrialReturned
 from sweeper.driver.messages import Failure, PackReport
 from sweeper.driver.recorder import Recorder
 from sweeper.errors import StoreError
@@ -67,6 +67,7 @@ class Coordinator:
         self._sizes: dict[str, int] = {}
         self._packs: dict[str, dict[str, _Member]] = {}
         self._nodes_lost: Counter[str] = Counter()
+        self._told: set[str] = set()
 
     @property
     def finished(self) -> bool:
@@ -102,6 +103,9 @@ class Coordinator:
         """
         if report.storage_error is not None:
             raise StoreError(report.storage_error)
+        if report.notice is not None and report.notice not in self._told:
+            self._told.add(report.notice)
+            self._observe(Notice(report.notice))
         pack = self._packs[pack_id]
         seen: list[tuple[TrialConfig, EpochMetrics]] = []
         ends: list[TrialOutcome] = []

@@ -32,7 +32,7 @@ class Failure:
 class PackReport:
     """News of a pack's members by trial id. ``epochs`` may repeat epochs that the driver has seen: after a resume, all since the first.
 
-    ``storage_error``: the pack could not read or write the sweep's folder, which is no fault of a trial.
+    ``storage_error``: the pack could not read or write the sweep's folder, which is no fault of a trial. ``notice``: a line for the user.
     """
 
     device: str
@@ -40,6 +40,7 @@ class PackReport:
     tests: dict[str, TestMetrics] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     storage_error: str | None = None
+    notice: str | None = None
 
     def to_json(self) -> str:
         """Text for :meth:`from_json`; numbers that are not finite stay what they are."""
@@ -55,6 +56,7 @@ class PackReport:
             tests={trial: TestMetrics(**test) for trial, test in content["tests"].items()},
             failures={trial: Failure(**failure) for trial, failure in content["failures"].items()},
             storage_error=content["storage_error"],
+            notice=content["notice"],
         )
 
 

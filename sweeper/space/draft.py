@@ -77,6 +77,9 @@ class Draft:
             self._check_model(self.training.model)
         self.compare = self._section("compare", Compare)
         self.resources = self._section("resources", Resources)
+        if self.resources and self.resources.backend == "fused" and self.training and is_import_path(self.training.model):
+            message = f"fused trains the convnet alone, and training.model is {self.training.model}; take auto or operators"
+            self.report([Finding(("resources", "backend"), message)])
         self.search = self._search()
         self._read_parameters()
         head = {key: self._data[key] for key in ("name", "seed") if key in self._data}

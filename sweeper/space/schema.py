@@ -344,6 +344,13 @@ class Resources(Section):
         expecting("an integer >= 1 or 'auto'"),
         Field(description="Trials that one device trains together as one fused model."),
     ] = 1
+    backend: Annotated[
+        Literal["auto", "fused", "operators"],
+        Field(
+            description="What trains on a GPU: kernels for the convnet (fused) or PyTorch's operators; "
+            "auto: fused where they have proved themselves at the start of the worker."
+        ),
+    ] = "auto"
     max_failures: Annotated[int, Field(ge=0, le=1_000, description="How often a failed trial is tried again.")] = 2
 
     @property

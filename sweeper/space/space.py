@@ -115,6 +115,7 @@ class Space(Section):
             augment=self.training.augment,
             validation=None if validation == "test" else validation,
             evaluate_on="test" if validation == "test" else "validation",
+            backend=self.resources.backend,
         )
 
     def parameter_types(self) -> dict[str, ColumnType]:

@@ -57,7 +57,7 @@ class Block:
         backend: Backend,
         reduction: Literal["batch", "elements"],
     ) -> None:
-        self._members = members
+        self.members = members
         self._weights = torch.stack([member.weights for member in members])
         self._device = self._weights.device
         self._streams = torch.tensor(streams, device=self._device) if len(set(streams)) > 1 else None
@@ -67,11 +67,11 @@ class Block:
 
     def begin(self) -> None:
         """Get ready to train an epoch."""
-        self._velocity = torch.stack([member.velocity for member in self._members])
+        self._velocity = torch.stack([member.velocity for member in self.members])
         self._rates = {
-            "learning_rate": self._column([member.next_learning_rate for member in self._members]),
-            "momentum": self._column([float(member.config.parameters["momentum"]) for member in self._members]),
-            "weight_decay": self._column([float(member.config.parameters["weight_decay"]) for member in self._members]),
+            "learning_rate": self._column([member.next_learning_rate for member in self.members]),
+            "momentum": self._column([float(member.config.parameters["momentum"]) for member in self.members]),
+            "weight_decay": self._column([float(member.config.parameters["weight_decay"]) for member in self.members]),
         }
         self._losses: list[Float[Tensor, " member"]] = []
         self._n_right: list[Int[Tensor, " member"]] = []
@@ -90,7 +90,7 @@ class Block:
 
     def finish(self) -> dict[str, Float[Tensor, " 2"]]:
         """Loss and accuracy over the epoch by trial; each member gets its trained weights back, or its failure."""
-        for row, member in enumerate(self._members):
+        for row, member in enumerate(self.members):
             member.failure = self._criterion.failures.get(row)
             member.weights, member.velocity = self._weights[row].clone(), self._velocity[row].clone()
             member.epochs += 1
@@ -109,17 +109,17 @@ class Block:
         """Own loss, accuracy, NLL, Brier score and calibration error on a whole split by trial; members whose own loss fails say so."""
         rows = self._rows(labels)
         losses = self._criterion.loss(logits, rows).double()
-        for row, member in enumerate(self._members):
+        for row, member in enumerate(self.members):
             member.failure = self._criterion.failures.get(row)
         return self._by_trial(torch.cat([losses[:, None], score(logits, rows)], 1))
 
     def _by_trial(self, figures: Float[Tensor, "member figure"]) -> dict[str, Float[Tensor, " figure"]]:
         """The figures of each member under its trial's id."""
-        return {member.config.trial_id: row for member, row in zip(self._members, figures, strict=True)}
+        return {member.config.trial_id: row for member, row in zip(self.members, figures, strict=True)}
 
     def _rows(self, labels: Int[Tensor, "stream image"]) -> Int[Tensor, "member image"]:
         """The labels that each member reads."""
-        return labels.expand(len(self._members), -1) if self._streams is None else labels[self._streams]
+        return labels.expand(len(self.members), -1) if self._streams is None else labels[self._streams]
 
     def _column(self, values: Sequence[float]) -> Float[Tensor, "member 1"]:
         """A number of each member, to be spread over its weights."""

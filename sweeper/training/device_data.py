@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from sweeper.data import Dataset, split
@@ -33,40 +33,63 @@ class Batch:
     labels: Int[Tensor, "stream batch"]
 
 
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The draws of an epoch for several streams, on the device; no ``offsets`` and ``flips`` where images are taken as they are."""
+
+    index: Int[Tensor, "stream image"]
+    offsets: Int[Tensor, "stream image 2"] | None
+    flips: Bool[Tensor, "stream image"] | None
+
+
 class DeviceData:
     """Images and labels on the device, moved once, and the validation split of each seed."""
 
     def __init__(self, dataset: Dataset, settings: TrainingSettings, backend: Backend, device: torch.device) -> None:
         self._settings = settings
         self._backend = backend
-        self._device = device
+        self.device = device
         self._images = {"train": _on(device, dataset.train_images), "test": _on(device, dataset.test_images)}
         self._labels = {"train": _on(device, dataset.train_labels), "test": _on(device, dataset.test_labels)}
         self._train_labels = dataset.train_labels
         self._splits: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def training_batches(self, streams: Sequence[tuple[int, int]], batch_size: int) -> Iterator[Batch]:
-        """The batches of an epoch for each stream (seed, epoch), side by side; the last one is what is left over."""
+    def draw(self, streams: Sequence[tuple[int, int]]) -> Epoch:
+        """The draws of each stream (seed, epoch), side by side."""
         splits = [self._split(seed)[0] for seed, _ in streams]
         draws = [draw_epoch(seed, epoch, len(kept)) for (seed, epoch), kept in zip(streams, splits, strict=True)]
-        index = torch.stack([kept[drawn.order.to(self._device)] for kept, drawn in zip(splits, draws, strict=True)])
-        offsets = torch.stack([drawn.offsets for drawn in draws]).to(self._device)
-        flips = torch.stack([drawn.flips for drawn in draws]).to(self._device)
-        labels = self._labels["train"][index]
+        index = torch.stack([kept[drawn.order.to(self.device)] for kept, drawn in zip(splits, draws, strict=True)])
+        if not self._settings.augment:
+            return Epoch(index, None, None)
+        offsets = torch.stack([drawn.offsets for drawn in draws]).to(self.device)
+        return Epoch(index, offsets, torch.stack([drawn.flips for drawn in draws]).to(self.device))
+
+    def training_batches(self, streams: Sequence[tuple[int, int]], batch_size: int) -> Iterator[Batch]:
+        """The batches of an epoch for each stream (seed, epoch), side by side; the last one is what is left over."""
+        epoch = self.draw(streams)
+        index, labels = epoch.index, self._labels["train"][epoch.index]
         for start in range(0, index.shape[1], batch_size):
             part = slice(start, start + batch_size)
             chosen = index[:, part]
-            choices = (offsets[:, part], flips[:, part]) if self._settings.augment else (None, None)
+            choices = (None if drawn is None else drawn[:, part] for drawn in (epoch.offsets, epoch.flips))
             yield Batch(self._backend.cut(self._images["train"], chosen, *choices), labels[:, part])
 
     def evaluation_batches(self, seeds: Sequence[int], split: Split) -> Iterator[Batch]:
         """A split in file order, one stream per seed."""
         index = torch.stack([self.index(seed, split) for seed in seeds])
         source = "train" if split == "validation" else "test"
-        step = CPU_EVALUATION_BATCH if self._device.type == "cpu" else EVALUATION_BATCH
+        step = CPU_EVALUATION_BATCH if self.device.type == "cpu" else EVALUATION_BATCH
         for start in range(0, index.shape[1], step):
             chosen = index[:, start : start + step]
             yield Batch(self._backend.cut(self._images[source], chosen, None, None), self._labels[source][chosen])
+
+    def images(self, source: str) -> UInt8[Tensor, "image height width channel"]:
+        """All images of ``train`` or ``test``."""
+        return self._images[source]
+
+    def source_labels(self, source: str) -> Int[Tensor, " image"]:
+        """All labels of ``train`` or ``test``."""
+        return self._labels[source]
 
     def labels(self, seeds: Sequence[int], split: Split) -> Int[Tensor, "stream image"]:
         """Labels of a split in file order, one row per seed."""
@@ -79,7 +102,7 @@ class DeviceData:
         Raises :class:`TrainingError` for the validation split of a sweep that holds none out.
         """
         if split == "test":
-            return torch.arange(len(self._labels["test"]), device=self._device)
+            return torch.arange(len(self._labels["test"]), device=self.device)
         if self._settings.validation is None:
             raise TrainingError("this sweep holds no validation images out of its training split (dataset.validation is not set)")
         return self._split(seed)[1]
@@ -91,7 +114,7 @@ class DeviceData:
                 parts = np.arange(len(self._train_labels)), np.arange(0)
             else:
                 parts = split(self._train_labels, self._settings.validation, seed)
-            self._splits[seed] = (_on(self._device, parts[0]), _on(self._device, parts[1]))
+            self._splits[seed] = (_on(self.device, parts[0]), _on(self.device, parts[1]))
         return self._splits[seed]
 
 

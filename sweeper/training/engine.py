@@ -11,7 +11,8 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal, TypeVar
+from functools import cache
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,21 +34,30 @@ from sweeper.training.custom_loss import CustomLoss, MemberFailure, generators_k
 from sweeper.training.custom_model import CustomModel
 from sweeper.training.device_data import DeviceData, Split
 from sweeper.training.functional import Functional
+from sweeper.training.gpu.fused import Fused, Kernels
 from sweeper.training.gpu.grouped import Grouped
+from sweeper.training.gpu.nvrtc import KernelError, device_kernels
+from sweeper.training.gpu.proof import problem_with
 from sweeper.training.model import ConvNet
 
-__all__ = ["MemberFailure", "Pack"]
+__all__ = ["MemberFailure", "Pack", "fused_problem"]
 
 Stream = TypeVar("Stream", bound=Hashable)
+MakeKernels: TypeAlias = Callable[[ConvNet, torch.device], Kernels]
 
 
 class Pack:
     """K ≥ 1 members on one device, trained an epoch at a time; members may come and go between epochs.
 
-    ``backend``: how, by default ``lanes`` on the CPU and ``grouped``, which runs anywhere, on other devices. A model of the user's own runs
-    member by member in the place of ``lanes``, so that company changes no bit of it, and packed in the place of ``grouped`` if it can be.
+    ``backend``: how, by default what the settings say. ``auto`` is ``lanes`` on the CPU; on a GPU it is ``fused`` for the ConvNet, where
+    :func:`fused_problem` finds none, and else ``operators``, which run anywhere. ``fused`` may be given as the function that makes its
+    kernels. A model of the user's own runs member by member in the place of ``lanes``, so that company changes no bit of it, and packed in
+    the place of ``operators`` if it can be. A loss of the user's own always runs by operators.
 
-    Raises :class:`TrainingError` for an unknown model or loss, for images too small for the model, and for a member already present.
+    ``notice``: why ``auto`` goes on without the fused kernels, where it does; a line for the user.
+
+    Raises :class:`TrainingError` for an unknown model or loss, for images too small for the model, for a member already present, and for
+    ``fused`` where that cannot be had.
     """
 
     def __init__(
@@ -56,19 +66,23 @@ class Pack:
         settings: TrainingSettings,
         members: Sequence[TrialConfig],
         device: str | torch.device = "cpu",
-        backend: Literal["lanes", "grouped"] | None = None,
+        backend: Literal["auto", "lanes", "operators", "fused"] | MakeKernels | None = None,
     ) -> None:
         self._settings = settings
         self._device = torch.device(device)
         self._net: ConvNet | CustomModel = build_model(settings.model, dataset)
+        self.notice: str | None = None
+        backend = backend or settings.backend
         levels = normalised_levels(dataset.mean, dataset.std)
-        on_lanes = backend == "lanes" if backend else self._device.type == "cpu"
+        on_lanes = backend == "lanes" or (backend == "auto" and self._device.type == "cpu")
         self._backend: Backend
         if isinstance(self._net, CustomModel):
             self._backend = Functional(self._net, levels, self._device, packs=not on_lanes)
         else:
             self._backend = Lanes(self._net, levels) if on_lanes else Grouped(self._net, levels, self._device)
         self._data = DeviceData(dataset, settings, self._backend, self._device)
+        self._needs_fused = backend == "fused"
+        self._fused = self._make_fused(backend, levels)
         self._members: dict[str, Member] = {}
         self.add(members)
 
@@ -170,8 +184,15 @@ class Pack:
     def _train(self, members: Sequence[Member]) -> dict[str, Float[Tensor, " 2"]]:
         """Train the next epoch of each member; its loss and accuracy on the way."""
         figures: dict[str, Tensor] = {}
+        fused, others = self._parted(members)
+        if self._fused and fused:
+            try:
+                figures |= self._fused.train(fused)
+            except KernelError as error:
+                self._give_up_fused(str(error))
+                _, others = self._parted(members)
         for streams, blocks in self._fuse(
-            members, lambda member: (member.loss.batch_size, *member.next_stream), lambda member: member.loss.batch_size
+            others, lambda member: (member.loss.batch_size, *member.next_stream), lambda member: member.loss.batch_size
         ):
             for block in blocks:
                 block.begin()
@@ -186,14 +207,22 @@ class Pack:
         """Own loss, accuracy, NLL, Brier score and calibration error of each member on the sweep's split."""
         split = self._settings.evaluate_on
         figures: dict[str, Tensor] = {}
-        for seeds, blocks in self._fuse(members, lambda member: self._split_seed(member, split), lambda _: None):
-            labels = self._data.labels(seeds, split)
-            for block, logits in zip(blocks, self._logits(blocks, seeds, split), strict=True):
-                figures |= block.evaluate(logits, labels)
+        for part in self._parted(members):
+            for seeds, blocks in self._fuse(part, lambda member: self._split_seed(member, split), lambda _: None):
+                labels = self._data.labels(seeds, split)
+                for block, logits in zip(blocks, self._logits(blocks, seeds, split), strict=True):
+                    figures |= block.evaluate(logits, labels)
         return figures
 
     def _logits(self, blocks: Sequence[Block], seeds: Sequence[int], split: Split) -> list[Float[Tensor, "member image cls"]]:
-        """Raw logits of the members of each block on a split in file order."""
+        """Raw logits of the members of each block on a split in file order; the kernels take all of these members, or none."""
+        if self._fused and self._fused.takes(blocks[0].members[0]):
+            try:
+                return [
+                    self._fused.logits(block.members, [self._split_seed(each, split) for each in block.members], split) for block in blocks
+                ]
+            except KernelError as error:
+                self._give_up_fused(str(error))
         batches = [[block.logits(batch) for block in blocks] for batch in self._data.evaluation_batches(seeds, split)]
         return [torch.cat(of_block, 1) for of_block in zip(*batches, strict=True)]
 
@@ -214,6 +243,34 @@ class Pack:
             parts = [lane[len(lane) * i // n_blocks : len(lane) * (i + 1) // n_blocks] for i in range(n_blocks)]
             yield streams, [self._block(part, [streams.index(stream_of(member)) for member in part]) for part in parts]
 
+    def _parted(self, members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
+        """The members that the fused kernels take, and the others."""
+        fused = [member for member in members if self._fused and self._fused.takes(member)]
+        taken = {member.config.trial_id for member in fused}
+        return fused, [member for member in members if member.config.trial_id not in taken]
+
+    def _make_fused(self, backend: str | MakeKernels, levels: Float[Tensor, "channel 256"]) -> Fused | None:
+        """What trains with fused kernels, where ``backend`` wants it and it can be had."""
+        make = backend if callable(backend) else device_kernels
+        net, on_gpu = self._net, self._device.type == "cuda"
+        if backend == "fused" and not (on_gpu and isinstance(net, ConvNet)):
+            found = f"model {self._settings.model} on {self._device.type}"
+            raise TrainingError(f"backend fused trains the convnet on a GPU, got {found}; take auto")
+        wanted = callable(backend) or backend == "fused" or (backend == "auto" and on_gpu)
+        if not (wanted and isinstance(net, ConvNet)):
+            return None
+        if make is device_kernels and (problem := fused_problem(make, net, self._device)):
+            self._give_up_fused(problem)
+            return None
+        return Fused(net, levels, self._settings, self._data, make(net, self._device))
+
+    def _give_up_fused(self, reason: str) -> None:
+        """Go on with PyTorch's operators, or not if the fused kernels were asked for; what members have learnt is theirs."""
+        if self._needs_fused:
+            raise TrainingError(f"backend fused: {reason}; auto goes on with PyTorch's operators")
+        self._fused = None
+        self.notice = f"training with PyTorch's operators, since the fused kernels cannot be used: {reason}"
+
     def _block(self, members: Sequence[Member], streams: Sequence[int]) -> Block:
         """Members fused into one model; ``streams`` are the rows of the batches that they read."""
         return Block(members, streams, self._net, self._backend, self._settings.reduction)
@@ -221,3 +278,9 @@ class Pack:
     def _split_seed(self, member: Member, split: Split) -> int:
         """The seed that the split depends on: that of the member for validation, any for test."""
         return member.config.seed if split == "validation" else 0
+
+
+@cache
+def fused_problem(make: MakeKernels, net: ConvNet, device: torch.device) -> str | None:
+    """Why the fused kernels cannot be trusted with this network on this device; ``None`` where they can. See :mod:`.gpu.proof`."""
+    return problem_with(lambda dataset, settings, members, backend: Pack(dataset, settings, members, device, backend), make, net)

@@ -39,7 +39,11 @@ class PackTrainable(tune.Trainable):
         torch.set_num_threads(context.threads)
         self._node = ray.get_runtime_context().get_node_id()
         self._context = context
-        self._pack = Pack(dataset, context.settings, [], context.device)
+        self._refused: str | None = None
+        try:
+            self._pack = Pack(dataset, context.settings, [], context.device)
+        except TrainingError as error:  # no trial could be trained: the sweep ends with it, and not trial by trial
+            self._refused = str(error)
         self._history: dict[str, list[EpochMetrics]] = {}
         self._configs: dict[str, TrialConfig] = {}
         self._unreported: set[str] = set()
@@ -59,11 +63,16 @@ class PackTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """One epoch of every member; a member whose checkpoint holds its last epoch is only reported."""
+        if self._refused is not None:
+            return self._result(PackReport(self._device_name(), storage_error=self._refused))
         try:
             self._take_in()
             report = self._epoch()
         except StoreError as error:
             report = PackReport(self._device_name(), storage_error=str(error))
+        return self._result(report)
+
+    def _result(self, report: PackReport) -> dict[str, Any]:
         return {REPORT_KEY: report.to_json(), NODE_KEY: self._node}
 
     def _epoch(self) -> PackReport:
@@ -90,6 +99,7 @@ class PackTrainable(tune.Trainable):
             },
             tests={trial_id: self._test(trial_id) for trial_id in self._configs if self._is_finished(trial_id)},
             failures=dict(self._failures),
+            notice=self._pack.notice,
         )
         self._unreported.clear()
         self._failures.clear()

@@ -25,7 +25,7 @@ def as_images(lanes, n, height, width):
 def cut(kind, images, chosen, offsets, flips):
     levels = normalised_levels(MEAN, STD)
     net = ConvNet(*images.shape[1:3], 10)
-    if kind == "grouped":
+    if kind == "operators":
         return Grouped(net, levels, torch.device("cpu")).cut(images, chosen[None], offsets, flips)[0]
     found = Lanes(net, levels).cut(images, chosen[None], offsets, flips)
     return as_images(found, len(chosen), *images.shape[1:3])
@@ -61,7 +61,7 @@ def test_draws_are_uniform():
     assert abs(drawn.flips.float().mean().item() - 0.5) < 0.01
 
 
-@pytest.mark.parametrize("kind", ["lanes", "grouped"])
+@pytest.mark.parametrize("kind", ["lanes", "operators"])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (28, 37)])
 def test_every_crop_and_flip_is_that_of_the_image_on_black(kind, height, width):
     images = some_images(20, height, width)
@@ -78,7 +78,7 @@ def test_every_crop_and_flip_is_that_of_the_image_on_black(kind, height, width):
         torch.testing.assert_close(image, expected, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("kind", ["lanes", "grouped"])
+@pytest.mark.parametrize("kind", ["lanes", "operators"])
 @pytest.mark.parametrize("n_images", [1, 15, 16, 17, 40])
 def test_images_without_augmentation_are_torchvisions(kind, n_images):
     images = some_images(50)

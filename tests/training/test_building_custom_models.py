@@ -24,7 +24,7 @@ def own(name, **changes):
     return settings(model=f"{MINE}:{name}", **changes)
 
 
-@pytest.fixture(params=["lanes", "grouped"], ids=["one by one", "packed"])
+@pytest.fixture(params=["lanes", "operators"], ids=["one by one", "packed"])
 def backend(request):
     return request.param
 

@@ -6,6 +6,7 @@ import losses_of_a_user
 import numpy as np
 import pytest
 import torch
+from emulation import EmulatedKernels
 from plain_pytorch import PlainTrial
 from toy_trials import config, random_dataset, settings, varied_configs
 
@@ -43,7 +44,7 @@ def assert_equal_states(found, expected):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-@pytest.fixture(params=["lanes", "grouped"])
+@pytest.fixture(params=["lanes", "operators", EmulatedKernels], ids=["lanes", "operators", "fused"])
 def backend(request):
     return request.param
 
@@ -96,7 +97,10 @@ def test_a_pack_without_augmentation_learns_on_the_images_as_they_are(dataset, b
 
 @pytest.mark.parametrize(
     ("height", "width", "n_classes", "backend"),
-    [(28, 37, 3, "lanes"), (10, 10, 2, "grouped"), (28, 37, 3, "grouped"), (64, 48, 12, "grouped")],
+    [
+        *((28, 37, 3, backend) for backend in ("lanes", "operators", EmulatedKernels)),
+        *(size for backend in ("operators", EmulatedKernels) for size in ((10, 10, 2, backend), (64, 48, 12, backend))),
+    ],
 )
 def test_other_image_sizes_and_class_counts_resize_the_linear_layers(height, width, n_classes, backend):
     data = random_dataset(60, 24, height, width, n_classes)
