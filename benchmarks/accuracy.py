@@ -24,6 +24,7 @@ import json
 import math
 import platform
 import time
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from torch import Tensor
 
 from benchmarks.epoch import DEFAULT_DATA, NotebookNet
 from sweeper.data import Dataset, load_dataset
-from sweeper.records import Phase, TrialConfig
+from sweeper.records import Phase, TrainingSettings, TrialConfig
 from sweeper.space import load_space
 from sweeper.store.provenance import processor
 from sweeper.studies.studies import example_members
@@ -51,13 +52,19 @@ MARGIN = 0.5
 """Points of accuracy within which two means count as equal."""
 
 
-def ours(dataset: Dataset, seed: int, learning_rate: float) -> float:
-    """Test accuracy after the last epoch of the notebook's cross-entropy trial with another seed."""
+def notebook_trials(seeds: Iterable[int], learning_rate: float) -> tuple[TrainingSettings, list[TrialConfig]]:
+    """The notebook's cross-entropy trial with other seeds, and how it is trained: every epoch is measured on the test split."""
     space = load_space(NOTEBOOK)
     (trial,) = (member for member in example_members(space, len(space.arms)) if member.arm == "cross_entropy")
     parameters = {**trial.parameters, "learning_rate": learning_rate}
-    pack = Pack(dataset, space.training_settings(), [TrialConfig(trial.arm, Phase.SEARCH, trial.number, seed, parameters)])
-    for _ in range(space.training.epochs):
+    return space.training_settings(), [TrialConfig(trial.arm, Phase.SEARCH, seed, seed, parameters) for seed in seeds]
+
+
+def ours(dataset: Dataset, seed: int, learning_rate: float) -> float:
+    """Test accuracy of that trial after the last epoch."""
+    settings, trials = notebook_trials([seed], learning_rate)
+    pack = Pack(dataset, settings, trials)
+    for _ in range(settings.epochs):
         (metrics,) = pack.train_epoch().values()
     return metrics.val_accuracy  # ``validation: test`` in that file
 
@@ -113,19 +120,19 @@ def write(path: Path, runs: list[dict[str, Any]]) -> None:
     aside.replace(path)
 
 
-def table(runs: list[dict[str, Any]]) -> str:
-    """Both sides and their difference, in points of test accuracy, over the seeds that both have trained."""
-    by_side = {side: {run["seed"]: 100 * run["accuracy"] for run in runs if run["side"] == side} for side in SIDES}
-    seeds = sorted(by_side["ours"].keys() & by_side["plain"].keys())
+def table(runs: list[dict[str, Any]], sides: tuple[str, str] = SIDES) -> str:
+    """Two sides and their difference, in points of test accuracy, over the seeds that both have trained."""
+    by_side = {side: {run["seed"]: 100 * run["accuracy"] for run in runs if run["side"] == side} for side in sides}
+    seeds = sorted(by_side[sides[0]].keys() & by_side[sides[1]].keys())
     if len(seeds) < 2:
         return f"{len(runs)} runs, {len(seeds)} seeds with both sides: two are needed for a table"
-    ours, plain = (np.array([by_side[side][seed] for seed in seeds]) for side in SIDES)
+    first, second = (np.array([by_side[side][seed] for seed in seeds]) for side in sides)
     lines = ["| side | n | mean test accuracy, % | sd |", "|---|---:|---:|---:|"]
-    lines += [f"| {side} | {len(seeds)} | {x.mean():.2f} | {x.std(ddof=1):.2f} |" for side, x in zip(SIDES, (ours, plain), strict=True)]
-    lines += ["", f"| ours − plain, points | difference | 95 % interval | TOST p, ±{MARGIN} |", "|---|---:|---:|---:|"]
+    lines += [f"| {side} | {len(seeds)} | {x.mean():.2f} | {x.std(ddof=1):.2f} |" for side, x in zip(sides, (first, second), strict=True)]
+    lines += ["", f"| {sides[0]} − {sides[1]}, points | difference | 95 % interval | TOST p, ±{MARGIN} |", "|---|---:|---:|---:|"]
     lines += [
-        difference("paired by seed (same initial weights)", *paired(ours - plain)),
-        difference("unpaired (Welch)", *unpaired(ours, plain)),
+        difference("paired by seed (same initial weights)", *paired(first - second)),
+        difference("unpaired (Welch)", *unpaired(first, second)),
     ]
     return "\n".join(lines)
 
@@ -145,7 +152,8 @@ def unpaired(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) ->
 def difference(name: str, mean: float, error: float, freedom: float) -> str:
     """A row: the difference, its interval, and the larger p of the two one-sided tests."""
     half = stats.t.ppf(0.975, freedom) * error
-    p = max(stats.t.sf((mean + MARGIN) / error, freedom), stats.t.cdf((mean - MARGIN) / error, freedom))
+    with np.errstate(divide="ignore"):  # no spread at all is no error: then the difference is what it is
+        p = max(stats.t.sf((mean + MARGIN) / error, freedom), stats.t.cdf((mean - MARGIN) / error, freedom))
     return f"| {name} | {mean:+.2f} | [{mean - half:+.2f}, {mean + half:+.2f}] | {p:.2g} |"
 
 

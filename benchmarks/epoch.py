@@ -66,7 +66,9 @@ class NotebookNet(nn.Module):
         return self.layers(x)
 
 
-def notebook_epoch(dataset: Dataset, n_validation: int, n_workers: int, learning_rate: float = 0.01) -> Callable[[], float]:
+def notebook_epoch(
+    dataset: Dataset, n_validation: int, n_workers: int, learning_rate: float = 0.01, device: str = "cpu"
+) -> Callable[[], float]:
     """A function that runs one epoch of the notebook's loop, evaluation included, and returns the validation accuracy."""
     kept, held_out = split(dataset.train_labels, n_validation, seed=1)
     normalise = [T.ToTensor(), T.Normalize(dataset.mean, dataset.std)]
@@ -78,13 +80,14 @@ def notebook_epoch(dataset: Dataset, n_validation: int, n_workers: int, learning
         for part, is_train in ((train, True), (val, False))
     ]
     torch.manual_seed(1)
-    net, criterion = NotebookNet(), nn.CrossEntropyLoss()
+    net, criterion = NotebookNet().to(device), nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(net.parameters(), lr=learning_rate, momentum=0.9)
 
     def epoch() -> float:
         net.train()
         train_loss, n_right = 0.0, 0
-        for images, labels in loaders[0]:
+        for batch in loaders[0]:
+            images, labels = (part.to(device) for part in batch)
             optimizer.zero_grad()
             outputs = net(images)
             loss = criterion(outputs, labels)
@@ -95,7 +98,8 @@ def notebook_epoch(dataset: Dataset, n_validation: int, n_workers: int, learning
         net.eval()
         n_right = 0
         with torch.no_grad():
-            for images, labels in loaders[1]:
+            for batch in loaders[1]:
+                images, labels = (part.to(device) for part in batch)
                 outputs = net(images)
                 train_loss += criterion(outputs, labels).item()
                 n_right += (outputs.argmax(1) == labels).sum().item()

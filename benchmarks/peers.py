@@ -36,8 +36,10 @@ def notebook(dataset: Dataset, validation: int, trials: int, epochs: int) -> tup
     return 1, seconds
 
 
-def stock_tune(dataset: Dataset, validation: int, trials: int, epochs: int) -> tuple[int, list[float]]:
-    """The notebook's loop under Ray Tune as its documentation shows it, one trial per core."""
+def stock_tune(
+    dataset: Dataset, validation: int, trials: int, epochs: int, side_by_side: int | None = None, device: str = "cpu"
+) -> tuple[int, list[float]]:
+    """The notebook's loop under Ray Tune as its documentation shows it: one trial per core, or so many that share the cores and one GPU."""
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
@@ -48,16 +50,20 @@ def stock_tune(dataset: Dataset, validation: int, trials: int, epochs: int) -> t
         if not epochs:
             tune.report({"accuracy": 0.0, "seconds": 0.0})
             return
-        epoch = notebook_epoch(dataset, validation, 2, config["learning_rate"])
+        epoch = notebook_epoch(dataset, validation, 2, config["learning_rate"], device)
         started = time.perf_counter()
         for _ in range(epochs):
             accuracy = epoch()
             tune.report({"accuracy": accuracy, "seconds": time.perf_counter() - started})
 
-    ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    cores, gpus = available_cores(), int(device == "cuda")
+    side_by_side = side_by_side or cores
+    ray.init(address="local", num_cpus=cores, num_gpus=gpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     with tempfile.TemporaryDirectory() as folder:
         results = tune.Tuner(
-            tune.with_parameters(train, dataset=dataset),
+            tune.with_resources(
+                tune.with_parameters(train, dataset=dataset), {"cpu": max(1, cores // side_by_side), "gpu": gpus / side_by_side}
+            ),
             param_space={"learning_rate": tune.loguniform(*LEARNING_RATES)},
             tune_config=tune.TuneConfig(
                 num_samples=trials,
@@ -70,7 +76,7 @@ def stock_tune(dataset: Dataset, validation: int, trials: int, epochs: int) -> t
             raise RuntimeError(f"stock_tune: {len(results.errors)} trials failed: {results.errors[0]}")
         seconds = [float(result.metrics["seconds"]) for result in results]
     ray.shutdown()
-    return available_cores(), seconds
+    return side_by_side, seconds
 
 
 def with_optuna(dataset: Dataset, validation: int, trials: int, epochs: int) -> tuple[int, list[float]]:

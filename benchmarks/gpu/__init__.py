@@ -1,0 +1,1 @@
+"""The measurements on a GPU: see ``python -m benchmarks.gpu --help``."""
