@@ -1,19 +1,21 @@
 """Sweeps, ours and its peers', in one run on the same cores: time per trial-epoch, trials per hour, overhead per trial, memory.
 
-    python -m benchmarks                                all of them, on CIFAR-10: about ten minutes on 2 cores
-    python -m benchmarks --only notebook --only ours    some of them
+    python -m benchmarks                                all of them, on CIFAR-10: about fifteen minutes on 2 cores
+    python -m benchmarks --only stock_tune --only ours  some of them: ratios are those within one run, and need both
+    python -m benchmarks --only ours --epochs 3 --our-trials 64     sweeps of about a minute, K = 1, 4, 8, 16, 32 and auto
     python -m benchmarks --repeats 5 --our-trials 64 --out table.md
 
 notebook    the notebook's loop (torchvision transforms, a DataLoader with 2 workers), trials one after the other
 stock_tune  that loop as a function trainable of Ray Tune with its OptunaSearch and ASHA, one trial per core side by side
 optuna      our engine called from plain study.optimize, on one core
-ours        `sweep run` with --pack 1, 8 and auto, one pack per core side by side
+ours        `sweep run` with --pack 1, 4, 8, 16, 32 and auto, one pack per core side by side
 
 Every row is a process of its own and trains the same images for the same epochs; nothing is pruned. Seconds per trial-epoch are those that
 trials spent in epochs, divided by the trial-epochs and by the trials (or packs) side by side: what the machine needs for one when all is
 warm. End to end is everything, the start of Ray, imports and reading data included. The overhead per trial is measured with sweeps that
 train nothing, a short and a longer one: their difference divided by the trials that the longer one has more. Memory is that of all
-processes of a sweep at once. The ceiling is the fastest float32 matrix product seen on all cores.
+processes of a sweep at once. The ceiling is the fastest float32 matrix product seen on all cores. The last column is the end-to-end time
+over that of the fastest of our sweeps of as many trials: seconds in epochs leave out cores that are idle at the end.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from benchmarks.processes import timed
 from sweeper.store.provenance import available_cores, processor
 
 NAMES = ("notebook", "stock_tune", "optuna", "ours")
+PACKS = ("1", "4", "8", "16", "32", "auto")
 VALIDATION_SHARE = 0.1
 TRAINING = '{{name: parquet, data_dir: "{data_dir}", validation: {validation}}}'
 NO_TRAINING = "{name: synthetic, train_images: 20, test_images: 10, validation: 10}"
@@ -106,7 +109,7 @@ def training_rows(options: argparse.Namespace, chosen: Sequence[str], validation
     rows = [Row(name, n, partial(peer, name, data_dir, validation, n, epochs)) for name, n in sizes.items() if name in chosen]
     if "ours" in chosen:
         dataset = TRAINING.format(data_dir=data_dir, validation=validation)
-        for pack, n in (("1", options.trials), ("1", options.our_trials), ("8", options.our_trials), ("auto", options.our_trials)):
+        for pack, n in (("1", options.trials), *((pack, options.our_trials) for pack in PACKS)):
             rows.append(Row(f"sweep run --pack {pack}", n, partial(sweep_run, pack, dataset, n, epochs)))
     return rows
 
@@ -129,6 +132,8 @@ def training_table(rows: Sequence[Row], epochs: int, n_operations: int, ceiling:
     each = [row.median("in_epochs") / row.trials / epochs for row in rows]
     bases = [next((e for row, e in zip(rows, each, strict=True) if row.name == name), None) for name in ("notebook", "stock_tune")]
     names = "sweep|trials|s per trial-epoch (range)|notebook's ÷ it|stock_tune's ÷ it|s end to end|trials per hour|peak MB|ceiling"
+    names += "|÷ our fastest"
+    ours = [row for row in rows if row.name.startswith("sweep run")]
     lines = [f"| {names.replace('|', ' | ')} |", "|---" + "|---:" * names.count("|") + "|"]
     for row, seconds in zip(rows, each, strict=True):
         whole = row.median("seconds")
@@ -142,6 +147,7 @@ def training_table(rows: Sequence[Row], epochs: int, n_operations: int, ceiling:
             f"{3600 * row.trials / whole:.0f}",
             f"{row.median('memory_bytes') / 1e6:.0f}",
             f"{n_operations / seconds / ceiling:.1%}",
+            f"{whole / min(each.median('seconds') for each in ours if each.trials == row.trials):.2f}" if row in ours else "–",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -168,7 +174,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=NAMES, help="a row; may be repeated (default: all)")
     parser.add_argument("--data-dir", type=Path, default=DEFAULT_DATA, help="train.parquet and test.parquet with img.bytes and label")
     parser.add_argument("--trials", type=int, default=2, help="trials of stock_tune, and of one row of ours (default 2; notebook: 1)")
-    parser.add_argument("--our-trials", type=int, default=32, help="trials of our longer sweeps (default 32; optuna: a quarter of them)")
+    parser.add_argument("--our-trials", type=int, default=32, help="trials of our longer sweeps (default 32; optuna: a quarter)")
     parser.add_argument("--epochs", type=int, default=1, help="epochs of every trial (default 1)")
     parser.add_argument("--repeats", type=int, default=2, help="runs of each row, interleaved; medians are printed (default 2)")
     parser.add_argument("--out", type=Path, help="write the tables there too")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from sweeper.cluster.autoscaler import packs_on
+from sweeper.data import Dataset
 from sweeper.data.dataset import make_dataset
 from sweeper.preflight import load_data
 from sweeper.space import Space
@@ -21,7 +22,7 @@ from sweeper.store.provenance import available_cores, processor
 from sweeper.studies.expected_epochs import expected_epochs
 from sweeper.studies.studies import example_members
 from sweeper.text import plural
-from sweeper.tune.pack_size import PackSize, Piece, choose_pack_size, piece_of, settings_for_share, timed_size
+from sweeper.tune.pack_size import PackSize, choose_pack_size, piece_of, size_on_gpu
 from sweeper.tune.probe import probe
 from sweeper.view.text import aligned
 from sweeper.view.wording import duration
@@ -55,7 +56,7 @@ class ArmPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``packs`` train side by side, ``pack`` trials each, or at most, if ``pack_is_chosen`` here by timing for ``pack: auto``.
+    """``packs`` train side by side, ``pack`` trials each, or at most, if that is chosen for ``pack: auto``.
 
     ``epoch_seconds``: of one pack of that many trials beside the others, timed here. ``kept``: the share of the search's epochs that the
     pruner is expected to leave; ``seconds``: of the sweep if it does, ``seconds_unpruned``: if nothing is pruned; ``start_seconds`` of both
@@ -102,14 +103,14 @@ def make_plan(space: Space, notice: Callable[[str], None] = lambda _: None) -> P
     device = "cuda" if on_gpu else "cpu"
     packs = _packs(space, on_gpu)
     n_trials = sum(arm.search_trials for arm in arms)
-    piece = _piece(space, notice)
+    dataset, settings = _images(space, notice), space.training_settings()
     notice("timing an epoch")
-    timing = partial(timed_size, piece.dataset, piece.settings, device, space.resources.threads, share_of_images=piece.share)
-    size = choose_pack_size(space, n_trials, packs, timing)
+    beside = min(packs, math.ceil(packs / max(1, torch.cuda.device_count()))) if on_gpu else packs
+    size = choose_pack_size(space, n_trials, packs, device, partial(size_on_gpu, 1 / beside, dataset, settings))
+    piece = piece_of(dataset, settings, TIMED_IMAGES)
     load_seconds = time.monotonic() - began
     sizes = sorted({1, size.most})
     memberships = [example_members(space, each) for each in sizes]
-    beside = min(packs, math.ceil(packs / max(1, torch.cuda.device_count()))) if on_gpu else packs
     timed = probe(piece.dataset, piece.settings, memberships, device, space.resources.threads, beside)
     start_seconds = load_seconds + STARTS * timed.start
     lengths = expected_epochs(space, packs * size.most)
@@ -166,29 +167,39 @@ class _Work:
         searching = {name: len(trials) for name, trials in searches.items()}
         confirms = {arm.arm: arm.confirm_trials // arm.searches for arm in self.arms}
         free_at = [0.0] * self.packs
-        running: list[tuple[float, list[tuple[str, int]]]] = []
+        running: list[tuple[float, list[tuple[str, int]], float, list[int]]] = []
         while waiting or running:
             now = min(free_at)
             if not waiting or (running and running[0][0] <= now):
-                ended, names = heapq.heappop(running)
+                ended, names, *_ = heapq.heappop(running)
                 free_at = [max(moment, ended) if not waiting else moment for moment in free_at]
                 for name in names:
                     searching[name] -= 1
                     if not searching[name]:
                         waiting += [(name, 0)] * confirms[name[0]]
                 continue
-            n_members = self.size.of_next(len(waiting), self.packs)
+            near_the_end = len(waiting) < self.size.most * self.packs
+            in_training = sum(self._left(lengths, now - began, epochs) for *_, began, lengths in running) if near_the_end else 0
+            n_members = self.size.of_next(len(waiting) + in_training, self.packs)
             members, waiting = waiting[:n_members], waiting[n_members:]
             trained = [length or epochs for _, length in members]
             taken = self._pack(trained) + self.test_seconds * trained.count(epochs)
             free_at[free_at.index(now)] = now + taken
-            heapq.heappush(running, (now + taken, [name for name, length in members if length]))
+            heapq.heappush(running, (now + taken, [name for name, length in members if length], now, trained))
         return max(free_at)
 
     def _pack(self, lengths: Sequence[int]) -> float:
         """Seconds of a pack whose members leave it one after the other."""
         steps = [sum(length > epoch for length in lengths) for epoch in range(max(lengths))]
         return sum(map(self._epoch, steps))
+
+    def _left(self, lengths: Sequence[int], seconds: float, epochs: int) -> float:
+        """Trials that a pack has left after so many seconds: of each that is still in it the part of all epochs that it has not trained."""
+        for epoch in range(max(lengths)):
+            seconds -= self._epoch(sum(length > epoch for length in lengths))
+            if seconds < 0:
+                return sum(1 - epoch / epochs for length in lengths if length > epoch)
+        return 0.0
 
     def _epoch(self, n_members: int) -> float:
         """Seconds of an epoch of a pack, between those of the sizes that were timed."""
@@ -204,18 +215,17 @@ def _packs(space: Space, on_gpu: bool) -> int:
     return max(1, packs_on(here, space.resources.cpus_per_trial, gpus))
 
 
-def _piece(space: Space, notice: Callable[[str], None]) -> Piece:
-    """At most :data:`TIMED_IMAGES` training images, or noise in the place of images that are not here yet."""
-    options, settings = space.dataset, space.training_settings()
+def _images(space: Space, notice: Callable[[str], None]) -> Dataset:
+    """The space's images, or noise in the place of images that are not here yet."""
+    options = space.dataset
     if options.name not in ("cifar10", "synthetic"):
-        return piece_of(load_data(space, notice), settings, TIMED_IMAGES)
+        return load_data(space, notice)
     n_train, n_test = CIFAR10_IMAGES if options.name == "cifar10" else (options.train_images or 1, options.test_images or 1)
-    share = min(1.0, TIMED_IMAGES / n_train)
     generator = np.random.default_rng(0)
-    counts = [max(1, math.ceil(n * share)) for n in (n_train, n_test)]
-    train, test = ((generator.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), np.arange(n, dtype=np.int64) % 10) for n in counts)
-    dataset = make_dataset("noise", train, test, tuple(map(str, range(10))), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    return Piece(dataset, settings_for_share(settings, share), share)
+    train, test = (
+        (generator.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), np.arange(n, dtype=np.int64) % 10) for n in (n_train, n_test)
+    )
+    return make_dataset("noise", train, test, tuple(map(str, range(10))), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
 def plan_text(plan: Plan) -> str:
@@ -231,7 +241,7 @@ def plan_text(plan: Plan) -> str:
         ]
         for arm in plan.arms
     ]
-    chosen = f"at most {plan.pack} (pack: auto, found by timing)" if plan.pack_is_chosen else plan.pack
+    chosen = f"at most {plan.pack} (pack: auto)" if plan.pack_is_chosen else plan.pack
     side = f"{plural(plan.packs, 'pack')} of {chosen} side by side"
     lines = [
         f"{plan.name}: {plural(plan.trials, 'trial')}, at most {plural(plan.epochs, 'epoch')}; nothing was created",

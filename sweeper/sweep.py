@@ -29,7 +29,7 @@ from sweeper.studies.studies import Studies
 from sweeper.text import plural
 from sweeper.training.build_model import describe_model
 from sweeper.training.custom_code_check import check_custom_code
-from sweeper.tune.pack_size import choose_pack_size, timed_size, timed_size_on_a_node
+from sweeper.tune.pack_size import choose_pack_size, size_on_a_node
 from sweeper.tune.run import PackPlan, run_packs
 from sweeper.tune.trainable import TrialContext
 
@@ -205,13 +205,12 @@ def _execute(
     context = TrialContext(folder, space.training_settings(), wanted.threads, "cuda" if capacity.gpus else "cpu")
     refill = bool(capacity.gpus)  # the CPU trains each stream of batches on its own
     coordinator = Coordinator(space, studies, recorder, folder, observe, refill=refill)
-    if wanted.pack == "auto":
+    timed = wanted.pack == "auto" and context.device != "cpu"
+    if timed:
         observe(Preparing("timing packs of several sizes, to choose the fastest"))
-    here = context.device == "cpu" and not cluster.joined
-    time_size = timed_size if here else partial(timed_size_on_a_node, capacity.cpus, capacity.gpus)
-    timing = partial(time_size, dataset, context.settings, context.device, context.threads)
-    size = choose_pack_size(space, studies.n_waiting, capacity.n_packs, timing)
-    if size.even:
+    size_on_gpu = partial(size_on_a_node, capacity.cpus, capacity.gpus, dataset, context.settings)
+    size = choose_pack_size(space, studies.n_waiting, capacity.n_packs, context.device, size_on_gpu)
+    if timed:
         observe(Notice(f"packs of at most {plural(size.most, 'trial')}"))
     try:
         observe(SweepStarted(folder, space, capacity.n_packs, studies.planned))

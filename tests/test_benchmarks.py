@@ -123,6 +123,17 @@ def test_ratios_are_those_of_the_medians_per_trial_epoch():
     assert cells[2][8] == "200.0%"
 
 
+def test_our_sweeps_are_compared_with_the_fastest_of_as_many_trials():
+    rows = [
+        row("stock_tune", 4, 1.0),
+        row("sweep run --pack 1", 2, 2.0),
+        row("sweep run --pack 8", 4, 4.0),
+        row("sweep run --pack auto", 4, 5.0),
+    ]
+    cells = [line.split("|")[-2].strip() for line in training_table(rows, 2, 10**9, 1e9)[2:]]
+    assert cells == ["–", "1.00", "1.00", "1.25"]
+
+
 def test_overhead_is_what_a_trial_more_costs():
     pairs = [(row("stock_tune", 2, 10.0), row("stock_tune", 8, 19.0)), (row("ours", 2, 5.0), row("ours", 98, 7.4))]
     lines = idle_table(pairs)

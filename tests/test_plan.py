@@ -46,6 +46,9 @@ def work(arms=1, searches=1, trials=4, seeds=0, packs=1, size=1, even=False, sec
         ({"size": 4, "seconds": (1.0, 1.0)}, [3], 3),
         ({"size": 4, "seconds": (1.0, 4.0)}, [3, 1, 1, 1], 4 + 1 + 1),  # a pack goes on with the members that are left
         ({"size": 4, "seconds": (1.0, 4.0), "packs": 2, "even": True}, [3], 6),  # all devices end together
+        ({"trials": 12, "size": 8, "seconds": (1.0, 8.0), "packs": 2, "even": True}, [3], 18),  # six each
+        ({"trials": 20, "size": 8, "seconds": (1.0, 8.0), "packs": 2, "even": True}, [3], 24 + 6),  # eight each, and then two
+        ({"trials": 8, "size": 4, "seconds": (1.0, 4.0), "packs": 2, "even": True}, [3, 1, 1, 1, 3, 3, 3, 3], 12),  # the second is not kept
         ({"size": 2, "seconds": (1.0, 1.0), "refill": True}, [3], 6),
     ],
 )

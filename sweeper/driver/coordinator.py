@@ -74,9 +74,10 @@ class Coordinator:
         return self._studies.finished
 
     @property
-    def n_waiting(self) -> int:
-        """Trials that no pack has, of those that are planned so far."""
-        return self._studies.n_waiting
+    def n_left(self) -> float:
+        """Trials to be trained, of those that are planned so far; of one in training counts the part of its epochs that is left."""
+        in_training = sum(1 - len(member.epochs) / self._n_epochs for pack in self._packs.values() for member in pack.values())
+        return self._studies.n_waiting + in_training
 
     @property
     def n_packs(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from sweeper.catalogue import LOSSES
@@ -60,8 +61,12 @@ def _one_pruner(space: Space, pruner: Algorithm) -> Iterator[str]:
     if pruner.name == "wilcoxon":
         yield "pruner wilcoxon takes the steps of a trial for independent samples, which the epochs of a curve are not: it prunes wrongly"
     if pruner.name in ("median", "percentile"):
-        if space.resources.pack != 1:
-            yield f"pruner {pruner.name} compares with completed trials: it prunes nothing in a pack whose members start together"
+        pack, searches = space.resources.pack, len(space.arms) * space.compare.searches
+        if pack != "auto" and pack > searches:  # the searches fill a pack in turn
+            yield (
+                f"pruner {pruner.name} compares with completed trials: of a pack of {pack} up to {math.ceil(pack / searches)} belong to "
+                "one search, start together and are not compared with each other"
+            )
         if _number(pruner, "n_startup_trials") >= trials:
             yield (
                 f"pruner {pruner.name} waits for {plural(_number(pruner, 'n_startup_trials'), 'trial')} and {_planned(trials)}: "

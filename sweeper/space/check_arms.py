@@ -1,4 +1,4 @@
-"""Rules about the compared arms: names fit for files, settings that exist, no duplicates, feasible packs and grids."""
+"""Rules about the compared arms: names fit for files, settings that exist, no duplicates, feasible grids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import islice
 from pydantic import TypeAdapter, ValidationError
 
 from sweeper.catalogue import TRAINING_PARAMETERS
-from sweeper.records import Phase, Value, trial_name
+from sweeper.records import Phase, trial_name
 from sweeper.space.arms import Arm, Definition, define, list_arms, possible_values, value_name
 from sweeper.space.check_conditions import not_of
 from sweeper.space.configurations import LARGEST_GRID, iterate_grid, n_points
@@ -84,8 +84,6 @@ def arm_problems(draft: Draft, training: Training, compare: Compare) -> Iterator
         for name in compare.reference.test_accuracy:
             if name not in definitions:
                 yield Finding(("compare", "reference", "test_accuracy", name), f"no arm has this name; {nearest(name, definitions)}")
-    if draft.resources is not None and draft.resources.pack != 1:
-        yield from _one_batch_size(definitions)
     if draft.search is not None and draft.search.sampler.name == "grid" and not findings:
         yield from _grids(draft.search, definitions)
 
@@ -137,18 +135,6 @@ def _alike(draft: Draft, definitions: Mapping[str, tuple[Definition, ...]], comp
         if twin is not None:
             yield Finding(_arm_path(draft, compare, index), f"arm '{name}' has the same settings as arm '{twin}'; two arms must differ")
         seen.append((name, content))
-
-
-def _one_batch_size(definitions: Mapping[str, tuple[Definition, ...]]) -> Iterator[Finding]:
-    sizes = {value for found in definitions.values() for one in found if one.name == "batch_size" for value in _sizes(one)}
-    if len(sizes) != 1:
-        message = "members of a pack share their batches: pack must be 1 while batch_size differs between trials"
-        yield Finding(("resources", "pack"), message)
-
-
-def _sizes(definition: Definition) -> tuple[Value, ...]:
-    values = possible_values(definition.parameter, definition.name)
-    return values if values is not None else (-1, -2)
 
 
 def _grids(search: Search, definitions: Mapping[str, tuple[Definition, ...]]) -> Iterator[Finding]:

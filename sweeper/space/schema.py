@@ -342,8 +342,8 @@ class Resources(Section):
     pack: Annotated[
         Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"],
         expecting("an integer >= 1 or 'auto'"),
-        Field(description="Trials that one device trains together as one fused model."),
-    ] = 1
+        Field(description="Trials that one device trains together as one fused model; auto: as many as suit it."),
+    ] = "auto"
     backend: Annotated[
         Literal["auto", "fused", "operators"],
         Field(

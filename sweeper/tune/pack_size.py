@@ -1,4 +1,4 @@
-"""How many trials train together as one pack: the given number, or what ``--pack auto`` finds by short timings."""
+"""How many trials train together as one pack: the given number, or for ``pack: auto`` what suits the device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 import ray
@@ -18,31 +18,39 @@ from sweeper.space import Space
 from sweeper.studies.studies import example_members
 from sweeper.training.engine import Pack
 
-TIMED_IMAGES = 1024
-"""Training images of an epoch that is timed."""
+ON_CPU = 8
+"""Members of a pack on a CPU, without any timing: there they go through the kernels one after the other, as they would alone, and share
+what is left, above all the cutting of images where two or more have a search in common. One core took 0.70 s for a trial-epoch of CIFAR-10
+with K = 1, 0.56 s with 8 members on one stream of batches and no less with 16 or 32 (``docs/performance.md``)."""
 
-TIMED_EPOCHS = 4
-"""Epochs that each pack is timed for, of which the fastest counts: one takes 15 ms, which other work on the machine disturbs."""
+WAVES = 4
+"""Times that a search which learns is asked, at least: it takes at most a quarter of its trials at once, so that the sampler and the pruner
+have seen some before they decide about the others."""
 
-LARGEST = 4096
+ASKS_AT_ONCE = ("random", "grid", "qmc")
+"""Samplers that learn nothing."""
+
+TIMED_IMAGES = 4096
+"""Training images of an epoch that is timed on a GPU: 32 steps of 128, a tenth of CIFAR-10."""
+
+TIMED_EPOCHS = 3
+"""Epochs that a pack is timed for, of which the fastest counts; one before them warms up."""
 
 LEAST_GAIN = 0.03
-"""Share of the time per trial that a pack twice as large must save to be chosen: more than what two timings of one pack differ by."""
+"""Share of the time per trial-epoch that a pack twice as large must save to be chosen: more than what two timings of one pack differ by."""
 
 SHARE_OF_SWEEP = 0.02
-"""Share of a sweep's time that choosing may cost."""
+"""Share of a sweep's time that timing packs may cost, once the device has started; :data:`LEAST_SECONDS` where that is more."""
 
-UNTIMED_ON_CPU = 4
-"""Members of a pack on a CPU where the sweep is too short to time it. There members go through the kernels one after the other, as they
-would alone, and share what is left, above all the cutting of images: a pack does no work that its members alone would not do. Four fill
-a block (:class:`sweeper.training.cpu.lanes.Lanes`). On other devices, whose memory and speed are unknown, such a sweep trains without
-packs."""
+LEAST_SECONDS = 1.0
+"""A short sweep may lose more by packs that are too small than its share pays to find out."""
 
-SHARE_OF_MEMORY = 0.5
+SHARE_FREE = 0.2
+"""Share of a device's memory that the largest pack leaves free, for what the allocator cannot use between its blocks."""
 
-PACKS_TO_COME = 4
-"""Packs that each device is to train with what is left: large packs at the end leave devices idle, and at the start they leave the
-samplers and pruners nothing to learn from."""
+LARGEST_MEASURED = 16
+"""Members of the larger pack whose memory is measured, in an epoch of all images as in the sweep, or a quarter of the most that are of use
+where that is less: 24 trial-epochs in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,120 +60,154 @@ class PackSize:
     most: int
     even: bool = False
 
-    def of_next(self, n_waiting: int, n_packs: int) -> int:
-        """Members of the next pack while ``n_waiting`` trials wait and ``n_packs`` packs train side by side; at least one."""
+    def of_next(self, n_left: float, n_packs: int) -> int:
+        """Members of the next of ``n_packs`` packs side by side: its share of the ``n_left`` trials, at least one.
+
+        Trials that other packs train now count in ``n_left`` with the part of them that is still to be trained.
+        """
         if not self.even:
             return self.most
-        return max(1, min(self.most, math.ceil(n_waiting / (PACKS_TO_COME * max(1, n_packs)))))
+        return max(1, min(self.most, math.ceil(round(n_left / max(1, n_packs), 6))))
 
 
-def choose_pack_size(space: Space, n_trials: int, n_packs: int, time_size: Callable[[Sequence[TrialConfig], int], int]) -> PackSize:
-    """As many members as the space asks for; for ``auto`` as many as are fastest.
+def choose_pack_size(
+    space: Space, n_trials: int, n_packs: int, device: str, size_on_gpu: Callable[[Sequence[TrialConfig], int, int], int]
+) -> PackSize:
+    """As many members as the space asks for; for ``auto`` as many as suit the device, ``cpu`` or ``cuda``.
 
-    ``time_size`` finds them, given trials as they may come and how many of ``n_trials`` each of ``n_packs`` devices will train.
+    ``size_on_gpu`` finds them on a GPU, given trials as they may come, how many of ``n_trials`` each of ``n_packs`` devices will train, and
+    the largest size that is of use.
     """
     if space.resources.pack != "auto":
         return PackSize(space.resources.pack)
-    return PackSize(time_size(example_members(space, len(space.arms)), math.ceil(n_trials / max(1, n_packs))), even=True)
+    n_packs = max(1, n_packs)
+    most = largest_useful(space, n_trials, n_packs)
+    if device == "cpu":
+        return PackSize(min(ON_CPU, most), even=True)
+    return PackSize(size_on_gpu(example_members(space, len(space.arms)), math.ceil(n_trials / n_packs), most), even=True)
 
 
-def fastest_size(seconds: Callable[[int], float], *, most: int, enough: Callable[[int], bool], untimed: int = 1) -> int:
-    """The pack size, a power of two up to ``most``, beyond which doubling it saves less than :data:`LEAST_GAIN`.
+def largest_useful(space: Space, n_trials: int, n_packs: int) -> int:
+    """Members of a pack when each of ``n_packs`` devices has as many; if a sampler or pruner learns, each search is asked in waves.
 
-    ``seconds(size)`` is the time per trial, infinite where memory does not suffice; a size and its double are timed anew, one after the
-    other, so that a machine that changes its pace misleads less. ``enough(size)``: whether timing that size would cost too much; then
-    the pack has at least ``untimed`` members, or ``most``.
+    A search of fewer trials than :data:`WAVES` has one in training at a time; one of 32 has eight, fewer than the trials that TPE draws at
+    random before it learns.
     """
-    size = 1
-    while 2 * size <= most:
-        if enough(2 * size):
-            return max(size, min(untimed, most))
-        before, after = seconds(size), seconds(2 * size)
-        if not after < (1 - LEAST_GAIN) * before:
+    at_once = n_trials
+    if space.search.sampler.name not in ASKS_AT_ONCE or space.search.pruner.name != "none":
+        at_once = min(n_trials, sum(space.compare.searches * math.ceil(space.planned_trials(arm) / WAVES) for arm in space.arms))
+    return max(1, math.ceil(at_once / n_packs))
+
+
+def fitting_size(memory: Callable[[int], float], usable_bytes: float, most: int) -> int:
+    """The most members, up to ``most``, whose pack leaves :data:`SHARE_FREE` of a device's ``usable_bytes`` free, at least one.
+
+    ``memory(size)``: bytes at the peak of an epoch of a pack, evaluation included, infinite where there are not enough. Each member adds as
+    many: two sizes tell how many, and what a pack takes beside its members.
+    """
+    if most == 1:
+        return 1
+    larger = min(LARGEST_MEASURED, max(2, most // 4))
+    smaller = larger // 2
+    if math.isinf(bytes_smaller := memory(smaller)):
+        return 1
+    if math.isinf(bytes_larger := memory(larger)):
+        return smaller
+    each = max(1.0, (bytes_larger - bytes_smaller) / (larger - smaller))
+    beside = bytes_smaller - smaller * each
+    return max(1, min(most, math.floor(((1 - SHARE_FREE) * usable_bytes - beside) / each)))
+
+
+def gaining_size(seconds: Callable[[int], float], trial_epochs: float, most: int) -> int:
+    """The pack size up to ``most`` beyond which doubling it saves less than :data:`LEAST_GAIN` of the time per trial-epoch.
+
+    ``seconds(size)``: of an epoch of a pack, infinite where it fails; ``trial_epochs``: how many of these the device has to train. Each is
+    run :data:`TIMED_EPOCHS` times and once to warm up; when the next pack might cost more than is left for timing, there is none.
+    """
+    if most == 1:
+        return 1
+    runs = 1 + TIMED_EPOCHS
+    size, taken = 1, seconds(1)
+    spent = runs * taken
+    while size < most:
+        double = min(2 * size, most)
+        if spent + runs * taken * double / size > max(LEAST_SECONDS, SHARE_OF_SWEEP * trial_epochs * taken / size):
             break
-        size *= 2
+        before, taken = taken, seconds(double)
+        spent += runs * taken
+        if not taken / double < (1 - LEAST_GAIN) * before / size:
+            break
+        size = double
     return size
 
 
-def timed_size(
+def size_on_gpu(
+    share_of_device: float,
     dataset: Dataset,
     settings: TrainingSettings,
-    device: str,
-    threads: int,
     members: Sequence[TrialConfig],
     n_trials_each: int,
-    share_of_images: float = 1.0,
+    most: int,
 ) -> int:
-    """The fastest pack size on this machine's device, found by training pieces of an epoch.
+    """The pack size for this machine's GPU: as many members as fit into ``share_of_device`` of its memory and still gain.
 
-    ``members``: trials as they may come; more are made from them. ``n_trials_each``: trials that each device will train, from which follow
-    the largest pack and how long choosing may take. ``share_of_images``: how much of the sweep's images ``dataset`` holds.
+    ``members``: trials as they may come; more are made from them. ``n_trials_each``: trials that the device will train. An error of the
+    device, memory that does not suffice above all, is no error here: the size before is taken, and what fails with that too fails in the
+    sweep, which tells it.
     """
+    free, total = torch.cuda.mem_get_info()
     piece = piece_of(dataset, settings, TIMED_IMAGES)
-    share = piece.share * share_of_images
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    started = time.perf_counter()
-    measured: dict[int, float] = {}
+
+    def pack(dataset: Dataset, settings: TrainingSettings, size: int) -> Pack:
+        # as after refills, each member has a stream of batches of its own; a seed costs a split of the images, so that there are few
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        seeds = [1 + index % LARGEST_MEASURED for index in range(size)]
+        configs = [replace(members[index % len(members)], number=index, seed=seed) for index, seed in enumerate(seeds)]
+        return Pack(dataset, settings, configs, "cuda")
+
+    def memory(size: int) -> float:
+        pack(dataset, settings, size).train_epoch()
+        return torch.cuda.max_memory_allocated()
+
+    def seconds(size: int) -> float:
+        return fastest_epoch(pack(piece.dataset, piece.settings, size))
+
+    most = fitting_size(partial(_or_infinite, memory), min(free, share_of_device * total), most)
+    return gaining_size(partial(_or_infinite, seconds), n_trials_each * settings.epochs / piece.share, most)
+
+
+def fastest_epoch(pack: Pack) -> float:
+    """Wall seconds of the fastest of :data:`TIMED_EPOCHS` epochs of a pack, after one that warms up."""
+    pack.train_epoch()
+    taken = []
+    for _ in range(TIMED_EPOCHS):
+        started = time.perf_counter()
+        pack.train_epoch()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def _or_infinite(measure: Callable[[int], float], size: int) -> float:
+    """What is measured of a pack, or infinity where the device fails: PyTorch has no narrower class for all that CUDA may say."""
     try:
-        pack = _PackOf(piece.dataset, piece.settings, members, device)
-        pack.epoch_seconds(1)  # compiles, or loads what was compiled before
-        whole_sweep = pack.epoch_seconds(1) / share * settings.epochs * n_trials_each
-
-        def enough(size: int) -> bool:
-            to_come = 1.5 * (1 + TIMED_EPOCHS) * (measured.get(size // 2, whole_sweep / settings.epochs / n_trials_each * share) * size)
-            return time.perf_counter() - started + to_come > SHARE_OF_SWEEP * whole_sweep or not pack.fits(size)
-
-        def seconds(size: int) -> float:
-            measured[size] = pack.epoch_seconds(size) / size
-            return measured[size]
-
-        most = min(LARGEST, math.ceil(n_trials_each / PACKS_TO_COME))
-        return fastest_size(seconds, most=most, enough=enough, untimed=UNTIMED_ON_CPU if device == "cpu" else 1)
-    finally:
-        torch.set_num_threads(threads_before)
+        return measure(size)
+    except RuntimeError:
+        return math.inf
 
 
-def timed_size_on_a_node(cpus: float, gpus: float, *arguments: Any) -> int:
-    """:func:`timed_size` where a pack would be put: on the first node with room for one."""
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(timed_size)
-    return int(ray.get(remote.remote(*arguments)))
-
-
-class _PackOf:
-    """Packs of any size on one device."""
-
-    def __init__(self, dataset: Dataset, settings: TrainingSettings, members: Sequence[TrialConfig], device: str) -> None:
-        self._dataset, self._settings, self._members, self._device = dataset, settings, members, device
-        self._bytes_each = 0.0
-
-    def epoch_seconds(self, size: int) -> float:
-        """Wall seconds of an epoch of a pack, after one that warms up; infinite where the device has not the memory."""
-        configs = [replace(self._members[index % len(self._members)], number=index) for index in range(size)]
-        on_gpu = self._device == "cuda"
-        try:
-            if on_gpu:
-                torch.cuda.reset_peak_memory_stats()
-            pack = Pack(self._dataset, self._settings, configs, self._device)
-            pack.train_epoch()
-            seconds = math.inf
-            for _ in range(TIMED_EPOCHS):
-                started = time.perf_counter()
-                pack.train_epoch()
-                seconds = min(seconds, time.perf_counter() - started)
-            if on_gpu:
-                self._bytes_each = torch.cuda.max_memory_allocated() / size
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            return math.inf
-        return seconds
-
-    def fits(self, size: int) -> bool:
-        """Whether a pack of this size leaves half of the device's free memory free, as far as smaller ones tell."""
-        if self._device != "cuda":
-            return True
-        free, _ = torch.cuda.mem_get_info()
-        return self._bytes_each * size < SHARE_OF_MEMORY * free
+def size_on_a_node(
+    cpus: float,
+    gpus: float,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    members: Sequence[TrialConfig],
+    n_trials_each: int,
+    most: int,
+) -> int:
+    """:func:`size_on_gpu` where a pack would be put: on the first node with room for one."""
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(size_on_gpu)
+    return int(ray.get(remote.remote(min(1.0, gpus), dataset, settings, members, n_trials_each, most)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +233,6 @@ def piece_of(dataset: Dataset, settings: TrainingSettings, most_images: int) -> 
         test_images=dataset.test_images[:n_test],
         test_labels=np.arange(n_test) % min(2, len(dataset.classes)),
     )
-    return Piece(piece, settings_for_share(settings, share), share)
-
-
-def settings_for_share(settings: TrainingSettings, share: float) -> TrainingSettings:
-    """Settings that hold out as large a share of a piece for validation as of the whole data set."""
-    if settings.validation is None:
-        return settings
-    return replace(settings, validation=max(1, math.floor(settings.validation * share)))
+    if settings.validation is not None:
+        settings = replace(settings, validation=max(1, math.floor(settings.validation * share)))
+    return Piece(piece, settings, share)

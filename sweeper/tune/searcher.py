@@ -41,7 +41,7 @@ class PackSearcher(Searcher):
         max_packs = self._max_packs()
         if self._coordinator.n_packs >= max_packs:
             return None
-        members = self._coordinator.start_pack(trial_id, self._pack_size.of_next(self._coordinator.n_waiting, max_packs))
+        members = self._coordinator.start_pack(trial_id, self._pack_size.of_next(self._coordinator.n_left, max_packs))
         if members:
             return {"members": members_to_json(members)}
         if not self._coordinator.n_packs:

@@ -273,3 +273,21 @@ def test_a_member_whose_own_loss_raises_fails_at_once_and_holds_up_nobody(tmp_pa
     assert run_sweep(folder, space, size=8, fails=lambda config, epoch: config.trial_id == "l1-1") == 1
     trials = tables(tmp_path / "sweep")[0].set_index("trial")
     assert trials.loc["l1-1"]["pack"] == trials.loc["cross_entropy-0"]["pack"]
+
+
+def test_what_is_left_counts_a_trial_in_training_by_the_epochs_that_it_lacks(tmp_path):
+    space = space_with()
+    folder = new_sweep(tmp_path / "sweep", space)
+    recorder, studies = _open(space, folder)
+    coordinator = Coordinator(space, studies, recorder, folder, ignore)
+    try:
+        assert coordinator.n_left == 8
+        worker = Worker(folder, coordinator.start_pack("pack", 3), 3, never)
+        assert coordinator.n_left == 8
+        coordinator.report("pack", worker.step())
+        assert coordinator.n_left == pytest.approx(5 + 3 * 2 / 3)
+        coordinator.closed("pack")
+        assert coordinator.n_left == 8
+    finally:
+        recorder.close()
+        studies.close()

@@ -179,14 +179,11 @@ def test_a_data_set_that_cannot_be_split_or_found_is_refused(dataset, expected):
     assert message(base(dataset=dataset)) == [expected]
 
 
-@pytest.mark.parametrize("pack", [2, "auto"])
-def test_members_of_a_pack_share_one_batch_size(pack):
-    text = "resources.pack: members of a pack share their batches: pack must be 1 while batch_size differs between trials"
-    sizes = {"loss": "l1", "learning_rate": 0.1, "batch_size": {"choices": [32, 64]}}
-    assert message(base(parameters=sizes, resources={"pack": pack})) == [text]
-    assert message(base(parameters=sizes, resources={"pack": pack}, compare={"arms": "batch_size"})) == [text]
-    assert space_of(base(parameters=sizes, resources={"pack": 1})).resources.pack == 1
-    assert space_of(base(resources={"pack": pack})).resources.pack == pack
+@pytest.mark.parametrize("compare", [{}, {"arms": "batch_size"}])
+@pytest.mark.parametrize("resources", [{}, {"pack": 1}, {"pack": 2}])
+def test_batch_sizes_may_differ_whatever_the_pack(resources, compare):
+    sizes = {"loss": "l1", "learning_rate": {"low": 0.01, "high": 0.1}, "batch_size": {"choices": [32, 64]}}
+    assert space_of(base(parameters=sizes, resources=resources, compare=compare)).resources.pack == resources.get("pack", "auto")
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_every_default_is_written_out():
             "sampler": {"name": "tpe", "n_startup_trials": 10, "n_ei_candidates": 24, "constant_liar": True},
             "pruner": {"name": "hyperband", "min_resource": 1, "max_resource": "auto", "reduction_factor": 3, "bootstrap_count": 0},
         },
-        "resources": {"cpus_per_trial": 1.0, "gpus_per_trial": "auto", "pack": 1, "backend": "auto", "max_failures": 2},
+        "resources": {"cpus_per_trial": 1.0, "gpus_per_trial": "auto", "pack": "auto", "backend": "auto", "max_failures": 2},
         "seed": 1,
     }  # fmt: skip
 

@@ -39,3 +39,8 @@ def test_reading_a_stored_space_imports_neither_optuna_nor_torch_nor_ray():
     text = dump_space(space_of(base()))
     done = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["finished", "unfinished"])
+def test_a_sweep_of_an_earlier_version_keeps_the_pack_that_was_its_default(earlier_sweep, name):
+    assert parse_stored_space((earlier_sweep(name) / "sweep.yaml").read_text(), "sweep.yaml").resources.pack == 1
