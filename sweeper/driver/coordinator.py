@@ -51,6 +51,9 @@ class Coordinator:
     ``refill``: a pack that members have left takes in new ones, up to the number it began with; else it shrinks until it is empty. New
     members start at their first epoch, and so share no batches with the old ones: where each stream of batches is cut on its own, it is
     cheaper to let a pack shrink and to start the next with members that share all.
+
+    A pack that is out of memory halves all packs to come: its members go back, and no pack holds more than half as many from then on. A
+    resume, maybe on another machine, begins with the space's own size again.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Coordinator:
         self._observe = observe
         self._refill = refill
         self._sizes: dict[str, int] = {}
+        self._most: int | None = None
         self._packs: dict[str, dict[str, _Member]] = {}
         self._nodes_lost: Counter[str] = Counter()
         self._told: set[str] = set()
@@ -111,7 +115,7 @@ class Coordinator:
         seen: list[tuple[TrialConfig, EpochMetrics]] = []
         ends: list[TrialOutcome] = []
         again: list[tuple[TrialConfig, str]] = []
-        together: list[str] = []  # out of memory with others: alone they may have enough
+        full: list[str] = []  # out of memory with others: fewer may have enough
         for trial_id, member in pack.items():
             before = len(member.epochs)
             state = self._take_epochs(member, report.epochs.get(trial_id, []))
@@ -121,7 +125,7 @@ class Coordinator:
                 test = report.tests.get(trial_id) if state is TrialState.COMPLETE else None  # none of what its last epoch pruned
                 ends.append(self._outcome(pack_id, member, state, report.device, test=test))
             elif failure is not None and failure.out_of_memory and len(pack) > 1:
-                together.append(trial_id)
+                full.append(trial_id)
                 again.append((member.config, failure.error))
             elif failure is not None and (outcome := self._failed(pack_id, member, failure, report.device)):
                 ends.append(outcome)
@@ -129,7 +133,10 @@ class Coordinator:
                 again.append((member.config, failure.error))
         left = [outcome.config.trial_id for outcome in ends]
         left += [trial_id for trial_id in report.failures if trial_id in pack and trial_id not in left]
-        self._leave(pack_id, left, ends, together)
+        halved = len(full) > 1 and len(full) + len(ends) == len(pack)  # else it was the member's own loss
+        if halved:
+            self._halve(len(pack))
+        self._leave(pack_id, left, ends, full, alone=not halved)
         new = self._join(pack_id, self._sizes[pack_id]) if self._refill and pack else ()
         for config, epoch in seen:
             self._observe(EpochTrained(config, epoch))
@@ -141,8 +148,9 @@ class Coordinator:
     def lost(self, pack_id: str, failure: Failure) -> None:
         """Take back the members of a pack whose process died: each is tried again alone, up to ``max_failures`` times.
 
-        Which of several members was the cause is unknown: it counts for none until one has died alone. Nor is a lost node held against
-        them: on spot machines it happens to long trials more often than ``max_failures`` allows.
+        If it was killed for its memory, fewer members may do, and packs to come are halved instead. Else which of several members was the
+        cause is unknown: it counts for none until one has died alone. Nor is a lost node held against them: on spot machines it happens to
+        long trials more often than ``max_failures`` allows.
         """
         if failure.node_lost and self._spared(pack_id):
             self.closed(pack_id, failure.error)
@@ -151,7 +159,9 @@ class Coordinator:
         trial_ids = [member.config.trial_id for member in members]
         together = trial_ids if len(members) > 1 else []
         ends = [outcome for member in members if not together and (outcome := self._failed(pack_id, member, failure, device=None))]
-        self._leave(pack_id, trial_ids, ends, together)
+        if halved := bool(together) and failure.out_of_memory:
+            self._halve(len(members))
+        self._leave(pack_id, trial_ids, ends, together, alone=not halved)
         self._packs.pop(pack_id, None)
         self._sizes.pop(pack_id, None)
         ended = {outcome.config.trial_id for outcome in ends}
@@ -170,9 +180,20 @@ class Coordinator:
         self._nodes_lost.update(list(members))
         return all(self._nodes_lost[trial_id] <= MOST_NODES_LOST for trial_id in members)
 
+    def _halve(self, n_members: int) -> None:
+        """From now on no pack holds more than half of ``n_members``, which were out of memory together; tells it where that is new."""
+        most = n_members // 2
+        if self._most is None or most < self._most:
+            self._most = most
+            self._observe(Notice(f"out of memory with packs of {n_members} trials: going on with at most {most}"))
+
     def _join(self, pack_id: str, size: int) -> tuple[TrialConfig, ...]:
-        """Trials that join a pack, until it has ``size`` members or none are left; some go alone (see ``Studies``)."""
+        """Trials that join a pack, until it has ``size`` members, or as many as memory allows, or none are left.
+
+        Some go alone (see ``Studies``).
+        """
         pack = self._packs[pack_id]
+        size = min(size, self._most or size)
         joined: list[TrialConfig] = []
         while len(pack) < size and not any(member.alone for member in pack.values()):
             config = self._studies.take()
@@ -241,10 +262,10 @@ class Coordinator:
         recorded = self._recorder.epochs(member.config.trial_id)
         return replace(member, epochs=[recorded[epoch] for epoch in sorted(recorded)])
 
-    def _leave(self, pack_id: str, trial_ids: Sequence[str], ends: Sequence[TrialOutcome], together: Sequence[str]) -> None:
+    def _leave(self, pack_id: str, trial_ids: Sequence[str], ends: Sequence[TrialOutcome], together: Sequence[str], *, alone: bool) -> None:
         """Take members out of a pack: those in ``ends`` for good, the others to be trained again. All on the disk when this returns.
 
-        ``together``: members that failed together, which is held against none of them.
+        ``together``: members that failed together, which is held against none of them. ``alone``: whether these are tried alone.
 
         Rows come first: an end that Optuna knows has a row; an end that has a row, and that Optuna was not told of, is told on resume.
         """
@@ -258,7 +279,7 @@ class Coordinator:
                 end = ended[trial_id]
                 self._studies.end(trial_id, TrialEnd(end.state, end.value, end.error, end.diverged_epoch))
             else:
-                self._studies.release(trial_id, failed=trial_id not in together, alone=True)
+                self._studies.release(trial_id, failed=trial_id not in together, alone=alone or trial_id not in together)
         self._studies.commit()
         for trial_id in ended:
             self._folder.delete_checkpoint(trial_id)

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
 from sweeper.errors import StoreError
@@ -25,6 +26,7 @@ WRITE_SECONDS = 0.4
 """Files that take longer to write are written less often, so that a fiftieth of the time at most goes into them."""
 
 _METRIC_NAMES = tuple(field.name for field in fields(EpochMetrics))
+_values_of = attrgetter(*_METRIC_NAMES)
 
 
 class Recorder:
@@ -60,7 +62,7 @@ class Recorder:
         recorded = self._epochs.setdefault(config.trial_id, {})
         if metrics.epoch not in recorded:
             recorded[metrics.epoch] = metrics
-            self._uncommitted.append(row_line("epoch", {**self._identity(config), **asdict(metrics)}))
+            self._uncommitted.append(row_line("epoch", {**self._identity(config), **_figures(metrics)}))
         return recorded[metrics.epoch]
 
     def outcome(self, outcome: TrialOutcome) -> None:
@@ -174,6 +176,11 @@ class Recorder:
                 row[f"best_{name}"] = getattr(best, name)
                 row[f"last_{name}"] = getattr(last, name)
         return row
+
+
+def _figures(metrics: EpochMetrics) -> dict[str, Any]:
+    """The figures by name; ``asdict``, which copies each of them, takes ten times as long."""
+    return dict(zip(_METRIC_NAMES, _values_of(metrics), strict=True))
 
 
 def best_epoch(epochs: Sequence[EpochMetrics], metric: str) -> EpochMetrics:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Container, Mapping
 from typing import Any
 
 import optuna
-from optuna.samplers import QMCSampler
+from optuna.samplers import QMCSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.study import Study
@@ -66,6 +66,14 @@ def tpe_rank(trial: FrozenTrial, sign: float) -> tuple[bool, float, float, int]:
         return True, 1.0, 0.0, trial.number
     last = sign * trial.intermediate_values[trial.last_step]
     return True, -float(trial.last_step), math.inf if math.isnan(last) else last, trial.number
+
+
+def take_groups(sampler: TPESampler, inferred: TPESampler) -> None:
+    """Give a sampler the groups of parameters that another has inferred: it would go through all trials to find the same.
+
+    ``None`` where it does not draw by groups.
+    """
+    sampler._search_space_group = inferred._search_space_group
 
 
 def draw_point(sampler: QMCSampler, number: int) -> QMCSampler:

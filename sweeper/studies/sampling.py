@@ -6,7 +6,8 @@ whatever runs concurrently. The points of a quasi-Monte Carlo sampler are one se
 the index into it.
 
 TPE reads the whole study for every draw: 6 ms at 300 trials, 38 ms at 3,000, and seconds later on. So that the ten thousandth trial costs
-little more than the first, it sees at most :data:`MOST_FINISHED` finished trials of its study. Up to that many, nothing changes.
+little more than the first, it sees at most :data:`MOST_FINISHED` finished trials of its study. Up to that many, nothing changes. What TPE
+infers from the parameters of these trials stays the same until another trial ends, so it is kept for all the trials that join together.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Any, cast
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, QMCSampler
+from optuna.samplers import BaseSampler, QMCSampler, TPESampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.studies.optuna_internals import TPE_GOOD_TRIALS, StudyView, all_trials, draw_point, tpe_rank
+from sweeper.studies.optuna_internals import TPE_GOOD_TRIALS, StudyView, all_trials, draw_point, take_groups, tpe_rank
 
 MOST_FINISHED = 250
 """Finished trials of one study that TPE learns from: the best, and of the others the newest."""
@@ -46,9 +47,16 @@ class PerTrialSampler(BaseSampler):
         self._seed = seed
         self._shown = CappedStudy(most_finished).of if most_finished is not None else lambda study: study
         self._fixed = make(seed)
+        self._inferred: dict[str, BaseDistribution] | None = None
+        self._grouped: TPESampler | None = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._fixed.infer_relative_search_space(study, trial)
+        inferred = self._inferred
+        if inferred is None:
+            inferred = self._fixed.infer_relative_search_space(study, trial)
+            if isinstance(self._fixed, TPESampler):  # others may look at trials that run, too
+                self._inferred = inferred
+        return dict(inferred)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         if not search_space:
@@ -57,7 +65,11 @@ class PerTrialSampler(BaseSampler):
             return self._point(max(0, trial.number - 1)).sample_relative(study, trial, search_space)  # the first trial has no point
         sampler = self._make(mixed_seed(self._seed, study.study_name, trial.number))
         shown = self._shown(study)
-        sampler.infer_relative_search_space(shown, trial)  # TPE keeps the groups that it finds here, and draws group by group
+        if isinstance(sampler, TPESampler):  # keeps the groups that it finds, and draws group by group
+            if self._grouped is None:
+                sampler.infer_relative_search_space(shown, trial)
+                self._grouped = sampler
+            take_groups(sampler, self._grouped)
         return sampler.sample_relative(shown, trial, search_space)
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
@@ -72,6 +84,7 @@ class PerTrialSampler(BaseSampler):
         self._fixed.before_trial(study, trial)
 
     def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self._inferred = self._grouped = None
         self._fixed.after_trial(study, trial, state, values)
 
 

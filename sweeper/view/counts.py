@@ -90,8 +90,10 @@ class Counts:
 
         A process that has just started is slow, and slows down those beside it.
         """
+        if self._under_way:
+            return True
         running = [epochs for trials in self._running.values() for epochs in trials.values()]
-        self._under_way = self._under_way or all(running) or sum(running) > PATIENCE * len(running)
+        self._under_way = all(running) or sum(running) > PATIENCE * len(running)
         return self._under_way
 
     def _pace(self, now: float) -> float | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import math
 
 import pandas as pd
@@ -13,8 +14,9 @@ from optuna.trial import TrialState as OptunaState
 from rich.console import Console
 
 from sweeper.cli import cli
-from sweeper.driver.coordinator import Coordinator
-from sweeper.driver.events import ignore
+from sweeper.driver.coordinator import OUT_OF_MEMORY_ADVICE, Coordinator
+from sweeper.driver.events import Notice, TrialEnded, TrialJoined, TrialReturned, ignore
+from sweeper.driver.messages import Failure, PackReport
 from sweeper.records import Phase, TestMetrics, TrialOutcome, TrialState
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
@@ -257,14 +259,79 @@ def test_who_is_tried_alone_is_tried_alone_after_a_resume_too(tmp_path, max_fail
         assert trials.loc["l1-1"]["attempts"] == 1 + max_failures
 
 
-@pytest.mark.parametrize(("full", "n_failed"), [(1, 0), (0, 8)])
-def test_a_pack_that_is_out_of_memory_together_is_tried_one_by_one(tmp_path, full, n_failed):
-    """A trial that finds no memory alone either has failed."""
-    space = space_with(max_failures=0)
+class Told:
+    """An observer that keeps the notices, and the most members that were in training at once since each of them."""
+
+    def __init__(self):
+        self.notices, self.most, self._running = [], [0], set()
+
+    def __call__(self, event):
+        match event:
+            case Notice(line):
+                self.notices.append(line)
+                self.most.append(0)
+            case TrialJoined(config):
+                self._running.add(config.trial_id)
+                self.most[-1] = max(self.most[-1], len(self._running))
+            case TrialReturned(config):
+                self._running.remove(config.trial_id)
+            case TrialEnded(outcome):
+                self._running.remove(outcome.config.trial_id)
+
+
+@pytest.mark.parametrize("kills", [False, True])
+@pytest.mark.parametrize("refill", [False, True])
+@pytest.mark.parametrize(("size", "full", "halved"), [(8, 8, []), (8, 7, [4]), (8, 3, [4, 2]), (8, 1, [4, 2, 1]), (3, 2, [1]), (1, 1, [])])
+def test_a_pack_that_is_out_of_memory_halves_the_packs_to_come(tmp_path, size, full, halved, refill, kills):
+    """Until they fit; it is told once for each new size, counts for no trial, and nobody is tried alone who need not be."""
+    folder = new_sweep(tmp_path / "sweep", space := space_with(max_failures=0))
+    told = Told()
+    assert run_sweep(folder, space, size=size, full=full, full_kills=kills, refill=refill, observer=told) == 0
+    check_sweep(tmp_path / "sweep")
+    sizes = [size, *halved]
+    assert told.notices == [
+        f"out of memory with packs of {before} trials: going on with at most {after}" for before, after in zip(sizes, halved, strict=False)
+    ]
+    assert told.most == sizes
+    trials = tables(tmp_path / "sweep")[0]
+    assert set(trials["attempts"]) == {1}
+    assert trials["pack"].value_counts().max() >= sizes[-1]
+
+
+@pytest.mark.parametrize("kills", [False, True])
+def test_a_trial_that_finds_no_memory_alone_either_has_failed(tmp_path, kills):
+    space = space_with(max_failures=1)
     folder = new_sweep(tmp_path / "sweep", space)
-    assert run_sweep(folder, space, size=8, full=full) == n_failed
-    states = [trial.state for study in plain_studies(tmp_path / "sweep").values() for trial in study.trials]
-    assert states.count(OptunaState.FAIL) == n_failed
+    assert run_sweep(folder, space, size=8, full=0, full_kills=kills) == 8
+    trials = tables(tmp_path / "sweep")[0]
+    assert set(trials["attempts"]) == {2}
+    assert trials["error"].str.endswith(OUT_OF_MEMORY_ADVICE).all()
+
+
+def test_packs_halved_for_memory_begin_at_the_spaces_size_again_after_a_resume_and_lose_nothing(tmp_path):
+    space = space_with()
+    for path in run_with_copies(tmp_path / "sweep", space, size=8, full=2):
+        told = Told()
+        assert run_sweep(SweepFolder(str(path)), space, size=8, full=2, observer=told) == 0
+        check_sweep(path)
+        assert all(after <= before for before, after in itertools.pairwise(told.most[1:]))
+
+
+def test_a_member_whose_own_loss_is_out_of_memory_is_tried_alone_and_halves_nothing(tmp_path):
+    folder = new_sweep(tmp_path / "sweep", space := space_with())
+    recorder, studies = _open(space, folder)
+    told = Told()
+    coordinator = Coordinator(space, studies, recorder, folder, told)
+    members = coordinator.start_pack("pack", 3)
+    failure = Failure("OutOfMemoryError: CUDA out of memory", "Traceback ...", out_of_memory=True)
+    epochs = {config.trial_id: [curve(config, 1)] for config in members[1:]}
+    decision = coordinator.report("pack", PackReport("cpu", epochs, failures={members[0].trial_id: failure}))
+    assert decision.remove == (members[0].trial_id,)
+    assert coordinator.start_pack("alone", 3) == members[:1]
+    assert len(coordinator.start_pack("others", 3)) == 3
+    assert not told.notices
+    recorder.close()
+    studies.close()
 
 
 def test_a_member_whose_own_loss_raises_fails_at_once_and_holds_up_nobody(tmp_path):

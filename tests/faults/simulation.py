@@ -114,6 +114,10 @@ class Worker:
         for name in names:
             self.histories.pop(name, None)
 
+    def add(self, members):
+        for config in members:
+            self.configs[config.trial_id], self.histories[config.trial_id] = config, []
+
 
 def new_sweep(path, space):
     folder = SweepFolder(str(path))
@@ -137,6 +141,8 @@ def run_sweep(
     fails=never,
     dies=never,
     full=None,
+    full_kills=False,
+    refill=False,
     until=None,
     retry_failed=False,
     test=TEST,
@@ -145,7 +151,7 @@ def run_sweep(
     """Run or resume a sweep to its end, until the disk kills it, or until ``until(studies)``; returns how many trials failed.
 
     ``fails``: members whose own loss raises; ``dies``: members that take the process of their pack with them. ``full``: most members that
-    the device has memory for.
+    the device has memory for; ``full_kills``: whether the node then kills the process.
     """
     with contextlib.ExitStack() as stack:
         recorder, studies = _open(space, folder)
@@ -153,7 +159,7 @@ def run_sweep(
         stack.callback(studies.close)
         if retry_failed:
             studies.retry_failed()
-        coordinator = Coordinator(space, studies, recorder, folder, observer)
+        coordinator = Coordinator(space, studies, recorder, folder, observer, refill=refill)
         observer(SweepStarted(folder, space, n_packs, studies.planned))
         workers, n_started = {}, 0
         while not coordinator.finished:
@@ -170,8 +176,13 @@ def run_sweep(
                     coordinator.lost(pack_id, Failure("the worker process died", "Traceback ..."))
                     del workers[pack_id]
                     continue
+                if full_kills and len(worker.histories) > full:
+                    coordinator.lost(pack_id, Failure("the node ran out of memory", "Traceback ...", out_of_memory=True))
+                    del workers[pack_id]
+                    continue
                 decision = coordinator.report(pack_id, worker.step())
                 worker.drop(decision.remove)
+                worker.add(decision.add)
                 if decision.empty:
                     coordinator.closed(pack_id)
                     del workers[pack_id]

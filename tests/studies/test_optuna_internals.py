@@ -217,3 +217,20 @@ def test_the_driver_s_storage_finds_what_waits_wherever_optuna_s_own_does(tmp_pa
         study.enqueue_trial({"x": value})
     assert waits(study) == [12, 13]
     assert [study.ask().suggest_float("x", 0, 1) for _ in range(2)] == [0.1, 0.2]
+
+
+def test_a_sampler_that_is_given_the_groups_that_another_inferred_draws_as_if_it_had_inferred_them():
+    study = optuna.create_study()
+    for number in range(20):
+        trial = study.ask()
+        value = trial.suggest_float("x", 0, 1) + (trial.suggest_float("y", 0, 1) if number % 2 else 0.0)
+        study.tell(trial, value)
+    samplers = [optuna.samplers.TPESampler(seed=1, multivariate=True, group=True) for _ in range(2)]
+    study.ask()
+    running = study.trials[-1]
+    space = samplers[0].infer_relative_search_space(study, running)
+    with needs("take_groups", "TPESampler._search_space_group"):
+        optuna_internals.take_groups(samplers[1], samplers[0])
+        drawn = [sampler.sample_relative(study, running, space) for sampler in samplers]
+    assert drawn[0] == drawn[1]
+    assert drawn[0].keys() == {"x", "y"}

@@ -145,6 +145,34 @@ def test_draws_are_those_of_the_whole_study_until_it_holds_more_than_is_shown():
     assert drawn[40][41:] != drawn[None][41:]
 
 
+@pytest.mark.parametrize("group", [False, True])
+@pytest.mark.parametrize("most_finished", [None, 30])
+def test_what_is_kept_for_trials_that_join_together_changes_no_draw(group, most_finished):
+    """Five trials at a time run and end, pruned, complete and failed, against a sampler that infers anew for each of them."""
+
+    class Anew(PerTrialSampler):
+        def infer_relative_search_space(self, study, trial):
+            self._inferred = self._grouped = None
+            return super().infer_relative_search_space(study, trial)
+
+    drawn = []
+    for kind in (PerTrialSampler, Anew):
+        make = lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=5, group=group, multivariate=True)  # noqa: E731
+        study = optuna.create_study(study_name="arm", sampler=kind(make, 3, most_finished))
+        for number in range(16):
+            running = [study.ask() for _ in range(5)]
+            for trial in running:
+                x = trial.suggest_float("x", 0, 1)
+                y = trial.suggest_float("y", 0, 1) if number % 2 else 0.0
+                trial.report(x + y, 1)
+            for trial, ended in zip(running, ("PRUNED", "COMPLETE", "COMPLETE", "FAIL", "COMPLETE"), strict=True):
+                values = trial.params["x"] if ended == "COMPLETE" else None
+                study.tell(trial, values, state=optuna.trial.TrialState[ended])
+        drawn.append([trial.params for trial in study.trials])
+    assert drawn[0] == drawn[1]
+    assert len({tuple(params) for params in drawn[0]}) == 2
+
+
 @pytest.mark.parametrize("most_finished", [None, 30])
 def test_under_hyperband_tpe_learns_from_all_brackets_up_to_as_many_trials_as_it_is_shown(most_finished):
     """Optuna hands the sampler a study whose ``get_trials`` leaves out all brackets but the trial's own."""

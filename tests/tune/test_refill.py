@@ -58,8 +58,7 @@ def run(coordinator, folder, size, fails=lambda config, epoch: False):
             sizes[-1].append(len(worker.histories))
             decision = coordinator.report(pack_id, worker.step())
             worker.drop(decision.remove)
-            for config in decision.add:
-                worker.configs[config.trial_id], worker.histories[config.trial_id] = config, []
+            worker.add(decision.add)
             if decision.empty:
                 break
         coordinator.closed(pack_id)
