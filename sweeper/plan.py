@@ -35,7 +35,7 @@ STARTS = 4.5
 imports, Ray's own processes, the workers' imports beside each other, Ray's end and the report. From runs on two cores."""
 
 STEP_SECONDS = 0.05
-"""What the driver takes for the epoch of a pack: rows, decisions and a checkpoint reach the disk."""
+"""What the driver takes for the epoch of a pack: rows and decisions reach the disk."""
 
 MOST_PACKS_SIMULATED = 20_000
 

@@ -243,7 +243,7 @@ def _compare_custom_code(
 def _close(folder: SweepFolder, recorder: Recorder) -> None:
     """Leave a finished sweep as it shall lie: one file per table, no checkpoints."""
     recorder.flush()
-    folder.delete_checkpoints()
+    folder.checkpoints.delete_all()
     folder.save_logs()
 
 

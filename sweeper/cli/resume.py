@@ -30,7 +30,7 @@ def resume(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Continue an interrupted sweep: ended trials are kept, the others continue from their last epoch.
+    """Continue an interrupted sweep: ended trials are kept, the others continue from their last checkpoint.
 
     \b
     sweep resume

@@ -72,6 +72,7 @@ class Coordinator:
         self._packs: dict[str, dict[str, _Member]] = {}
         self._nodes_lost: Counter[str] = Counter()
         self._told: set[str] = set()
+        self._ended = set(recorder.ends)
 
     @property
     def finished(self) -> bool:
@@ -281,8 +282,9 @@ class Coordinator:
             else:
                 self._studies.release(trial_id, failed=trial_id not in together, alone=alone or trial_id not in together)
         self._studies.commit()
-        for trial_id in ended:
-            self._folder.delete_checkpoint(trial_id)
+        self._ended.update(ended)
+        if ended:
+            self._folder.delete_ended_checkpoints(self._ended, [each for each, members in self._packs.items() if members])
         self._recorder.flush_when_due()
 
     def _tell(self, ends: Sequence[TrialOutcome], again: Sequence[tuple[TrialConfig, str]]) -> None:

@@ -92,7 +92,7 @@ class Folder:
 
         return self._do(name, opened)
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes | memoryview) -> None:
         """Make ``name`` hold ``content``: whole and on the disk when this returns, or unchanged when it raises."""
 
         def write(system: pafs.FileSystem, path: str) -> None:
@@ -191,7 +191,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}/{name}" if path and name else path or name
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def _write_atomically(path: Path, content: bytes | memoryview) -> None:
     aside = path.with_name(f".{path.name[:100]}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     path.parent.mkdir(exist_ok=True)  # its own parent must exist: a deleted folder must not come back in part
     try:

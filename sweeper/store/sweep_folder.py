@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
-import io
 import json
 import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,14 @@ import pyarrow as pa
 from sweeper.errors import FolderExistsError, NoSweepError, StoreError
 from sweeper.records import (
     EPOCH_COLUMNS,
-    ONLY_SEARCH,
     PREDICTION_COLUMNS,
     SCHEMA_VERSION,
     TRIAL_COLUMNS,
     Column,
-    EpochMetrics,
     Predictions,
     TrialConfig,
 )
+from sweeper.store.checkpoints import Checkpoints
 from sweeper.store.folder import Folder, file_name
 from sweeper.store.outage import Patience
 from sweeper.store.remote import JOURNAL, ROW_LOG, RemoteLogs, cache_folder
@@ -42,15 +40,6 @@ _SECONDS_TO_LOOK = 1.0
 _FOLDERS = ("trials", "epochs", "predictions", "checkpoints", "tune")
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """What continues an interrupted trial: plain arrays, the epochs behind them, and the configuration they belong to."""
-
-    arrays: Mapping[str, np.ndarray[Any, Any]]
-    history: tuple[EpochMetrics, ...]
-    config: TrialConfig
-
-
 class SweepFolder:
     """One sweep's folder, on a local disk or on object storage; can be pickled, so that workers write to it too."""
 
@@ -60,6 +49,7 @@ class SweepFolder:
         self.id = self.folder.uri.rsplit("/", 1)[-1]
         if self.folder.local and self.id in (".", ".."):
             self.id = Path(self.folder.uri).resolve().name
+        self.checkpoints = Checkpoints(self.folder)
         self._logs = None if self.folder.local else RemoteLogs(self.folder, cache_folder(self.folder.uri))
 
     def __reduce__(self) -> tuple[Callable[..., SweepFolder], tuple[str]]:
@@ -278,42 +268,9 @@ class SweepFolder:
         """Logits of the confirm phase, of one arm or of all: ``records.PREDICTION_COLUMNS`` and ``logit_<class>``."""
         return read_predictions(self.folder, arm)
 
-    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep what continues this trial, as plain arrays: reading it back needs no pickle."""
-        config = checkpoint.config
-        meta = {"schema_version": SCHEMA_VERSION, "config": _identity(config), "history": [asdict(epoch) for epoch in checkpoint.history]}
-        arrays: dict[str, Any] = {**checkpoint.arrays, "__meta__": np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)}
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        self.folder.write(_checkpoint_name(config.trial_id), buffer.getvalue())
-
-    def read_checkpoint(self, config: TrialConfig) -> Checkpoint | None:
-        """The last checkpoint of this trial; ``None`` where there is none, it is not whole, or it belongs to another configuration.
-
-        A torn file (a disk that lied about flushing) costs the trial's time, and loses nothing.
-        """
-        name = _checkpoint_name(config.trial_id)
-        if not self.folder.exists(name):
-            return None
-        content = self.folder.read(name)
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files if key != "__meta__"}
-                meta = json.loads(bytes(file["__meta__"]))
-            history = tuple(EpochMetrics(**epoch) for epoch in meta["history"])
-            ours = meta["schema_version"] == SCHEMA_VERSION and {"search": ONLY_SEARCH, **meta["config"]} == _identity(config)
-        except Exception:  # any way in which a foreign or torn file fails to parse means the same: no checkpoint
-            return None
-        return Checkpoint(arrays, history, config) if ours else None
-
-    def delete_checkpoints(self) -> None:
-        """Delete all checkpoints: no trial is left that could need one."""
-        for name in self.folder.names("checkpoints"):
-            self.folder.delete(f"checkpoints/{name}")
-
-    def delete_checkpoint(self, trial_id: str) -> None:
-        """Delete the checkpoint of a trial that has ended, when the logs that say so are saved."""
-        self.later(lambda: self.folder.delete(_checkpoint_name(trial_id)))
+    def delete_ended_checkpoints(self, ended: Iterable[str], live_packs: Iterable[str]) -> None:
+        """Delete checkpoints that no trial needs any more, when the logs that say so are saved: see :meth:`Checkpoints.delete_ended`."""
+        self.later(functools.partial(self.checkpoints.delete_ended, frozenset(ended), frozenset(live_packs)))
 
     def _logged(self, start: int, stop: int | None = None) -> Iterator[bytes]:
         """Lines of the row log: see ``tables.LogLines``. On object storage those that were saved, unless this process appends to it."""
@@ -374,11 +331,3 @@ def stored_precision(predictions: Predictions) -> Predictions:
     """The same predictions with logits as a file holds them: rounded to float16 and clipped to its range."""
     rounded = np.clip(predictions.logits, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16).astype(np.float32)
     return replace(predictions, logits=rounded)
-
-
-def _checkpoint_name(trial_id: str) -> str:
-    return f"checkpoints/{file_name(trial_id)}.npz"
-
-
-def _identity(config: TrialConfig) -> dict[str, Any]:
-    return {**asdict(config), "parameters": dict(config.parameters)}

@@ -44,6 +44,7 @@ __all__ = ["MemberFailure", "Pack", "fused_problem"]
 
 Stream = TypeVar("Stream", bound=Hashable)
 MakeKernels: TypeAlias = Callable[[ConvNet, torch.device], Kernels]
+_Rows = Float[npt.NDArray[np.float32], "member weight"]
 
 
 class Pack:
@@ -131,12 +132,22 @@ class Pack:
         self.remove(failed)
         return result | failed
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the weights of one member, in the order in which its row holds them."""
+        return dict(self._net.shapes)
+
+    def rows(self, trial_ids: Sequence[str]) -> tuple[_Rows, _Rows]:
+        """Weights and velocity of these members on the host, in one transfer; see :attr:`shapes`."""
+        members = [self._members[trial_id] for trial_id in trial_ids]
+        rows = torch.stack([member.weights for member in members] + [member.velocity for member in members]).cpu().numpy()
+        return rows[: len(members)], rows[len(members) :]
+
     def state(self, trial_id: str) -> dict[str, npt.NDArray[np.generic]]:
         """All that a member needs to go on elsewhere: ``weights/<name>``, ``velocity/<name>`` and ``epochs``, as plain arrays."""
-        member = self._members[trial_id]
-        arrays: dict[str, npt.NDArray[np.generic]] = {"epochs": np.asarray(member.epochs, dtype=np.int64)}
-        for kind, row in (("weights", member.weights), ("velocity", member.velocity)):
-            arrays |= {f"{kind}/{name}": tensor[0].cpu().numpy().copy() for name, tensor in self._net.split(row[None]).items()}
+        arrays: dict[str, npt.NDArray[np.generic]] = {"epochs": np.asarray(self._members[trial_id].epochs, dtype=np.int64)}
+        for kind, rows in zip(("weights", "velocity"), self.rows([trial_id]), strict=True):
+            arrays |= {f"{kind}/{name}": array[0].numpy() for name, array in self._net.split(torch.from_numpy(rows)).items()}
         return arrays
 
     def restore(self, trial_id: str, state: Mapping[str, npt.NDArray[np.generic]]) -> None:

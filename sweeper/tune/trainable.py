@@ -5,6 +5,10 @@ The process and the data on its device outlive a trial: Tune reuses the actor, a
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +21,12 @@ from sweeper.driver.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, m
 from sweeper.errors import StoreError, TrainingError
 from sweeper.metrics import METRICS, fit_temperature
 from sweeper.records import EpochMetrics, Phase, Predictions, TestMetrics, TrainingSettings, TrialConfig
-from sweeper.store import Checkpoint, SweepFolder, stored_precision
+from sweeper.store import PackCheckpoint, SweepFolder, stored_precision
 from sweeper.training.engine import MemberFailure, Pack
+
+SECONDS_BETWEEN_CHECKPOINTS = 5.0
+"""Least time between two checkpoints of a pack, but for its first: a crash costs at most so much training and the epoch under way, and a
+pack whose epochs take a twentieth of a second does not write a hundred files for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,19 @@ class PackTrainable(tune.Trainable):
         self._configs: dict[str, TrialConfig] = {}
         self._unreported: set[str] = set()
         self._failures: dict[str, Failure] = {}
-        self._waiting = members_from_json(config["members"])
+        self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another pack in this process."""
         self._drop(list(self._configs))
-        self._waiting = members_from_json(new_config["members"])
+        self._begin(new_config)
         return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._waiting = members_from_json(config["members"])
+        self._next_checkpoint = 0.0
+        self._has_learnt = False
+        self._in_file: set[str] = set()
 
     def change_members(self, remove: list[str], add: str) -> None:
         """Called by the scheduler between two epochs."""
@@ -79,17 +93,19 @@ class PackTrainable(tune.Trainable):
         finished = [trial_id for trial_id in self._configs if self._is_finished(trial_id)]
         results: dict[str, EpochMetrics | MemberFailure] = {}
         if not finished:  # after a resume, members that have ended are reported first, and leave before the others train on
-            try:
-                results = self._pack.train_epoch()
-            except torch.cuda.OutOfMemoryError as error:
-                results = dict.fromkeys(self._configs, MemberFailure.of(error))
-                torch.cuda.empty_cache()
+            with self._checkpoint_written():
+                try:
+                    results = self._pack.train_epoch()
+                except torch.cuda.OutOfMemoryError as error:
+                    results = dict.fromkeys(self._configs, MemberFailure.of(error))
+                    torch.cuda.empty_cache()
+            self._has_learnt = True
         for trial_id, result in results.items():
             if isinstance(result, MemberFailure):
                 self._failures[trial_id] = Failure(result.error, result.traceback, _is_out_of_memory(result.error))
             else:
                 self._history[trial_id].append(result)
-                self._keep(trial_id)
+        self._keep([trial_id for trial_id, result in results.items() if isinstance(result, MemberFailure)])
         report = PackReport(
             device=self._device_name(),
             epochs={
@@ -106,20 +122,20 @@ class PackTrainable(tune.Trainable):
         return report
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Tune's own checkpoints are not used: members come and go, so each has a checkpoint of its own in the sweep's folder."""
+        """Tune's own checkpoints are not used: members come and go, so a pack has a file of its own in the sweep's folder."""
 
     def load_checkpoint(self, checkpoint: dict[Any, Any] | None) -> None:
         """See :meth:`save_checkpoint`."""
 
     def _take_in(self) -> None:
         """Take in the members that were given since the last epoch, each from its checkpoint where there is one."""
+        checkpoints = self._context.folder.checkpoints.read(self._waiting) if self._waiting else {}
         while self._waiting:
-            config = self._waiting[0]
-            checkpoint = self._context.folder.read_checkpoint(config)
-            self._waiting.pop(0)
+            config = self._waiting.pop(0)
             self._pack.add([config])
             self._configs[config.trial_id] = config
             self._history[config.trial_id] = []
+            checkpoint = checkpoints.get(config.trial_id)
             if checkpoint is None or len(checkpoint.history) != checkpoint.arrays.get("epochs"):
                 continue
             try:
@@ -138,9 +154,32 @@ class PackTrainable(tune.Trainable):
     def _is_finished(self, trial_id: str) -> bool:
         return len(self._history[trial_id]) >= self._context.settings.epochs
 
-    def _keep(self, trial_id: str) -> None:
-        arrays = self._pack.state(trial_id)
-        self._context.folder.write_checkpoint(Checkpoint(arrays, tuple(self._history[trial_id]), self._configs[trial_id]))
+    @contextlib.contextmanager
+    def _checkpoint_written(self) -> Iterator[None]:
+        """A block that trains while a thread writes what the members had learnt before it, if that is due.
+
+        By then the driver has recorded it, and those that have ended have left. The block ends when all is written: no file appears after
+        the driver has heard that its members have ended, and an error of the storage is in the report of this epoch.
+        """
+        trial_ids = [trial_id for trial_id, history in self._history.items() if history]
+        if not trial_ids or not self._has_learnt or time.monotonic() < self._next_checkpoint:
+            yield
+            return
+        weights, velocity = self._pack.rows(trial_ids)
+        configs, histories = zip(*((self._configs[each], tuple(self._history[each])) for each in trial_ids), strict=True)
+        checkpoint = PackCheckpoint(self._pack.shapes, weights, velocity, configs, histories)
+        self._next_checkpoint = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
+        with ThreadPoolExecutor(1, "checkpoint") as thread:
+            writing = thread.submit(self._context.folder.checkpoints.write_pack, self.trial_id, checkpoint)
+            yield
+        writing.result()
+        self._in_file = set(trial_ids)
+
+    def _keep(self, failed: list[str]) -> None:
+        """Copy failed members out of the pack's file, which goes on without them: they are trained again from there, in another pack."""
+        configs = [self._configs[trial_id] for trial_id in failed if trial_id in self._in_file]
+        for checkpoint in self._context.folder.checkpoints.read(configs).values() if configs else ():
+            self._context.folder.checkpoints.write(checkpoint)
 
     def _test(self, trial_id: str) -> TestMetrics:
         """Figures on the test split, which is read after the last epoch of a trial; the logits of confirm trials are stored.

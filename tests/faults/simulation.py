@@ -12,7 +12,7 @@ from sweeper.driver.events import SweepStarted, ignore
 from sweeper.driver.messages import Failure, PackReport
 from sweeper.records import EpochMetrics, Phase, TestMetrics
 from sweeper.space import dump_space
-from sweeper.store import Checkpoint, Folder, SweepFolder
+from sweeper.store import Folder, PackCheckpoint, SweepFolder
 from sweeper.store import folder as folder_module
 from sweeper.store.append_log import AppendLog
 from sweeper.sweep import _close, _open
@@ -71,21 +71,37 @@ TEST = TestMetrics(0.1, 0.5, 1.0, 0.5, 0.1)
 
 
 class Worker:
-    """What a Trainable does, with :func:`curve` for training."""
+    """What a Trainable does, with :func:`curve` for training and a checkpoint of every epoch; it writes before it trains on."""
 
-    def __init__(self, folder, members, n_epochs, fails, *, train=curve, full=None, test=TEST):
+    def __init__(self, folder, members, n_epochs, fails, *, pack_id="pack", train=curve, full=None, test=TEST):
         self.folder, self.n_epochs, self.train, self.fails, self.full, self.test = folder, n_epochs, train, fails, full, test
-        self.histories, self.configs, self.unreported = {}, {}, set()
+        self.histories, self.configs, self.unreported, self.pack_id = {}, {}, set(), pack_id
+        self.has_learnt, self.in_file = False, set()
+        checkpoints = folder.checkpoints.read(members)
         for config in members:
-            checkpoint = folder.read_checkpoint(config)
+            checkpoint = checkpoints.get(config.trial_id)
             self.configs[config.trial_id] = config
             self.histories[config.trial_id] = list(checkpoint.history) if checkpoint else []
             if checkpoint:
                 self.unreported.add(config.trial_id)
 
+    def write(self):
+        learnt = {name: tuple(history) for name, history in self.histories.items() if history}
+        weights = np.zeros((len(learnt), 2), np.float32)
+        configs = [self.configs[name] for name in learnt]
+        self.folder.checkpoints.write_pack(self.pack_id, PackCheckpoint({"w": (2,)}, weights, weights, configs, list(learnt.values())))
+        self.in_file = set(learnt)
+
+    def keep(self, failed):
+        configs = [self.configs[name] for name in failed if name in self.in_file]
+        for checkpoint in self.folder.checkpoints.read(configs).values():
+            self.folder.checkpoints.write(checkpoint)
+
     def step(self):
         finished = [name for name, history in self.histories.items() if len(history) >= self.n_epochs]
         epochs, failures = {}, {}
+        if self.has_learnt and not finished and any(self.histories.values()):
+            self.write()
         for name, history in self.histories.items():
             if not finished:
                 metrics = self.train(self.configs[name], len(history) + 1)
@@ -95,11 +111,12 @@ class Worker:
                     failures[name] = Failure("ValueError: as told", "Traceback ...")
                 else:
                     history.append(metrics)
-                    self.folder.write_checkpoint(Checkpoint({"epochs": np.asarray(len(history))}, tuple(history), self.configs[name]))
+                    self.has_learnt = True
                     epochs[name] = history[-1:]
             if name in self.unreported:  # also of one that fails, as a Trainable does
                 epochs[name] = list(history)
         self.unreported.clear()
+        self.keep(failures)
         tests = {name: self.test for name, history in self.histories.items() if len(history) >= self.n_epochs}
         return PackReport.from_json(PackReport("cpu", epochs, tests, failures).to_json())
 
@@ -167,7 +184,8 @@ def run_sweep(
                 members = coordinator.start_pack(f"pack-{n_started}", size)
                 if not members:
                     break
-                workers[f"pack-{n_started}"] = Worker(folder, members, space.training.epochs, fails, train=train, full=full, test=test)
+                pack_id, options = f"pack-{n_started}", {"train": train, "full": full, "test": test}
+                workers[pack_id] = Worker(folder, members, space.training.epochs, fails, pack_id=pack_id, **options)
                 n_started += 1
             for pack_id, worker in list(workers.items()):
                 if until is not None and until(studies):

@@ -20,6 +20,7 @@ from sweeper.store import Checkpoint, Folder, SweepFolder, find_sweeps
 from sweeper.store import folder as folder_module
 from sweeper.store import outage as outage_module
 from sweeper.store import remote as remote_module
+from sweeper.store.checkpoints import Checkpoints
 from sweeper.store.outage import storage_error
 
 from .invariants import check_equal, check_sweep
@@ -121,16 +122,16 @@ def test_a_results_folder_that_vanishes_stops_the_sweep(tmp_path, monkeypatch):
     space = space_with()
     folder = new_sweep(tmp_path / "results" / "sweep", space)
     n_written = 0
-    write = SweepFolder.write_checkpoint
+    write = Checkpoints.write_pack
 
-    def vanish(sweep, checkpoint):
+    def vanish(checkpoints, pack_id, checkpoint):
         nonlocal n_written
         n_written += 1
         if n_written == 5:
             shutil.rmtree(tmp_path / "results")
-        write(sweep, checkpoint)
+        write(checkpoints, pack_id, checkpoint)
 
-    monkeypatch.setattr(SweepFolder, "write_checkpoint", vanish)
+    monkeypatch.setattr(Checkpoints, "write_pack", vanish)
     with pytest.raises(StoreError, match=r"results/sweep/.*No such file or directory"):
         run_sweep(folder, space)
     assert not (tmp_path / "results").exists()
@@ -139,13 +140,13 @@ def test_a_results_folder_that_vanishes_stops_the_sweep(tmp_path, monkeypatch):
 def test_logs_that_vanish_stop_the_sweep(tmp_path, monkeypatch):
     space = space_with()
     folder = new_sweep(tmp_path / "sweep", space)
-    write = SweepFolder.write_checkpoint
+    write = Checkpoints.write_pack
 
-    def vanish(sweep, checkpoint):
+    def vanish(checkpoints, pack_id, checkpoint):
         folder.row_log.unlink(missing_ok=True)
-        write(sweep, checkpoint)
+        write(checkpoints, pack_id, checkpoint)
 
-    monkeypatch.setattr(SweepFolder, "write_checkpoint", vanish)
+    monkeypatch.setattr(Checkpoints, "write_pack", vanish)
     with pytest.raises(StoreError, match=r"tune/rows\.jsonl: the row log was deleted while the sweep was running"):
         run_sweep(folder, space)
 
@@ -189,15 +190,15 @@ class AtCheckpoint:
 
     def __init__(self, monkeypatch, number, action):
         self.n_written = 0
-        write = SweepFolder.write_checkpoint
+        write = Checkpoints.write_pack
 
-        def counted(sweep, checkpoint):
+        def counted(checkpoints, pack_id, checkpoint):
             self.n_written += 1
             if self.n_written == number:
                 action()
-            write(sweep, checkpoint)
+            write(checkpoints, pack_id, checkpoint)
 
-        monkeypatch.setattr(SweepFolder, "write_checkpoint", counted)
+        monkeypatch.setattr(Checkpoints, "write_pack", counted)
 
 
 @pytest.mark.parametrize("how", ["cut", "hold"])
@@ -273,7 +274,7 @@ def test_decisions_do_not_wait_for_storage_that_is_away(wire, tmp_path, how):
             started = time.monotonic()
             recorder.epoch(config, EpochMetrics(epoch, 1.0, 1.0, 0.5, 0.5, 1.0, 0.5, 0.1, 0.1, 0.2))
             recorder.commit()
-            folder.delete_checkpoint("l1-0")
+            folder.delete_ended_checkpoints(["l1-0"], [])
             recorder.flush_when_due()
             assert time.monotonic() - started < 0.5
             time.sleep(0.05)
@@ -291,28 +292,28 @@ def test_a_worker_waits_for_storage_as_its_driver_does(wire, monkeypatch, tmp_pa
         worker = pickle.loads(pickle.dumps(folder))
     with wire.away():
         threading.Timer(3.0, wire.mend).start()
-        worker.write_checkpoint(checkpoint)
-        assert worker.read_checkpoint(checkpoint.config).arrays["epochs"] == 0
+        worker.checkpoints.write(checkpoint)
+        assert worker.checkpoints.read([checkpoint.config])["l1-0"].arrays["epochs"] == 0
         wire.cut()
         with pytest.raises(StorageAwayError):  # anybody else is told at once
-            pickle.loads(pickle.dumps(folder)).read_checkpoint(checkpoint.config)
+            pickle.loads(pickle.dumps(folder)).checkpoints.read([checkpoint.config])
 
 
 def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_none(wire, tmp_path):
     folder = new_sweep(f"s3://bucket/{tmp_path.name}", space_with())
     config = TrialConfig("l1", Phase.SEARCH, 0, 1, {})
-    folder.write_checkpoint(Checkpoint({"epochs": np.asarray(0)}, (), config))
-    exists = Folder.exists
+    folder.checkpoints.write(Checkpoint({"epochs": np.asarray(0)}, (), config))
+    times = Folder.times
 
-    def exists_and_goes(self, name=""):
-        found = exists(self, name)
+    def listed_and_gone(self, name):
+        found = times(self, name)
         wire.cut()
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Folder, "exists", exists_and_goes)
+        patch.setattr(Folder, "times", listed_and_gone)
         with pytest.raises(StorageAwayError):
-            folder.read_checkpoint(config)
+            folder.checkpoints.read([config])
     wire.mend()
 
 

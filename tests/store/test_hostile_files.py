@@ -203,7 +203,7 @@ def test_a_damaged_row_log_is_named_with_its_line(sweep, line, reason):
 def test_a_checkpoint_that_is_not_whole_is_no_checkpoint(sweep, content):
     config = TrialConfig("focal", Phase.SEARCH, 0, 1, {"learning_rate": 0.1})
     sweep.folder.write("checkpoints/focal-0.npz", content)
-    assert sweep.read_checkpoint(config) is None
+    assert not sweep.checkpoints.read([config])
 
 
 def test_a_checkpoint_with_a_pickle_in_it_is_not_opened(sweep, tmp_path):
@@ -214,10 +214,10 @@ def test_a_checkpoint_with_a_pickle_in_it_is_not_opened(sweep, tmp_path):
             return (subprocess.run, (["touch", str(tmp_path / "owned")],))
 
     config = TrialConfig("focal", Phase.SEARCH, 0, 1, {"learning_rate": 0.1})
-    sweep.write_checkpoint(Checkpoint({"epochs": np.asarray(0)}, (), config))
-    assert sweep.read_checkpoint(config) is not None
+    sweep.checkpoints.write(Checkpoint({"epochs": np.asarray(0)}, (), config))
+    assert sweep.checkpoints.read([config])
     np.savez(tmp_path / "s" / "checkpoints" / "focal-0.npz", __meta__=np.array([Evil()], dtype=object))
-    assert sweep.read_checkpoint(config) is None
+    assert not sweep.checkpoints.read([config])
     assert not (tmp_path / "owned").exists()
 
 
@@ -225,9 +225,9 @@ def test_a_checkpoint_of_another_configuration_is_not_used(sweep):
     import numpy as np
 
     config = TrialConfig("focal", Phase.SEARCH, 0, 1, {"learning_rate": 0.1})
-    sweep.write_checkpoint(Checkpoint({"epochs": np.asarray(0)}, (), config))
-    assert sweep.read_checkpoint(TrialConfig("focal", Phase.SEARCH, 0, 1, {"learning_rate": 0.2})) is None
-    assert sweep.read_checkpoint(TrialConfig("focal", Phase.SEARCH, 0, 2, {"learning_rate": 0.1})) is None
+    sweep.checkpoints.write(Checkpoint({"epochs": np.asarray(0)}, (), config))
+    assert not sweep.checkpoints.read([TrialConfig("focal", Phase.SEARCH, 0, 1, {"learning_rate": 0.2})])
+    assert not sweep.checkpoints.read([TrialConfig("focal", Phase.SEARCH, 0, 2, {"learning_rate": 0.1})])
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{", b"\xff", b"null", b'"x"'])
@@ -267,9 +267,9 @@ def test_no_name_leaves_the_folder(sweep, tmp_path, name):
     config = TrialConfig(name, Phase.SEARCH, 0, 1, {"learning_rate": 0.1})
     import numpy as np
 
-    sweep.write_checkpoint(Checkpoint({"epochs": np.asarray(0)}, (), config))
+    sweep.checkpoints.write(Checkpoint({"epochs": np.asarray(0)}, (), config))
     (checkpoint,) = (tmp_path / "s" / "checkpoints").iterdir()
-    assert sweep.read_checkpoint(config) is not None
+    assert sweep.checkpoints.read([config])
     assert len(checkpoint.name.encode()) <= 120
     assert {path.name for path in tmp_path.iterdir()} == {"s"}
 

@@ -52,7 +52,7 @@ def run(coordinator, folder, size, fails=lambda config, epoch: False):
     sizes = []
     while not coordinator.finished:
         pack_id = f"pack-{len(sizes)}"
-        worker = Worker(folder, coordinator.start_pack(pack_id, size), 4, fails)
+        worker = Worker(folder, coordinator.start_pack(pack_id, size), 4, fails, pack_id=pack_id)
         sizes.append([])
         while True:
             sizes[-1].append(len(worker.histories))
@@ -86,6 +86,7 @@ def test_every_trial_ends_once(opened, refill):
     run(coordinator, folder, size=4)
     recorded = [line for line in folder.row_log.read_text().splitlines() if '"kind":"trial"' in line]
     assert len(recorded) == 16
+    assert folder.folder.names("checkpoints") == []  # before the sweep deletes what is left
 
 
 def test_a_trial_that_failed_is_tried_again_alone_even_where_packs_are_refilled(opened):
