@@ -29,6 +29,7 @@ from sweeper.studies.studies import Studies
 from sweeper.text import plural
 from sweeper.training.build_model import describe_model
 from sweeper.training.custom_code_check import check_custom_code
+from sweeper.training.device import torch_sees_gpus, unused_gpu
 from sweeper.tune.pack_size import choose_pack_size, size_on_a_node
 from sweeper.tune.run import PackPlan, run_packs
 from sweeper.tune.trainable import TrialContext
@@ -201,7 +202,12 @@ def _execute(
     cluster: Cluster,
 ) -> SweepResult:
     wanted = space.resources
-    capacity = cluster.capacity(wanted.cpus_per_trial, wanted.gpus_per_trial, str(folder), _notices_to(observe))
+    gpus = wanted.gpus_per_trial
+    if gpus == "auto" and not cluster.joined and not torch_sees_gpus():  # Ray may see some
+        gpus = 0.0
+    capacity = cluster.capacity(wanted.cpus_per_trial, gpus, str(folder), _notices_to(observe))
+    if wanted.gpus_per_trial == "auto" and not capacity.gpus and (unused := unused_gpu(joined=cluster.joined)):
+        observe(Notice(f"warning: {unused}"))
     context = TrialContext(folder, space.training_settings(), wanted.threads, "cuda" if capacity.gpus else "cpu")
     refill = bool(capacity.gpus)  # the CPU trains each stream of batches on its own
     coordinator = Coordinator(space, studies, recorder, folder, observe, refill=refill)

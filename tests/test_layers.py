@@ -25,7 +25,7 @@ LAYERS = [
 ]
 
 FOREIGN = {
-    "torch": {"sweeper.training", "sweeper.tune", "sweeper.store.provenance", "sweeper.preflight", "sweeper.plan", "sweeper.reproduce"},
+    "torch": {"sweeper.training", "sweeper.tune", "sweeper.preflight", "sweeper.plan", "sweeper.reproduce"},
     "ray": {"sweeper.cluster", "sweeper.tune"},
     "optuna": {"sweeper.studies", "sweeper.space.algorithms", "sweeper.api", "sweeper.plan"},
     "click": {"sweeper.cli"},

@@ -53,13 +53,11 @@ def package_versions() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     """Processor, cores that this process may use, memory in bytes, and GPUs by name."""
-    import torch
-
     return {
         "cpu": processor(),
         "cores": available_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else [],
+        "gpus": gpu_names(),
         "platform": platform.platform(),
     }
 
@@ -77,6 +75,33 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def gpu_names() -> list[str]:
+    """Names of the NVIDIA GPUs of this machine that CUDA_VISIBLE_DEVICES leaves to this process.
+
+    The driver's own program is asked: torch would open a context, which takes some hundred MB of the GPU from the trials.
+    """
+    query = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, errors="replace", timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    rows = [[cell.strip() for cell in line.split(",", 2)] for line in done.stdout.splitlines()] if done.returncode == 0 else []
+    gpus = [(row[0], row[1], row[2]) for row in rows if len(row) == 3]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [name for *_, name in gpus]
+    names = []
+    for wanted in map(str.strip, visible.split(",")):
+        if wanted.startswith("MIG-"):
+            names.append("a part of an NVIDIA GPU (MIG)")
+            continue
+        found = [name for index, uuid, name in gpus if wanted == index or (wanted.startswith("GPU-") and uuid.startswith(wanted))]
+        if len(found) != 1:
+            break  # CUDA sees none of those behind one that is not there
+        names += found
+    return names
 
 
 IN_NO_REPOSITORY = "in no git repository"

@@ -16,6 +16,10 @@ class Network(Protocol):
         """Raw logits of every member, without a graph; ``images`` as the backend's ``cut`` made them, ``n_images`` in each stream."""
         ...
 
+    def logits(self, images: Tensor, n_images: int) -> Float[Tensor, "member batch cls"]:
+        """As :meth:`forward`, where no backward follows: nothing is kept for one."""
+        ...
+
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
         """Gradient of every weight, from that of the logits; good until the next call, which may use its memory again."""
         ...

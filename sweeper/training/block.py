@@ -15,7 +15,7 @@ from sweeper.training.backend import Backend
 from sweeper.training.criterion import Criterion, MemberLoss
 from sweeper.training.custom_loss import MemberFailure
 from sweeper.training.device_data import Batch
-from sweeper.training.evaluate import score
+from sweeper.training.evaluate import row_sums, score
 from sweeper.training.model import Model
 from sweeper.training.optimizer import sgd_step_, step_learning_rate
 
@@ -46,7 +46,7 @@ class Member:
 class Block:
     """One fused model of several members, sorted by the names of their losses; it learns on copies of their weights.
 
-    ``streams[i]`` is the row of each batch that member i reads.
+    ``streams[i]`` is the row of each batch that member i reads. ``activation_bytes``: those of an image, see :class:`.model.Model`.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Block:
         reduction: Literal["batch", "elements"],
     ) -> None:
         self.members = members
+        self.activation_bytes = len(members) * net.activation_bytes
         self._weights = torch.stack([member.weights for member in members])
         self._device = self._weights.device
         self._streams = torch.tensor(streams, device=self._device) if len(set(streams)) > 1 else None
@@ -95,14 +96,15 @@ class Block:
             member.weights, member.velocity = self._weights[row].clone(), self._velocity[row].clone()
             member.epochs += 1
         weights = torch.tensor(self._n_images, dtype=torch.float64, device=self._device) / sum(self._n_images)
-        # one after the other: a product of matrices adds up in an order that depends on how many members there are
-        loss = (torch.stack(self._losses, 1).double() * weights).cumsum(1)[:, -1]
+        losses = torch.stack(self._losses, 1).double() * weights
+        # no product of matrices, nor on a GPU a cumulative sum: they add up in an order that depends on how many members there are
+        loss = losses.cumsum(1)[:, -1] if self._device.type == "cpu" else row_sums(losses)
         return self._by_trial(torch.stack([loss, torch.stack(self._n_right, 1).sum(1) / sum(self._n_images)], 1))
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> Float[Tensor, "member batch cls"]:
         """Raw logits of every member."""
-        return self._network.forward(batch.images, batch.labels.shape[1])
+        return self._network.logits(batch.images, batch.labels.shape[1])
 
     @torch.no_grad()
     def evaluate(self, logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "stream image"]) -> dict[str, Float[Tensor, " 5"]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Literal
 
@@ -16,6 +17,7 @@ from sweeper.custom_code import is_import_path
 from sweeper.errors import TrainingError
 from sweeper.records import Value
 from sweeper.training.custom_loss import CustomLoss, MemberFailure
+from sweeper.training.evaluate import row_sums
 from sweeper.training.losses import LOSS_FUNCTIONS, LossFunction, Outputs
 
 
@@ -45,11 +47,13 @@ class _Builtin:
     parameters: Mapping[str, Float[Tensor, " member"]]
     divisor: int
 
-    def __call__(self, outputs: Outputs) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
-        """Mean loss of these members over the batch, and its gradient with respect to their logits."""
+    def __call__(
+        self, outputs: Outputs, add: Callable[[Tensor], Tensor]
+    ) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
+        """Mean loss of these members over the batch, whose images ``add`` adds up, and its gradient with respect to their logits."""
         losses, gradients = self.function(outputs[self.rows], **self.parameters)
         count = losses.shape[1] * self.divisor
-        return losses.sum(1) / count, gradients / count
+        return add(losses) / count, gradients / count
 
 
 class Criterion:
@@ -89,7 +93,7 @@ class Criterion:
 
     def loss(self, logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Float[Tensor, " member"]:
         """Mean loss of each member over the images of a split; NaN where its own loss has failed."""
-        means, _ = self._of_builtins(logits, labels)
+        means, _ = self._of_builtins(logits, labels, row_sums)
         for row, (custom, batch_size) in self._customs.items():
             if row not in self.failures:
                 try:
@@ -102,7 +106,8 @@ class Criterion:
         self, logits: Float[Tensor, "member batch cls"], labels: Int[Tensor, "member batch"]
     ) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
         """Mean loss of each member over the batch, and its gradient with respect to the member's logits."""
-        means, gradients = self._of_builtins(logits, labels)
+        # on a GPU these sums depend on the company, as the network's own do there; others would take a dozen operators more in each step
+        means, gradients = self._of_builtins(logits, labels, partial(torch.sum, dim=1))
         self._step += 1
         for row, (custom, _) in self._customs.items():
             if row not in self.failures:
@@ -113,14 +118,14 @@ class Criterion:
         return means, gradients
 
     def _of_builtins(
-        self, logits: Float[Tensor, "member batch cls"], labels: Int[Tensor, "member batch"]
+        self, logits: Float[Tensor, "member batch cls"], labels: Int[Tensor, "member batch"], add: Callable[[Tensor], Tensor]
     ) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
         """Mean loss and gradient of the members whose losses are the catalogue's; NaN and zero for the others."""
         outputs = Outputs.of(logits, labels)
         if len(self._builtins) == 1 and not self._customs:
-            return self._builtins[0](outputs)
+            return self._builtins[0](outputs, add)
         means = logits.new_full(logits.shape[:1], torch.nan)
         gradients = torch.zeros_like(logits)
         for builtin in self._builtins:
-            means[builtin.rows], gradients[builtin.rows] = builtin(outputs)
+            means[builtin.rows], gradients[builtin.rows] = builtin(outputs, add)
         return means, gradients

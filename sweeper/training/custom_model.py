@@ -44,6 +44,7 @@ class CustomModel:
         self._check_layers(trained)
         self._check_seeds()
         self._check_calls()
+        self.activation_bytes = self._saved_bytes()
 
     @property
     def n_weights(self) -> int:
@@ -162,6 +163,20 @@ class CustomModel:
         self._module.train()
         if not _close(evaluated, logits):
             raise self._refusal("gives other logits after .eval() than after .train(); it must do the same in both")
+
+    def _saved_bytes(self) -> int:
+        """Bytes of an image and of all that autograd keeps of it, but the weights."""
+        weights = {each.untyped_storage().data_ptr() for each in self._module.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            logits = self._try(self._images)  # lives until the sum is taken, and with it all that it keeps
+        activations = sum(n_bytes for pointer, n_bytes in kept.items() if pointer not in weights)
+        return int(self._images.nbytes + logits.nbytes + activations) // N_PROBES
 
     def _try(self, images: Float[Tensor, "batch channel height width"]) -> Any:
         try:

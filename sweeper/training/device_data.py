@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,13 +17,17 @@ from torch import Tensor
 from sweeper.data import Dataset, split
 from sweeper.errors import TrainingError
 from sweeper.records import TrainingSettings
-from sweeper.training.augment import draw_epoch
+from sweeper.training.augment import Draws, draw_epoch
 from sweeper.training.backend import Backend
+from sweeper.training.evaluate import EVALUATION_BYTES
 
 Split: TypeAlias = Literal["validation", "test"]
 
 CPU_EVALUATION_BATCH, EVALUATION_BATCH = 128, 1024
-"""Images a stream sends through the network at once when nothing is learnt: what the cache, or another device, likes."""
+"""Images a stream sends through the network at once, at most, when nothing is learnt: what the cache, or another device, likes."""
+
+BYTES_A_PIXEL = 9
+"""What cutting holds for each channel of a pixel: its byte, and its value before and after it is normalised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +58,16 @@ class DeviceData:
         self._labels = {"train": _on(device, dataset.train_labels), "test": _on(device, dataset.test_labels)}
         self._train_labels = dataset.train_labels
         self._splits: dict[int, tuple[Tensor, Tensor]] = {}
+        self._drawer = ThreadPoolExecutor(1, thread_name_prefix="sweeper-draws")
+        self._ahead: dict[tuple[int, int], Future[Draws]] = {}
 
     def draw(self, streams: Sequence[tuple[int, int]]) -> Epoch:
         """The draws of each stream (seed, epoch), side by side."""
-        splits = [self._split(seed)[0] for seed, _ in streams]
-        draws = [draw_epoch(seed, epoch, len(kept)) for (seed, epoch), kept in zip(streams, splits, strict=True)]
-        index = torch.stack([kept[drawn.order.to(self.device)] for kept, drawn in zip(splits, draws, strict=True)])
+        draws = [self._ahead[stream].result() if stream in self._ahead else self._draw(*stream) for stream in streams]
+        index = torch.stack([self._split(seed)[0][drawn.order] for (seed, _), drawn in zip(streams, draws, strict=True)])
         if not self._settings.augment:
             return Epoch(index, None, None)
-        offsets = torch.stack([drawn.offsets for drawn in draws]).to(self.device)
-        return Epoch(index, offsets, torch.stack([drawn.flips for drawn in draws]).to(self.device))
+        return Epoch(index, torch.stack([drawn.offsets for drawn in draws]), torch.stack([drawn.flips for drawn in draws]))
 
     def training_batches(self, streams: Sequence[tuple[int, int]], batch_size: int) -> Iterator[Batch]:
         """The batches of an epoch for each stream (seed, epoch), side by side; the last one is what is left over."""
@@ -74,11 +79,24 @@ class DeviceData:
             choices = (None if drawn is None else drawn[:, part] for drawn in (epoch.offsets, epoch.flips))
             yield Batch(self._backend.cut(self._images["train"], chosen, *choices), labels[:, part])
 
-    def evaluation_batches(self, seeds: Sequence[int], split: Split) -> Iterator[Batch]:
-        """A split in file order, one stream per seed."""
+    def draw_ahead(self, streams: Iterable[tuple[int, int]]) -> None:
+        """Begin to make the draws of these epochs, beside what the caller does; others that were made ahead are forgotten."""
+        self._ahead = {stream: self._ahead.get(stream) or self._drawer.submit(self._draw, *stream) for stream in streams}
+
+    def _draw(self, seed: int, epoch: int) -> Draws:
+        """The draws of an epoch, on the device."""
+        drawn = draw_epoch(seed, epoch, len(self._split(seed)[0]))
+        return Draws(*(each.to(self.device) for each in (drawn.order, drawn.offsets, drawn.flips)))
+
+    def evaluation_batches(self, seeds: Sequence[int], split: Split, activation_bytes: int) -> Iterator[Batch]:
+        """A split in file order, one stream per seed, in batches that the device has room for.
+
+        ``activation_bytes``: what one image of each stream holds in the largest block that they go through.
+        """
         index = torch.stack([self.index(seed, split) for seed in seeds])
         source = "train" if split == "validation" else "test"
-        step = CPU_EVALUATION_BATCH if self.device.type == "cpu" else EVALUATION_BATCH
+        an_image = len(seeds) * BYTES_A_PIXEL * self._images[source][0].numel() + activation_bytes
+        step = CPU_EVALUATION_BATCH if self.device.type == "cpu" else max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // an_image))
         for start in range(0, index.shape[1], step):
             chosen = index[:, start : start + step]
             yield Batch(self._backend.cut(self._images[source], chosen, None, None), self._labels[source][chosen])

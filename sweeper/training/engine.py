@@ -33,9 +33,10 @@ from sweeper.training.criterion import MemberLoss
 from sweeper.training.custom_loss import CustomLoss, MemberFailure, generators_kept
 from sweeper.training.custom_model import CustomModel
 from sweeper.training.device_data import DeviceData, Split
+from sweeper.training.evaluate import members_at_once
 from sweeper.training.functional import Functional
 from sweeper.training.gpu.fused import Fused, Kernels
-from sweeper.training.gpu.grouped import Grouped
+from sweeper.training.gpu.grouped import Grouped, exact_float32
 from sweeper.training.gpu.nvrtc import KernelError, device_kernels
 from sweeper.training.gpu.proof import problem_with
 from sweeper.training.model import ConvNet
@@ -108,6 +109,7 @@ class Pack:
         for trial_id in trial_ids:
             self._members.pop(trial_id, None)
 
+    @exact_float32()
     def train_epoch(self) -> dict[str, EpochMetrics | MemberFailure]:
         """The next epoch of each live member, evaluated on the sweep's split; a member that failed has left the pack afterwards."""
         started = time.perf_counter()
@@ -165,6 +167,7 @@ class Pack:
         )
         member.epochs = int(state["epochs"])
 
+    @exact_float32()
     def predict(self, trial_id: str, split: Split) -> Predictions:
         """Raw logits of a member on a split; ``images`` count in the file order of the split's source (train for validation)."""
         member = self._members[trial_id]
@@ -176,6 +179,7 @@ class Pack:
             logits=logits[0].cpu().numpy(),
         )
 
+    @exact_float32()
     def loss(self, trial_id: str, split: Split) -> float:
         """The trial's own loss on a split; raises :class:`TrainingError` where it is the user's own and fails."""
         member = self._members[trial_id]
@@ -212,18 +216,28 @@ class Pack:
                     block.step(batch)
             for block in blocks:
                 figures |= block.finish()
+        if self._device.type != "cpu":  # whose cores have time for it while the device trains what it was given
+            self._data.draw_ahead({member.next_stream for member in members})
         return figures
 
     def _evaluate(self, members: Sequence[Member]) -> dict[str, Float[Tensor, " 5"]]:
         """Own loss, accuracy, NLL, Brier score and calibration error of each member on the sweep's split."""
         split = self._settings.evaluate_on
         figures: dict[str, Tensor] = {}
-        for part in self._parted(members):
+        for part in (part for together in self._evaluated_together(members, split) for part in self._parted(together)):
             for seeds, blocks in self._fuse(part, lambda member: self._split_seed(member, split), lambda _: None):
                 labels = self._data.labels(seeds, split)
                 for block, logits in zip(blocks, self._logits(blocks, seeds, split), strict=True):
                     figures |= block.evaluate(logits, labels)
         return figures
+
+    def _evaluated_together(self, members: Sequence[Member], split: Split) -> Iterable[Sequence[Member]]:
+        """Parts of the members, of which the device can hold all logits and what is made of them; on the CPU blocks are small anyway."""
+        if self._device.type == "cpu" or not members:
+            return [members]
+        by_stream = sorted(members, key=lambda member: self._split_seed(member, split))
+        most = members_at_once(len(self._data.index(by_stream[0].config.seed, split)), self._net.n_classes)
+        return [by_stream[start : start + most] for start in range(0, len(by_stream), most)]
 
     def _logits(self, blocks: Sequence[Block], seeds: Sequence[int], split: Split) -> list[Float[Tensor, "member image cls"]]:
         """Raw logits of the members of each block on a split in file order; the kernels take all of these members, or none."""
@@ -234,7 +248,8 @@ class Pack:
                 ]
             except KernelError as error:
                 self._give_up_fused(str(error))
-        batches = [[block.logits(batch) for block in blocks] for batch in self._data.evaluation_batches(seeds, split)]
+        largest = max(block.activation_bytes for block in blocks)
+        batches = [[block.logits(batch) for block in blocks] for batch in self._data.evaluation_batches(seeds, split, largest)]
         return [torch.cat(of_block, 1) for of_block in zip(*batches, strict=True)]
 
     def _fuse(

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sweeper.training.custom_model import CustomModel
-from sweeper.training.gpu.grouped import DeviceCut, exact_convolutions
+from sweeper.training.gpu.grouped import DeviceCut
 
 
 class Functional(DeviceCut):
@@ -43,21 +43,27 @@ class FunctionalNetwork:
 
     def forward(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:  # noqa: ARG002
         """Raw logits of every member."""
-        images = images.contiguous()
-        with torch.enable_grad(), exact_convolutions():
-            if self._n_members == 1:
-                alone = {name: tensor[0] for name, tensor in self._tensors.items()}
-                self._logits = self._model(alone, images[0])[None]
-            elif self._streams is None:
-                self._logits = self._model.packed(self._tensors, images[0], shared=True)
-            else:
-                self._logits = self._model.packed(self._tensors, images[self._streams], shared=False)
+        with torch.enable_grad():
+            self._logits = self._run(images)
         return self._logits.detach()
+
+    def logits(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:  # noqa: ARG002
+        """As :meth:`forward`, without a graph."""
+        with torch.no_grad():
+            return self._run(images)
 
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
         """Gradient of every weight, from that of the logits; zero for weights that the logits do not depend on."""
         tensors = list(self._tensors.values())
-        with exact_convolutions():
-            pieces = torch.autograd.grad(self._logits, tensors, gradient, allow_unused=True)
+        pieces = torch.autograd.grad(self._logits, tensors, gradient, allow_unused=True)
         filled = [torch.zeros_like(tensor) if piece is None else piece for tensor, piece in zip(tensors, pieces, strict=True)]
         return torch.cat([piece.flatten(1) for piece in filled], 1)
+
+    def _run(self, images: Float[Tensor, "stream batch channel height width"]) -> Float[Tensor, "member batch cls"]:
+        """Raw logits of every member, under autograd where it is enabled."""
+        images = images.contiguous()
+        if self._n_members == 1:
+            return self._model({name: tensor[0] for name, tensor in self._tensors.items()}, images[0])[None]
+        if self._streams is None:
+            return self._model.packed(self._tensors, images[0], shared=True)
+        return self._model.packed(self._tensors, images[self._streams], shared=False)

@@ -34,6 +34,11 @@ class Model(Protocol):
         """Shape of each weight tensor of one member by name, in the order of the flat row."""
         ...
 
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes that an image and what one member makes of it hold, if nothing is freed before the logits are there."""
+        ...
+
     def initial_weights(self, seed: int) -> Float[Tensor, " weight"]:
         """Flat initial weights of one member, on the CPU; the seed alone decides them."""
         ...
@@ -87,6 +92,14 @@ class ConvNet:
     def n_weights(self) -> int:
         """Weights of one member: 9,986 on CIFAR-10."""
         return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of an image, both convolutions, their poolings with and without ReLU, and the linear layers: 42,184 on CIFAR-10."""
+        sizes = (self.height, self.width), *self.pooled_sizes
+        convolved = sum(CHANNELS[n] * (rows - KERNEL + 1) * (columns - KERNEL + 1) for n, (rows, columns) in enumerate(sizes[:2], 1))
+        pooled = sum(CHANNELS[n] * math.prod(sizes[n]) for n in (1, 2))
+        return 4 * (CHANNELS[0] * math.prod(sizes[0]) + convolved + 2 * pooled + 2 * HIDDEN + self.n_classes)
 
     def initial_weights(self, seed: int) -> Float[Tensor, " weight"]:
         """Flat initial weights of one member, on the CPU: those of PyTorch's layers built in order after ``torch.manual_seed(seed)``."""

@@ -22,6 +22,8 @@ from sweeper.errors import StoreError, TrainingError
 from sweeper.metrics import METRICS, fit_temperature
 from sweeper.records import EpochMetrics, Phase, Predictions, TestMetrics, TrainingSettings, TrialConfig
 from sweeper.store import PackCheckpoint, SweepFolder, stored_precision
+from sweeper.training.custom_loss import is_out_of_memory
+from sweeper.training.device import missing_device
 from sweeper.training.engine import MemberFailure, Pack
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
@@ -47,11 +49,12 @@ class PackTrainable(tune.Trainable):
         torch.set_num_threads(context.threads)
         self._node = ray.get_runtime_context().get_node_id()
         self._context = context
-        self._refused: str | None = None
-        try:
-            self._pack = Pack(dataset, context.settings, [], context.device)
-        except TrainingError as error:  # no trial could be trained: the sweep ends with it, and not trial by trial
-            self._refused = str(error)
+        self._refused = missing_device(context.device)  # told by the first step: Tune would try again and again what fails here
+        if self._refused is None:
+            try:
+                self._pack = Pack(dataset, context.settings, [], context.device)
+            except TrainingError as error:
+                self._refused = str(error)
         self._history: dict[str, list[EpochMetrics]] = {}
         self._configs: dict[str, TrialConfig] = {}
         self._unreported: set[str] = set()
@@ -78,7 +81,7 @@ class PackTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """One epoch of every member; a member whose checkpoint holds its last epoch is only reported."""
         if self._refused is not None:
-            return self._result(PackReport(self._device_name(), storage_error=self._refused))
+            return self._result(PackReport("none", storage_error=self._refused))
         try:
             self._take_in()
             report = self._epoch()
@@ -96,13 +99,15 @@ class PackTrainable(tune.Trainable):
             with self._checkpoint_written():
                 try:
                     results = self._pack.train_epoch()
-                except torch.cuda.OutOfMemoryError as error:
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
                     results = dict.fromkeys(self._configs, MemberFailure.of(error))
                     torch.cuda.empty_cache()
             self._has_learnt = True
         for trial_id, result in results.items():
             if isinstance(result, MemberFailure):
-                self._failures[trial_id] = Failure(result.error, result.traceback, _is_out_of_memory(result.error))
+                self._failures[trial_id] = Failure(result.error, result.traceback, result.out_of_memory)
             else:
                 self._history[trial_id].append(result)
         self._keep([trial_id for trial_id, result in results.items() if isinstance(result, MemberFailure)])
@@ -210,8 +215,3 @@ def test_figures(pack: Pack, trial_id: str, *, with_validation: bool) -> tuple[T
 
         figures |= {each.scaled_column: each.compute(scaled, test.labels) for each in METRICS.values() if each.compute and each.scaled}
     return TestMetrics(**figures), predictions
-
-
-def _is_out_of_memory(error: str) -> bool:
-    """Whether a member's own loss ran out of memory, which its failure tells in words."""
-    return error.startswith("OutOfMemoryError")

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from sweeper.store.provenance import provenance, repositories, repository_lines
+from sweeper.store.provenance import gpu_names, hardware, provenance, repositories, repository_lines
+from sweeper.training.device import missing_device, torch_sees_gpus, unused_gpu
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -142,3 +143,61 @@ def test_own_code_is_looked_for_where_it_is_defined(repository, tmp_path, monkey
 @pytest.mark.parametrize("stored", [None, 3, [3], [{}], [{"root": "x", "holds": 3}], {"root": 1}])
 def test_a_damaged_provenance_breaks_no_page(stored):
     assert isinstance(repository_lines(stored), list)
+
+
+@pytest.fixture
+def smi(tmp_path, monkeypatch):
+    """A program in the place of nvidia-smi, which tells of two GPUs."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho '0, GPU-aa11, NVIDIA H100'\necho '1, GPU-bb22, NVIDIA L4'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        (None, ["NVIDIA H100", "NVIDIA L4"]),
+        ("1", ["NVIDIA L4"]),
+        ("1,0", ["NVIDIA L4", "NVIDIA H100"]),
+        ("GPU-bb", ["NVIDIA L4"]),
+        ("0,7,1", ["NVIDIA H100"]),
+        ("", []),
+        ("-1", []),
+        ("MIG-5", ["a part of an NVIDIA GPU (MIG)"]),
+    ],
+)
+def test_gpus_are_those_that_cuda_may_see(smi, monkeypatch, visible, names):
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu_names() == hardware()["gpus"] == names
+
+
+@pytest.mark.parametrize("answer", ["echo 'no devices' >&2; exit 6", "echo 'No devices were found'", "exit 0"])
+def test_a_driver_without_an_answer_has_no_gpus(smi, answer):
+    smi.write_text(f"#!/bin/sh\n{answer}\n")
+    assert gpu_names() == []
+
+
+def test_a_machine_without_the_driver_has_no_gpus(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert gpu_names() == []
+
+
+@pytest.mark.skipif(torch_sees_gpus(), reason="needs a torch that sees no GPU")
+def test_a_gpu_that_trials_do_not_use_is_told_with_the_reason_and_the_way_out(smi):
+    said = unused_gpu(joined=False)
+    assert said.startswith("this machine has NVIDIA H100, NVIDIA L4, but trials train on the CPU, since ")
+    assert said.endswith("; --gpus-per-trial 0 asks for the CPU")
+    assert "torch " in said
+    smi.unlink()
+    assert unused_gpu(joined=False) is None
+
+
+@pytest.mark.skipif(torch_sees_gpus(), reason="needs a torch that sees no GPU")
+def test_a_process_that_was_given_a_gpu_that_torch_cannot_use_says_so():
+    assert missing_device("cpu") is None
+    assert "a GPU that torch cannot use: " in missing_device("cuda")

@@ -4,9 +4,11 @@ import torch
 import torchvision.transforms.functional as T
 from PIL import Image
 from plain_pytorch import augmented, normalised
+from toy_trials import settings
 
 from sweeper.training.augment import draw_epoch, normalised_levels
 from sweeper.training.cpu.lanes import LANES, Lanes
+from sweeper.training.device_data import DeviceData
 from sweeper.training.gpu.grouped import Grouped
 from sweeper.training.model import ConvNet
 
@@ -97,3 +99,15 @@ def test_left_over_lanes_hold_zeros_even_after_a_fuller_batch():
     found = lanes.cut(images, torch.arange(17)[None], None, None)
     assert as_images(found, 32, 32, 32)[17:].eq(0).all()
     assert len(as_images(found, 99, 32, 32)) == 32
+
+
+def test_draws_made_ahead_are_those_that_would_be_made_later(dataset):
+    backend = Grouped(ConvNet(32, 32, 10), normalised_levels((0.5,) * 3, (0.2,) * 3), torch.device("cpu"))
+    ahead, later = (DeviceData(dataset, settings(), backend, torch.device("cpu")) for _ in range(2))
+    streams = [(1, 2), (3, 1)]
+    ahead.draw_ahead([(1, 2), (3, 1), (9, 9), (1, 2)])
+    ahead.draw_ahead(streams)
+    assert list(ahead._ahead) == streams
+    for found, expected in zip(ahead.training_batches([*streams, (4, 1)], 64), later.training_batches([*streams, (4, 1)], 64), strict=True):
+        assert torch.equal(found.labels, expected.labels)
+        assert torch.equal(found.images, expected.images)

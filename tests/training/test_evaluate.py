@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from sweeper import metrics
-from sweeper.training.evaluate import score
+from sweeper.training import evaluate
+from sweeper.training.evaluate import folded_sums, score
 
 
 def numpy_figures(logits, labels):
@@ -32,3 +33,34 @@ def test_one_logit_that_is_not_finite_spoils_its_own_member_only(value):
     np.testing.assert_equal(found[1].numpy(), np.array(numpy_figures(logits[1], labels[1])))
     assert found[1, 1:].isnan().all()
     assert found[1, 0].isfinite()
+
+
+@pytest.mark.parametrize("n_images", [1, 2, 500, 1000])
+def test_on_a_gpu_sums_are_folded_which_no_other_row_has_a_part_in(n_images):
+    values = torch.randn(7, n_images, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    together = folded_sums(values)
+    torch.testing.assert_close(together, values.sum(1), rtol=0, atol=1e-12)
+    for row in range(7):
+        assert torch.equal(folded_sums(values[row : row + 1])[0], together[row])
+
+
+def test_on_a_gpu_the_figures_are_those_of_the_cpu_to_the_last_digits_and_do_not_depend_on_company(monkeypatch):
+    generator = torch.Generator().manual_seed(4)
+    logits, labels = 3 * torch.randn(5, 777, 10, generator=generator), torch.randint(0, 10, (5, 777), generator=generator)
+    expected = score(logits, labels)
+    bins = torch.randint(0, metrics.N_BINS, (5, 777), generator=generator)
+    expected_bins = evaluate.bin_sums(logits[..., 0], bins)
+    monkeypatch.setattr(evaluate, "_adds_in_order", lambda _: False)
+    found = score(logits, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-15)
+    torch.testing.assert_close(evaluate.bin_sums(logits[..., 0], bins), expected_bins)
+    for member in range(5):
+        assert torch.equal(score(logits[member : member + 1], labels[member : member + 1])[0], found[member])
+
+
+def test_on_the_cpu_a_member_is_scored_alone_as_in_company():
+    generator = torch.Generator().manual_seed(5)
+    logits, labels = 3 * torch.randn(5, 777, 10, generator=generator), torch.randint(0, 10, (5, 777), generator=generator)
+    found = score(logits, labels)
+    for member in range(5):
+        assert torch.equal(score(logits[member : member + 1], labels[member : member + 1])[0], found[member])

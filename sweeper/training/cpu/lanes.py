@@ -114,6 +114,10 @@ class LaneNetwork:
         self._seen = (images, n_images, n_blocks)
         return logits[..., :n_images].transpose(1, 2)
 
+    def logits(self, images: Float[Tensor, " flat"], n_images: int) -> Float[Tensor, "member batch cls"]:
+        """As :meth:`forward`, whose memory is there anyway."""
+        return self.forward(images, n_images)
+
     @torch.no_grad()
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
         """Gradient of every weight, from that of the logits; good until the next call."""

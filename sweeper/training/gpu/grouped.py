@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,22 @@ from torch import Tensor
 
 from sweeper.training.augment import PADDING
 from sweeper.training.model import POOL, ConvNet
+
+DETERMINISTIC = True
+"""Whether cuDNN may only use algorithms whose sums are the same on every run. What that costs grouped convolutions was never measured."""
+
+_BACKENDS: Any = torch.backends  # which is typed in parts
+
+_EXACT: tuple[tuple[Any, str, object], ...] = (
+    (_BACKENDS.cudnn, "enabled", True),
+    (_BACKENDS.cudnn, "benchmark", False),  # it may choose another algorithm on every run
+    (_BACKENDS.cudnn, "deterministic", DETERMINISTIC),
+    (_BACKENDS.cudnn.conv, "fp32_precision", "ieee"),
+    (_BACKENDS.cudnn.rnn, "fp32_precision", "ieee"),
+    (_BACKENDS.cuda.matmul, "fp32_precision", "ieee"),
+    (_BACKENDS.mkldnn.matmul, "fp32_precision", "ieee"),
+)
+"""What PyTorch is told while a model runs: where, what, and the value."""
 
 
 class DeviceCut:
@@ -51,9 +68,39 @@ class Grouped(DeviceCut):
         return GroupedNetwork(self._net, weights, rows)
 
 
-def exact_convolutions() -> AbstractContextManager[None]:
-    """Convolutions in full float32 whose sums are the same on every run: a trial must learn on a GPU what it learns on a CPU."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False, fp32_precision="ieee")
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Convolutions and matrix products in full float32, with the same sums on every run: a trial learns on a GPU what it learns on a CPU.
+
+    Whatever a module of the user's has set is as it was behind the block. PyTorch has an old and a new way to set the same, and refuses
+    to read, or to multiply, where they disagree; so both are set.
+    """
+    before = [getattr(room, name) for room, name, _ in _EXACT]
+    _set_all([value for *_, value in _EXACT])
+    # from here on the new way says "ieee" everywhere, so that of the old one only a contradiction is refused
+    matmul_precision = torch.get_float32_matmul_precision()
+    try:
+        allow_tf32 = torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        allow_tf32 = True
+    try:
+        _set_old_way("highest", allow_tf32=False)
+        _set_all([value for *_, value in _EXACT])
+        yield
+    finally:
+        _set_old_way(matmul_precision, allow_tf32=allow_tf32)
+        _set_all(before)
+
+
+def _set_all(values: Sequence[object]) -> None:
+    for (room, name, _), value in zip(_EXACT, values, strict=True):
+        setattr(room, name, value)
+
+
+def _set_old_way(matmul_precision: str, *, allow_tf32: bool) -> None:
+    """The older settings, which overwrite some of :data:`_EXACT`."""
+    torch.set_float32_matmul_precision(matmul_precision)
+    torch.backends.cudnn.allow_tf32 = allow_tf32
 
 
 class GroupedNetwork:
@@ -69,24 +116,29 @@ class GroupedNetwork:
 
         On one stream the first convolution of all members is one ordinary convolution with 4K output channels.
         """
-        with torch.enable_grad(), exact_convolutions():
+        with torch.enable_grad():
             self._logits = self._run(images, n_images)
         return self._logits.detach()
 
+    def logits(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:
+        """As :meth:`forward`, without a graph."""
+        with torch.no_grad():
+            return self._run(images, n_images)
+
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
         """Gradient of every weight, from that of the logits."""
-        with exact_convolutions():
-            pieces = torch.autograd.grad(self._logits, list(self._tensors.values()), gradient)
+        pieces = torch.autograd.grad(self._logits, list(self._tensors.values()), gradient)
         return torch.cat([piece.flatten(1) for piece in pieces], 1)
 
     def _run(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:
-        """Raw logits of every member, under autograd."""
+        """Raw logits of every member, under autograd where it is enabled."""
         tensors = self._tensors
         n_members = len(tensors["fc1.bias"])
         if self._streams is None:
             x, groups = images[0], 1
-        else:
-            x, groups = images[self._streams].transpose(0, 1).flatten(1, 2), n_members
+        else:  # the members' channels side by side: the only copy of the images that a step makes
+            by_member = images.permute(1, 3, 4, 0, 2).index_select(3, self._streams)
+            x, groups = by_member.flatten(3).permute(0, 3, 1, 2), n_members
         x = x.contiguous(memory_format=torch.channels_last)
         x = F.conv2d(x, tensors["conv1.weight"].flatten(0, 1), tensors["conv1.bias"].flatten(), groups=groups)
         x = F.relu(F.max_pool2d(x, POOL))
