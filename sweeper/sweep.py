@@ -28,7 +28,6 @@ from sweeper.store.trust import space_to_run, trust
 from sweeper.studies.studies import Studies
 from sweeper.text import plural
 from sweeper.training.build_model import describe_model
-from sweeper.training.custom_code_check import check_custom_code
 from sweeper.training.device import torch_sees_gpus, unused_gpu
 from sweeper.tune.pack_size import choose_pack_size, size_on_a_node
 from sweeper.tune.run import PackPlan, run_packs
@@ -136,7 +135,10 @@ def resume_sweep(
                     f"{folder}: the data set has changed since the sweep began ({changed}); restore the files, or run the space as a new "
                     "sweep"
                 )
-            check_custom_code(space, dataset)
+            if space.custom_code:
+                from sweeper.training.custom_code_check import check_custom_code  # loads PyTorch, which a driver does without
+
+                check_custom_code(space, dataset)
             _compare_custom_code(space, folder, describe_model(space.training.model, dataset), began, _notices_to(observe))
             observe(_connecting(address))
             with ray_session(address) as cluster:

@@ -81,7 +81,10 @@ def fast_ray_workers():
 def _ray_workers_from(folder):
     from ray._private import ray_constants
 
-    ray_constants.SETUP_WORKER_FILENAME = str(folder / "setup_worker.py")  # Ray joins this to a path, which an absolute one replaces
+    from sweeper.cluster import ray_internals
+
+    ray_internals.WORKER = str(folder / "setup_worker.py")
+    ray_constants.SETUP_WORKER_FILENAME = ray_internals.WORKER  # Ray joins this to a path, which an absolute one replaces
 
 
 def _server():

@@ -1,5 +1,7 @@
 """Folders of new sweeps."""
 
+import subprocess
+import sys
 import threading
 from dataclasses import fields
 
@@ -44,3 +46,19 @@ def test_every_complete_trial_is_measured_on_the_test_split_and_logits_are_store
     assert trials.loc[[*searched.index, *confirmed.index], read].notna().all(axis=None)
     assert trials.drop(index=[*searched.index, *confirmed.index])[read].isna().all(axis=None)
     assert set(folder.read_predictions().frame["trial"]) == set(confirmed.index)
+
+
+def test_the_driver_of_a_sweep_loads_neither_pytorch_nor_numba():
+    code = """
+import sys
+from sweeper.data import load_dataset
+from sweeper.store import provenance
+from sweeper.sweep import describe_model
+dataset = load_dataset("synthetic", train_images=100, test_images=20)
+assert describe_model("convnet", dataset) == {"name": "convnet", "weights": 9986}
+provenance._GPU_DRIVERS = ()  # as on a machine without a GPU
+assert provenance.hardware()["gpus"] == []
+print(*sorted({"torch", "numba"} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.stderr, done.stdout) == ("", "\n"), "a second and a half of the start of each sweep, for nothing"

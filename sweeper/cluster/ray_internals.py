@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +20,7 @@ from typing import Any
 import ray
 from ray.job_config import JobConfig
 
+from sweeper.cluster import ray_agent, ray_worker
 from sweeper.errors import ClusterError
 
 VERSIONS = ">=2.58,<2.61"
@@ -36,8 +38,12 @@ SETTINGS: Mapping[str, str] = {
 CORE_PROCESSES = frozenset({"gcs_server", "raylet"})
 """Names of the processes without which no Ray works. A driver that lost them is not told, and waits for a minute."""
 
-AGENTS = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent", b"dashboard/agent.py", b"runtime_env/agent/main.py")
-"""What the command lines of a raylet's agents hold once they have named themselves, and before: they outlive a killed raylet."""
+AGENTS = (b"ray::RuntimeEnvAgent", b"dashboard/agent.py", b"runtime_env/agent/main.py")
+"""What the command lines of a raylet's agents hold, once one has named itself, and before: it outlives a killed raylet by minutes. For the
+other a program of nothing stands in (:mod:`sweeper.cluster.ray_agent`)."""
+
+WORKER = ray_worker.__file__
+"""The program by which a Ray of our own starts its workers."""
 
 HEAD = "node:__internal_head__"
 """The resource that the head of a cluster alone has: ``ray.nodes()`` does not say which node it is."""
@@ -134,12 +140,26 @@ def on_loopback() -> AbstractContextManager[None]:
 def helpers_left_out() -> Iterator[None]:
     """A Ray that is started in the block has no autoscaler, log monitor or web server: three Python processes that a sweep never uses.
 
-    ``ray.init`` has no public argument for that, and waits for the web server even with ``include_dashboard=False``.
+    Nor an agent that reports to the dashboard: the raylet insists on one, and a program of nothing stands in for it. ``ray.init`` has no
+    public argument for any of this, and waits for the web server even with ``include_dashboard=False``.
     """
+    build = "ray._private.services._build_python_executable_command_memory_profileable"
+    python = _part(build)
+
+    def command(component: str, *others: Any, **options: Any) -> Any:
+        is_dashboards = component == _part("ray._private.ray_constants.PROCESS_TYPE_DASHBOARD_AGENT")
+        return [sys.executable, "-I", "-S", ray_agent.__file__] if is_dashboards else python(component, *others, **options)
+
     with contextlib.ExitStack() as stack:
         for start in ("start_monitor", "start_log_monitor", "start_api_server"):
             stack.enter_context(_replaced(f"ray._private.node.Node.{start}", lambda *_, **__: None))
+        stack.enter_context(_replaced(build, command))
         yield
+
+
+def workers_started_at_once() -> AbstractContextManager[None]:
+    """A Ray that is started in the block starts its workers by :data:`WORKER`, for which ``ray.init`` has no public argument."""
+    return _replaced("ray._private.ray_constants.SETUP_WORKER_FILENAME", WORKER)  # Ray joins it to a path, which an absolute one replaces
 
 
 def python_handler_kept() -> AbstractContextManager[None]:

@@ -167,6 +167,7 @@ def _our_own() -> Iterator[Cluster]:
             with (
                 ray_internals.on_loopback(),
                 ray_internals.helpers_left_out(),
+                ray_internals.workers_started_at_once(),
                 ray_internals.port_awaited_in_steps(),
                 ray_processes_watched(),
             ):

@@ -32,8 +32,8 @@ class Failure:
 class PackReport:
     """News of a pack's members by trial id. ``epochs`` may repeat epochs that the driver has seen: after a resume, all since the first.
 
-    ``storage_error``: the pack could not read or write the sweep's folder, or has no device; that is no fault of a trial. ``notice``: a line
-    for the user.
+    ``storage_error``: the pack could not read or write the sweep's folder, or has no device; that is no fault of a trial. ``notice``: a
+    line for the user.
     """
 
     device: str

@@ -20,6 +20,9 @@ from sweeper.text import printable
 _OF_ANOTHER_REPOSITORY = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"})
 """Variables by which a git hook that starts us would have git answer for its own repository, wherever it is asked."""
 
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""What the drivers of NVIDIA, of GPUs under WSL, and of AMD show."""
+
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pandas", "pyarrow", "scipy")
 
 
@@ -60,6 +63,11 @@ def hardware() -> dict[str, Any]:
         "gpus": gpu_names(),
         "platform": platform.platform(),
     }
+
+
+def has_gpu_driver() -> bool:
+    """Whether the driver of a device that PyTorch could use is here: where it is not, PyTorch, slow to load, need not be asked."""
+    return any(Path(device).exists() for device in _GPU_DRIVERS)
 
 
 def available_cores() -> int:

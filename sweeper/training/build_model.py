@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper.catalogue import MODELS
 from sweeper.custom_code import is_import_path
 from sweeper.data import Dataset
 from sweeper.errors import TrainingError
-from sweeper.training.custom_model import CustomModel
 from sweeper.training.model import ConvNet
+
+if TYPE_CHECKING:
+    from sweeper.training.custom_model import CustomModel
 
 
 def build_model(name: str, dataset: Dataset) -> ConvNet | CustomModel:
@@ -19,6 +21,8 @@ def build_model(name: str, dataset: Dataset) -> ConvNet | CustomModel:
     """
     height, width = dataset.train_images.shape[1:3]
     if is_import_path(name):
+        from sweeper.training.custom_model import CustomModel
+
         return CustomModel(name, height, width, len(dataset.classes))
     if name not in MODELS:
         raise TrainingError(f"unknown model {name!r}; known are {', '.join(MODELS)}, or package.module:Name for one of your own")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import platform
 
-import torch
-
-from sweeper.store.provenance import gpu_names
+from sweeper.store.provenance import gpu_names, has_gpu_driver
 
 _INSTALL = "install a build of torch for CUDA (https://pytorch.org/get-started/locally)"
 
 
 def torch_sees_gpus() -> bool:
     """Whether torch could train on a GPU here."""
+    if not has_gpu_driver():
+        return False
+    import torch
+
     return torch.cuda.is_available()
 
 
@@ -45,6 +47,8 @@ def unused_gpu(*, joined: bool) -> str | None:
 
 def _why_no_cuda() -> str:
     """Why torch sees no GPU in this process, and the way out, as the end of a sentence."""
+    import torch
+
     if torch.version.cuda is None and torch.version.hip is None:
         return f"the installed torch {torch.__version__} is built without CUDA: {_INSTALL}"
     return (

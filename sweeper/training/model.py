@@ -1,17 +1,21 @@
-"""The ConvNet with a member axis: K networks of the same shape, each a row of one weight matrix, run side by side."""
+"""The ConvNet with a member axis: K networks of the same shape, each a row of one weight matrix, run side by side.
+
+Its shapes can be asked for without loading PyTorch: the driver of a sweep does.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
 
 from sweeper.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHANNELS = (3, 4, 8)
 """Channels of the image and of both convolutions."""
@@ -103,6 +107,9 @@ class ConvNet:
 
     def initial_weights(self, seed: int) -> Float[Tensor, " weight"]:
         """Flat initial weights of one member, on the CPU: those of PyTorch's layers built in order after ``torch.manual_seed(seed)``."""
+        import torch
+        from torch import nn
+
         generator = torch.Generator().manual_seed(seed)
         drawn = []
         bound = 0.0
@@ -123,5 +130,7 @@ class ConvNet:
 
 def split_rows(weights: Float[Tensor, "member weight"], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Views of flat rows as tensors of these shapes, with the member axis first."""
+    import torch
+
     pieces = torch.split(weights, [math.prod(shape) for shape in shapes.values()], dim=1)
     return {name: piece.view(-1, *shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}

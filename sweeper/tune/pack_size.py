@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import ray
-import torch
 
 from sweeper.data import Dataset
 from sweeper.records import TrainingSettings, TrialConfig
 from sweeper.space import Space
 from sweeper.studies.studies import example_members
-from sweeper.training.engine import Pack
+
+if TYPE_CHECKING:
+    from sweeper.training.engine import Pack
 
 ON_CPU = 8
 """Members of a pack on a CPU, without any timing: there they go through the kernels one after the other, as they would alone, and share
@@ -155,6 +157,10 @@ def size_on_gpu(
     device, memory that does not suffice above all, is no error here: the size before is taken, and what fails with that too fails in the
     sweep, which tells it.
     """
+    import torch
+
+    from sweeper.training.engine import Pack
+
     free, total = torch.cuda.mem_get_info()
     piece = piece_of(dataset, settings, TIMED_IMAGES)
 

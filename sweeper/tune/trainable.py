@@ -1,6 +1,7 @@
 """The class that Ray Tune runs on a device: one call of :meth:`PackTrainable.step` is one epoch of every member.
 
-The process and the data on its device outlive a trial: Tune reuses the actor, and the next pack starts without importing torch again.
+The process and the data on its device outlive a trial: Tune reuses the actor, and the next pack starts without importing torch again. The
+driver, which names the class to Tune and trains nothing, does without torch: it is imported where it is used.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
 from ray import tune
 
 from sweeper.data import Dataset
@@ -22,9 +22,9 @@ from sweeper.errors import StoreError, TrainingError
 from sweeper.metrics import METRICS, fit_temperature
 from sweeper.records import EpochMetrics, Phase, Predictions, TestMetrics, TrainingSettings, TrialConfig
 from sweeper.store import PackCheckpoint, SweepFolder, stored_precision
-from sweeper.training.custom_loss import is_out_of_memory
-from sweeper.training.device import missing_device
-from sweeper.training.engine import MemberFailure, Pack
+
+if TYPE_CHECKING:
+    from sweeper.training.engine import MemberFailure, Pack
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 """Least time between two checkpoints of a pack, but for its first: a crash costs at most so much training and the epoch under way, and a
@@ -46,6 +46,11 @@ class PackTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any], context: TrialContext, dataset: Dataset) -> None:  # type: ignore[override]
         """Take a device, move the data there, take in the first members."""
+        import torch
+
+        from sweeper.training.device import missing_device
+        from sweeper.training.engine import Pack
+
         torch.set_num_threads(context.threads)
         self._node = ray.get_runtime_context().get_node_id()
         self._context = context
@@ -93,6 +98,11 @@ class PackTrainable(tune.Trainable):
         return {REPORT_KEY: report.to_json(), NODE_KEY: self._node}
 
     def _epoch(self) -> PackReport:
+        import torch
+
+        from sweeper.training.custom_loss import is_out_of_memory
+        from sweeper.training.engine import MemberFailure
+
         finished = [trial_id for trial_id in self._configs if self._is_finished(trial_id)]
         results: dict[str, EpochMetrics | MemberFailure] = {}
         if not finished:  # after a resume, members that have ended are reported first, and leave before the others train on
@@ -198,6 +208,8 @@ class PackTrainable(tune.Trainable):
         return figures
 
     def _device_name(self) -> str:
+        import torch
+
         return torch.cuda.get_device_name() if self._context.device == "cuda" else "cpu"
 
 

@@ -91,6 +91,7 @@ with ray_session(None):
         say("is heard")
     found["heard"] = [text in "".join(heard) for text in ("is dropped", "is heard")]
     actor = Actor.remote()
+    found["worker"] = any("--python_worker_command=" in command and "/sweeper/cluster/ray_worker.py" in command for command in commands)
     path = ray.get(actor.path.remote())
     found["path"] = path.index(os.environ["FOLDER"]) < min(i for i, each in enumerate(path) if "site-packages" in each)
     try:
@@ -107,6 +108,8 @@ with ray_session(None):
     while time.monotonic() < end:
         commands = [command for _, command in living_processes(mark, ray_internals.session_folders())]
         found["agents"] = [any(name in command for command in commands) for name in ray_internals.AGENTS[:2]]
+        dashboards = [command for command in commands if b"dashboard/agent.py" in command and b"raylet/raylet" not in command]
+        found["stand_ins"] = [ray_internals.ray_agent.__file__.encode() in command for command in dashboards]
         if all(found["agents"]):
             break
         time.sleep(0.1)
@@ -227,9 +230,28 @@ def test_the_core_processes_have_their_names(live):
         assert live["core"] == ["gcs_server", "raylet"]
 
 
-def test_the_agents_have_their_names(live):
-    with needs("AGENTS", "processes called ray::DashboardAgent and ray::RuntimeEnvAgent"):
+def test_the_agents_have_their_names_and_a_program_of_nothing_stands_in_for_the_one_that_has_no_dashboard(live):
+    with needs("AGENTS", "agents called ray::RuntimeEnvAgent, and started by the file dashboard/agent.py"):
         assert live["agents"] == [True, True]
+    with needs("helpers_left_out", "_build_python_executable_command_memory_profileable, by which it starts its agents"):
+        assert live["stand_ins"] == [True]
+
+
+def test_workers_are_started_by_our_own_program(live):
+    with needs("workers_started_at_once", "ray_constants.SETUP_WORKER_FILENAME, joined to a path"):
+        assert live["worker"]
+
+
+@pytest.mark.parametrize("variables", [{"A_TEST": "1"}, {"A_TEST": "${HOME}"}], ids=["by our own program", "by the one of Ray's"])
+def test_a_worker_gets_its_arguments_and_its_environment(variables, tmp_path):
+    worker = tmp_path / "default_worker.py"
+    worker.write_text("import os, sys; print(sys.argv[1:], os.environ['A_TEST'], os.path.basename(sys.executable)[:6])")
+    (tmp_path / "setup_worker.py").symlink_to(Path(ray.__file__).parent / "_private/workers/setup_worker.py")
+    context = json.dumps({"command_prefix": [], "env_vars": variables, "py_executable": sys.executable})
+    command = [sys.executable, ray_internals.ray_worker.__file__, worker, "--node=1", "-x", "a b"]
+    command += [f"--serialized-runtime-env-context={context}", "--language=PYTHON"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout.strip() == f"['--node=1', '-x', 'a b'] {os.path.expandvars(variables['A_TEST'])} python", done.stderr
 
 
 def test_what_a_start_of_ray_does_is_left_as_it_was():
