@@ -161,7 +161,10 @@ def size_on_gpu(
 
     from sweeper.training.engine import Pack
 
-    free, total = torch.cuda.mem_get_info()
+    try:
+        free, total = torch.cuda.mem_get_info()
+    except (RuntimeError, AssertionError):  # CUDA cannot be used, or PyTorch is built without it: the worker says why
+        return 1
     piece = piece_of(dataset, settings, TIMED_IMAGES)
 
     def pack(dataset: Dataset, settings: TrainingSettings, size: int) -> Pack:

@@ -213,7 +213,7 @@ def test_a_trial_whose_node_is_lost_goes_on_elsewhere_and_it_is_not_held_against
 
     watcher = Watcher(lose_a_node_in_the_middle)
     result = start_sweep(
-        parse_space(SPACE, "growing.yaml"),
+        parse_space(SPACE.replace("max_failures: 0", "max_failures: 0, pack: 1"), "growing.yaml"),
         results=str(tmp_path / "results"),
         address=cluster.address,
         command=["test"],

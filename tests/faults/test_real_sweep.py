@@ -89,7 +89,7 @@ def test_ctrl_c_stops_within_ten_seconds_with_everything_saved_and_a_second_proc
 
 
 @pytest.mark.one_by_one
-@pytest.mark.parametrize("after", [0.6, 3.0])
+@pytest.mark.parametrize("after", [0.6, 1.6])
 def test_sigterm_while_modules_load_or_ray_starts_ends_at_once(reference, tmp_path, after):
     space = reference[0].parents[1] / "space.yaml"
     run = start(["run", str(space), "--results", str(tmp_path / "results")], tmp_path / "log")

@@ -117,7 +117,7 @@ NO_SCHEDULE = "unknown key; the learning rate falls by the factor step_gamma eve
         ("resources", "gpus", "unknown key; did you mean 'gpus_per_trial'?"),
         ("resources", "cpus", "unknown key; did you mean 'cpus_per_trial'?"),
         ("resources", "workers", "unknown key; images are held in memory and need no workers that load them; leave it out"),
-        ("resources", "colour", "unknown key; known: cpus_per_trial, gpus_per_trial, pack, max_failures"),
+        ("resources", "colour", "unknown key; known: cpus_per_trial, gpus_per_trial, pack, backend, max_failures"),
     ],
 )
 def test_a_key_of_another_tool_or_level_is_answered_with_where_it_stands(section, key, message):

@@ -1,7 +1,11 @@
 """``--backend``: from the command line and the space file to the worker, and from the worker back to the user."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 from faults.simulation import curve, new_sweep
 from finished_sweep import sweep
@@ -82,3 +86,24 @@ def test_what_many_workers_have_to_say_is_told_once(tmp_path):
     assert told == [Notice("training with PyTorch's operators")]
     recorder.close()
     studies.close()
+
+
+GIVEN_A_GPU = """
+import ray, sweeper
+from sweeper.errors import SweeperError
+ray.init(num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+try:
+    sweeper.run("space.yaml", gpus_per_trial=1)
+except SweeperError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine whose torch can use no GPU")
+def test_a_worker_whose_gpu_torch_cannot_use_ends_the_sweep_with_the_cause(tmp_path):
+    (tmp_path / "space.yaml").write_text(text_with("auto"))
+    done = subprocess.run([sys.executable, "-c", GIVEN_A_GPU], cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "a GPU that torch cannot use: " in done.stdout
+    assert "or train on the CPU with --gpus-per-trial 0" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
