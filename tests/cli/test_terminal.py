@@ -52,7 +52,7 @@ def terminal(tmp_path, request):
 @pytest.mark.one_by_one
 def test_the_panel_stays_in_its_place_and_ctrl_c_leaves_a_clean_terminal(terminal, tmp_path):
     (tmp_path / "tiny.yaml").write_text(SPACE)
-    terminal.type(f"NO_COLOR=1 {sys.executable} -m sweeper run tiny.yaml --trials-per-arm 3000 --results results")
+    terminal.type(f"NO_COLOR=1 {sys.executable} -m sweeper run tiny.yaml --trials-per-arm 3000 --pack 1 --results results")
     terminal.wait_for(r"pruner +\d+ % of \d+ epochs saved")
     # The trials are so short that a look may fall between two of them
     plain = terminal.wait_for(r"pace +\d+\.\d (epochs/s|s/epoch), 2 trials in training, cpu \d+ %")
