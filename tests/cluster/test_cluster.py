@@ -175,7 +175,7 @@ def test_results_that_the_workers_would_not_see_are_refused_before_anything_is_s
 def test_a_sweep_ends_whole_though_a_worker_is_cut_off_in_the_middle_of_a_trial(journey: Journey) -> None:
     journey.submit("sweep", f"sweep run {SPACE} --results $SWEEP_RESULTS -v")
     lost, address = journey.workers[1], WORKERS[1]
-    wait(lambda: journey.stored_by(address) >= 3, "three epochs on the second worker", 240)
+    wait(lambda: journey.stored_by(address) >= 1, "a checkpoint of the second worker", 240)  # after the first epoch of its pack
     lost.unplug()
     note("the second worker is cut off")
     before = journey.read_back()
@@ -213,7 +213,7 @@ def test_a_sweep_whose_head_is_lost_is_resumed_from_object_storage(journey: Jour
     short = "--trials-per-arm 2 --seeds 0 --epochs 20 --name again"
     journey.submit("first", f"sweep run {SPACE} --results $SWEEP_RESULTS {short}")
     already = [journey.stored_by(address) for address in WORKERS]
-    wait(lambda: all(journey.stored_by(a) >= n + 8 for a, n in zip(WORKERS, already, strict=True)), "eight epochs on each worker", 240)
+    wait(lambda: all(journey.stored_by(a) > n for a, n in zip(WORKERS, already, strict=True)), "a checkpoint of each worker", 240)
     journey.head.run(". ~/.bashrc; ray stop --force")
     note("the head is lost")
     before = journey.found("again")
