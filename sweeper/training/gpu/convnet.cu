@@ -243,6 +243,25 @@ DEVICE void load_pixels(const Arguments& a, int stream, int first, int count, Im
   }
 }
 
+// Adds what weight k of a 3 x 3 kernel makes of the 4 x 4 inputs v to the four pixels of a pooling window, for four channels
+DEVICE void add_products(float (&out)[4][4], const float (&v)[4][4], int k, float4 weight) {
+#pragma unroll
+  for (int p = 0; p < 4; p++) {
+    float x = v[p / 2 + k / 3][p % 2 + k % 3];
+    out[p][0] += x * weight.x; out[p][1] += x * weight.y; out[p][2] += x * weight.z; out[p][3] += x * weight.w;
+  }
+}
+
+// Which pixel of a pooling window is the greatest in channel o, the first of equals, and what it is; NaN wins
+DEVICE int winner_of(const float (&out)[4][4], int o, float& best) {
+  int winner = 0;
+  best = out[0][o];
+#pragma unroll
+  for (int p = 1; p < 4; p++)
+    if (out[p][o] > best || out[p][o] != out[p][o]) { best = out[p][o]; winner = p; }
+  return winner;
+}
+
 // Four channels of one pooled pixel a thread
 DEVICE void first_convolution(const Shared& s, Images& m) {
   for (int t = threadIdx.x; t < TILE * P1; t += THREADS) {
@@ -267,23 +286,13 @@ DEVICE void first_convolution(const Shared& s, Images& m) {
 #pragma unroll
         for (int k = 0; k < 4; k++) v[r][k] = (float)(seen[r][k] >> 8 * c & 255u);
 #pragma unroll
-      for (int k = 0; k < 9; k++) {
-        float4 f = s.w1[c * 9 + k];
-#pragma unroll
-        for (int p = 0; p < 4; p++) {
-          float x = v[p / 2 + k / 3][p % 2 + k % 3];
-          out[p][0] += x * f.x; out[p][1] += x * f.y; out[p][2] += x * f.z; out[p][3] += x * f.w;
-        }
-      }
+      for (int k = 0; k < 9; k++) add_products(out, v, k, s.w1[c * 9 + k]);
     }
     u32 winners = 0;
 #pragma unroll
     for (int o = 0; o < 4; o++) {
-      float best = out[0][o];
-      int winner = 0;
-#pragma unroll
-      for (int p = 1; p < 4; p++)
-        if (out[p][o] > best || out[p][o] != out[p][o]) { best = out[p][o]; winner = p; }
+      float best;
+      int winner = winner_of(out, o, best);
       bool off = best <= 0;
       m.p1[(image * 4 + o) * P1 + place] = off ? 0.0f : best;
       winners |= (u32)(off ? MASKED : winner) << 4 * o;
@@ -310,22 +319,12 @@ DEVICE void second_convolution(const Shared& s, Images& m) {
 #pragma unroll
         for (int x = 0; x < 4; x++) v[y][x] = corner[i * P1 + y * P1_WIDE + x];
 #pragma unroll
-      for (int k = 0; k < 9; k++) {
-        float4 f = s.w2[i * 9 + k][half];
-#pragma unroll
-        for (int p = 0; p < 4; p++) {
-          float x = v[p / 2 + k / 3][p % 2 + k % 3];
-          out[p][0] += x * f.x; out[p][1] += x * f.y; out[p][2] += x * f.z; out[p][3] += x * f.w;
-        }
-      }
+      for (int k = 0; k < 9; k++) add_products(out, v, k, s.w2[i * 9 + k][half]);
     }
 #pragma unroll
     for (int o = 0; o < 4; o++) {
-      float best = out[0][o];
-      int winner = 0;
-#pragma unroll
-      for (int p = 1; p < 4; p++)
-        if (out[p][o] > best || out[p][o] != out[p][o]) { best = out[p][o]; winner = p; }
+      float best;
+      int winner = winner_of(out, o, best);
       bool off = best <= 0;
       int feature = image * FEATURES + (half * 4 + o) * P2 + place;
       m.features[feature] = off ? 0.0f : best;
