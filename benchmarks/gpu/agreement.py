@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks.accuracy import notebook_trials
-from benchmarks.gpu.run import Run, make_pack, members
+from benchmarks.gpu.run import Run, make_pack, members, pack_by
 from sweeper.catalogue import LOSSES
 from sweeper.records import EpochMetrics, TrialConfig
 from sweeper.store.provenance import available_cores
@@ -90,7 +90,7 @@ def accuracies(run: Run) -> None:
     for backend, problem in run.available_backends(dataset):
         if problem or run.left() < 10:
             continue
-        pack = Pack(dataset, settings, trials, run.device, backend=backend)  # type: ignore[arg-type]
+        pack = pack_by(backend, dataset, settings, trials, run.device)
         ends = time.time() + run.left() / 3  # the CPU takes far longer
         for trial_id, found in by_epoch(pack, trials, n_epochs, ends).items():
             seed = next(trial.seed for trial in trials if trial.trial_id == trial_id)

@@ -56,9 +56,9 @@ class Run:
         return "cpu" if self.rehearsal else "cuda"
 
     @property
-    def backends(self) -> tuple[str, str]:
-        """Names of the engine's ways to train on this device."""
-        return ("lanes", "operators") if self.rehearsal else ("operators", "fused")
+    def backends(self) -> tuple[str, ...]:
+        """Names of the engine's ways to train on this device; ``launches``: by operators, of which no graph is made."""
+        return ("lanes", "operators") if self.rehearsal else ("launches", "operators", "fused")
 
     def left(self) -> float:
         """Seconds until this step is cut off."""
@@ -102,14 +102,14 @@ class Run:
 
     def available_backends(self, dataset: Dataset) -> Iterator[tuple[str, str | None]]:
         """Each backend by name, with the reason why it cannot be had, if it cannot."""
-        ran: dict[tuple[type, type], str] = {}
+        ran: dict[tuple[object, ...], str] = {}
         for name in self.backends:
             try:
                 pack = make_pack(dataset, 100, [], self.device, name)
             except (SweeperError, ValueError) as error:
                 yield name, str(error).splitlines()[0]
                 continue
-            kind = type(pack._backend), type(getattr(pack, "_fused", None))  # what really trains, whatever it was called
+            kind = type(pack._backend), type(pack._fused), pack._capture_of_steps()  # what really trains, whatever it was called
             yield name, f"trains as {ran[kind]} does" if kind in ran else None
             ran.setdefault(kind, name)
 
@@ -117,6 +117,13 @@ class Run:
 def make_pack(dataset: Dataset, n_validation: int, members: Sequence[TrialConfig], device: str, backend: str | None = None) -> Pack:
     """Members in a pack that evaluates on validation images after each epoch."""
     settings = TrainingSettings("convnet", 30, "batch", augment=True, validation=n_validation, evaluate_on="validation")
+    return pack_by(backend, dataset, settings, members, device)
+
+
+def pack_by(backend: str | None, dataset: Dataset, settings: TrainingSettings, members: Sequence[TrialConfig], device: str) -> Pack:
+    """Members in a pack that trains by one of :attr:`Run.backends`, or as a sweep would."""
+    if backend == "launches":
+        return Pack(dataset, settings, members, device, "operators", capture=None)
     return Pack(dataset, settings, members, device, backend=cast(Any, backend))
 
 

@@ -15,7 +15,7 @@ from sweeper.training.backend import Backend
 from sweeper.training.criterion import Criterion, MemberLoss
 from sweeper.training.custom_loss import MemberFailure
 from sweeper.training.device_data import Batch
-from sweeper.training.evaluate import row_sums, score
+from sweeper.training.evaluate import score
 from sweeper.training.model import Model
 from sweeper.training.optimizer import sgd_step_, step_learning_rate
 
@@ -66,28 +66,28 @@ class Block:
         losses, seeds = [member.loss for member in members], [member.next_stream for member in members]
         self._criterion = Criterion(losses, seeds, reduction, net.n_classes, self._device)
 
-    def begin(self) -> None:
-        """Get ready to train an epoch."""
+    def begin(self, n_images: int) -> None:
+        """Get ready to train an epoch of so many images."""
+        self._n_images = n_images
         self._velocity = torch.stack([member.velocity for member in self.members])
         self._rates = {
             "learning_rate": self._column([member.next_learning_rate for member in self.members]),
             "momentum": self._column([float(member.config.parameters["momentum"]) for member in self.members]),
             "weight_decay": self._column([float(member.config.parameters["weight_decay"]) for member in self.members]),
         }
-        self._losses: list[Float[Tensor, " member"]] = []
-        self._n_right: list[Int[Tensor, " member"]] = []
-        self._n_images: list[int] = []
+        self._loss = self._weights.new_zeros(len(self.members), dtype=torch.float64)
+        self._n_right = torch.zeros(len(self.members), dtype=torch.int64, device=self._device)
 
     @torch.no_grad()
     def step(self, batch: Batch) -> None:
-        """One optimiser step of every member."""
+        """One optimiser step of every member. But for losses of the user's own, all that it changes is on the device."""
         labels = self._rows(batch.labels)
         logits = self._network.forward(batch.images, labels.shape[1])
         losses, gradient = self._criterion.loss_and_gradient(logits, labels)
         sgd_step_(self._weights, self._velocity, self._network.backward(gradient), **self._rates)
-        self._losses.append(losses)
-        self._n_right.append((logits.contiguous().argmax(-1) == labels).sum(1))
-        self._n_images.append(labels.shape[1])
+        # step by step: a sum over an axis of steps adds up in an order that depends, on a GPU, on how many members there are
+        self._loss += losses.double() * (labels.shape[1] / self._n_images)
+        self._n_right += (logits.contiguous().argmax(-1) == labels).sum(1)
 
     def finish(self) -> dict[str, Float[Tensor, " 2"]]:
         """Loss and accuracy over the epoch by trial; each member gets its trained weights back, or its failure."""
@@ -95,11 +95,12 @@ class Block:
             member.failure = self._criterion.failures.get(row)
             member.weights, member.velocity = self._weights[row].clone(), self._velocity[row].clone()
             member.epochs += 1
-        weights = torch.tensor(self._n_images, dtype=torch.float64, device=self._device) / sum(self._n_images)
-        losses = torch.stack(self._losses, 1).double() * weights
-        # no product of matrices, nor on a GPU a cumulative sum: they add up in an order that depends on how many members there are
-        loss = losses.cumsum(1)[:, -1] if self._device.type == "cpu" else row_sums(losses)
-        return self._by_trial(torch.stack([loss, torch.stack(self._n_right, 1).sum(1) / sum(self._n_images)], 1))
+        return self._by_trial(torch.stack([self._loss, self._n_right / self._n_images], 1))
+
+    @property
+    def calls_own_losses(self) -> bool:
+        """Whether a member's loss is code of the user's, which is called anew in each step."""
+        return any(member.loss.custom is not None for member in self.members)
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> Float[Tensor, "member batch cls"]:

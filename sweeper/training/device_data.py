@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -39,12 +40,31 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
-    """The draws of an epoch for several streams, on the device; no ``offsets`` and ``flips`` where images are taken as they are."""
+class Chosen:
+    """Images of several streams, and how each is cut, on the device; no ``offsets`` and ``flips`` where they are taken as they are."""
 
     index: Int[Tensor, "stream image"]
     offsets: Int[Tensor, "stream image 2"] | None
     flips: Bool[Tensor, "stream image"] | None
+
+    def batches(self, size: int) -> list[Chosen]:
+        """Parts of ``size`` images of each stream, in order; the last one is what is left over."""
+        parts = (slice(start, start + size) for start in range(0, self.index.shape[1], size))
+        return [self._each(operator.itemgetter((slice(None), part))) for part in parts]
+
+    def clone(self) -> Chosen:
+        """The same in memory of its own."""
+        return self._each(torch.clone)
+
+    def copy_(self, other: Chosen) -> None:
+        """Take over another choice of as many images."""
+        for mine, theirs in ((self.index, other.index), (self.offsets, other.offsets), (self.flips, other.flips)):
+            if mine is not None and theirs is not None:
+                mine.copy_(theirs)
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> Chosen:
+        """What the function makes of each tensor."""
+        return Chosen(function(self.index), *(each if each is None else function(each) for each in (self.offsets, self.flips)))
 
 
 class DeviceData:
@@ -61,23 +81,18 @@ class DeviceData:
         self._drawer = ThreadPoolExecutor(1, thread_name_prefix="sweeper-draws")
         self._ahead: dict[tuple[int, int], Future[Draws]] = {}
 
-    def draw(self, streams: Sequence[tuple[int, int]]) -> Epoch:
-        """The draws of each stream (seed, epoch), side by side."""
+    def draw(self, streams: Sequence[tuple[int, int]]) -> Chosen:
+        """What an epoch of each stream (seed, epoch) trains on, side by side."""
         draws = [self._ahead[stream].result() if stream in self._ahead else self._draw(*stream) for stream in streams]
         index = torch.stack([self._split(seed)[0][drawn.order] for (seed, _), drawn in zip(streams, draws, strict=True)])
         if not self._settings.augment:
-            return Epoch(index, None, None)
-        return Epoch(index, torch.stack([drawn.offsets for drawn in draws]), torch.stack([drawn.flips for drawn in draws]))
+            return Chosen(index, None, None)
+        return Chosen(index, torch.stack([drawn.offsets for drawn in draws]), torch.stack([drawn.flips for drawn in draws]))
 
-    def training_batches(self, streams: Sequence[tuple[int, int]], batch_size: int) -> Iterator[Batch]:
-        """The batches of an epoch for each stream (seed, epoch), side by side; the last one is what is left over."""
-        epoch = self.draw(streams)
-        index, labels = epoch.index, self._labels["train"][epoch.index]
-        for start in range(0, index.shape[1], batch_size):
-            part = slice(start, start + batch_size)
-            chosen = index[:, part]
-            choices = (None if drawn is None else drawn[:, part] for drawn in (epoch.offsets, epoch.flips))
-            yield Batch(self._backend.cut(self._images["train"], chosen, *choices), labels[:, part])
+    def training_batch(self, chosen: Chosen) -> Batch:
+        """The chosen images, cut, and their labels."""
+        images = self._backend.cut(self._images["train"], chosen.index, chosen.offsets, chosen.flips)
+        return Batch(images, self._labels["train"][chosen.index])
 
     def draw_ahead(self, streams: Iterable[tuple[int, int]]) -> None:
         """Begin to make the draws of these epochs, beside what the caller does; others that were made ahead are forgotten."""
@@ -100,6 +115,12 @@ class DeviceData:
         for start in range(0, index.shape[1], step):
             chosen = index[:, start : start + step]
             yield Batch(self._backend.cut(self._images[source], chosen, None, None), self._labels[source][chosen])
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        _, height, width, _ = self._images["train"].shape
+        return height, width
 
     def images(self, source: str) -> UInt8[Tensor, "image height width channel"]:
         """All images of ``train`` or ``test``."""

@@ -32,20 +32,25 @@ from sweeper.training.cpu.lanes import Lanes
 from sweeper.training.criterion import MemberLoss
 from sweeper.training.custom_loss import CustomLoss, MemberFailure, generators_kept
 from sweeper.training.custom_model import CustomModel
-from sweeper.training.device_data import DeviceData, Split
+from sweeper.training.device_data import Chosen, DeviceData, Split
 from sweeper.training.evaluate import members_at_once
 from sweeper.training.functional import Functional
 from sweeper.training.gpu.fused import Fused, Kernels
+from sweeper.training.gpu.graph import GraphError, captured
 from sweeper.training.gpu.grouped import Grouped, exact_float32
 from sweeper.training.gpu.nvrtc import KernelError, device_kernels
-from sweeper.training.gpu.proof import problem_with
+from sweeper.training.gpu.proof import noise, problem_with_graphs, problem_with_kernels
 from sweeper.training.model import ConvNet
 
-__all__ = ["MemberFailure", "Pack", "fused_problem"]
+__all__ = ["MemberFailure", "Pack", "fused_problem", "graph_problem"]
 
 Stream = TypeVar("Stream", bound=Hashable)
 MakeKernels: TypeAlias = Callable[[ConvNet, torch.device], Kernels]
+Capture: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
 _Rows = Float[npt.NDArray[np.float32], "member weight"]
+
+LEAST_REPLAYED = 32
+"""Steps of an epoch from which on they are captured: capturing one is supposed to take as long as launching some ten of them."""
 
 
 class Pack:
@@ -56,7 +61,10 @@ class Pack:
     kernels. A model of the user's own runs member by member in the place of ``lanes``, so that company changes no bit of it, and packed in
     the place of ``operators`` if it can be. A loss of the user's own always runs by operators.
 
-    ``notice``: why ``auto`` goes on without the fused kernels, where it does; a line for the user.
+    ``capture``: what makes a graph of a training step by operators, ``None`` for none; by default CUDA does on a GPU, where
+    :func:`graph_problem` finds none. Steps with a loss of the user's own are never captured.
+
+    ``notice``: why a pack goes on without the fused kernels, or without graphs, where it could be expected to use them; for the user.
 
     Raises :class:`TrainingError` for an unknown model or loss, for images too small for the model, for a member already present, and for
     ``fused`` where that cannot be had.
@@ -69,19 +77,21 @@ class Pack:
         members: Sequence[TrialConfig],
         device: str | torch.device = "cpu",
         backend: Literal["auto", "lanes", "operators", "fused"] | MakeKernels | None = None,
+        capture: Literal["auto"] | Capture | None = "auto",
     ) -> None:
         self._settings = settings
+        self._capture = capture
         self._device = torch.device(device)
-        self._net: ConvNet | CustomModel = build_model(settings.model, dataset)
+        self.net: ConvNet | CustomModel = build_model(settings.model, dataset)
         self.notice: str | None = None
         backend = backend or settings.backend
         levels = normalised_levels(dataset.mean, dataset.std)
         on_lanes = backend == "lanes" or (backend == "auto" and self._device.type == "cpu")
         self._backend: Backend
-        if isinstance(self._net, CustomModel):
-            self._backend = Functional(self._net, levels, self._device, packs=not on_lanes)
+        if isinstance(self.net, CustomModel):
+            self._backend = Functional(self.net, levels, self._device, packs=not on_lanes)
         else:
-            self._backend = Lanes(self._net, levels) if on_lanes else Grouped(self._net, levels, self._device)
+            self._backend = Lanes(self.net, levels) if on_lanes else Grouped(self.net, levels, self._device)
         self._data = DeviceData(dataset, settings, self._backend, self._device)
         self._needs_fused = backend == "fused"
         self._fused = self._make_fused(backend, levels)
@@ -100,7 +110,7 @@ class Pack:
                     custom = CustomLoss(name, config.parameters, self._device, config.seed)
                 except (Exception, SystemExit) as error:  # the user's module may raise anything: it is this member's failure
                     failure = MemberFailure.of(error)
-            weights = self._net.initial_weights(config.seed).to(self._device)
+            weights = self.net.initial_weights(config.seed).to(self._device)
             loss = MemberLoss(name, config.parameters, int(config.parameters["batch_size"]), custom)
             self._members[config.trial_id] = Member(config, loss, weights, torch.zeros_like(weights), failure=failure)
 
@@ -137,7 +147,7 @@ class Pack:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the weights of one member, in the order in which its row holds them."""
-        return dict(self._net.shapes)
+        return dict(self.net.shapes)
 
     def rows(self, trial_ids: Sequence[str]) -> tuple[_Rows, _Rows]:
         """Weights and velocity of these members on the host, in one transfer; see :attr:`shapes`."""
@@ -149,18 +159,18 @@ class Pack:
         """All that a member needs to go on elsewhere: ``weights/<name>``, ``velocity/<name>`` and ``epochs``, as plain arrays."""
         arrays: dict[str, npt.NDArray[np.generic]] = {"epochs": np.asarray(self._members[trial_id].epochs, dtype=np.int64)}
         for kind, rows in zip(("weights", "velocity"), self.rows([trial_id]), strict=True):
-            arrays |= {f"{kind}/{name}": array[0].numpy() for name, array in self._net.split(torch.from_numpy(rows)).items()}
+            arrays |= {f"{kind}/{name}": array[0].numpy() for name, array in self.net.split(torch.from_numpy(rows)).items()}
         return arrays
 
     def restore(self, trial_id: str, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Put a member where :meth:`state` saw it; raises :class:`TrainingError` where the arrays are not this model's."""
         member = self._members[trial_id]
-        wanted = {f"{kind}/{name}": shape for kind in ("weights", "velocity") for name, shape in self._net.shapes.items()} | {"epochs": ()}
+        wanted = {f"{kind}/{name}": shape for kind in ("weights", "velocity") for name, shape in self.net.shapes.items()} | {"epochs": ()}
         found = {name: np.shape(array) for name, array in state.items()}
         if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
             raise TrainingError(f"the checkpoint of trial {trial_id} does not fit this model: {', '.join(wrong)}")
         member.weights, member.velocity = (
-            torch.from_numpy(np.concatenate([np.ravel(state[f"{kind}/{name}"]) for name in self._net.shapes], dtype=np.float32)).to(
+            torch.from_numpy(np.concatenate([np.ravel(state[f"{kind}/{name}"]) for name in self.net.shapes], dtype=np.float32)).to(
                 self._device
             )
             for kind in ("weights", "velocity")
@@ -209,16 +219,39 @@ class Pack:
         for streams, blocks in self._fuse(
             others, lambda member: (member.loss.batch_size, *member.next_stream), lambda member: member.loss.batch_size
         ):
+            epoch = self._data.draw([stream[1:] for stream in streams])
             for block in blocks:
-                block.begin()
-            for batch in self._data.training_batches([stream[1:] for stream in streams], streams[0][0]):
-                for block in blocks:
-                    block.step(batch)
+                block.begin(epoch.index.shape[1])
+            self._take_steps(blocks, epoch.batches(streams[0][0]))
             for block in blocks:
                 figures |= block.finish()
         if self._device.type != "cpu":  # whose cores have time for it while the device trains what it was given
             self._data.draw_ahead({member.next_stream for member in members})
         return figures
+
+    def _take_steps(self, blocks: Sequence[Block], choices: Sequence[Chosen]) -> None:
+        """Train blocks on one batch after the other; those as large as the first by a graph of one step, where that can be had and pays."""
+
+        def step(chosen: Chosen) -> None:
+            batch = self._data.training_batch(chosen)
+            for block in blocks:
+                block.step(batch)
+
+        n_alike = sum(chosen.index.shape == choices[0].index.shape for chosen in choices)
+        if n_alike >= LEAST_REPLAYED and not any(block.calls_own_losses for block in blocks) and (capture := self._capture_of_steps()):
+            chosen = choices[0].clone()
+            try:
+                replay = capture(lambda: step(chosen))
+            except GraphError as error:
+                self._give_up_graphs(str(error))
+                choices = choices[1:]
+            else:
+                for following in choices[1:n_alike]:
+                    chosen.copy_(following)
+                    replay()
+                choices = choices[n_alike:]
+        for chosen in choices:
+            step(chosen)
 
     def _evaluate(self, members: Sequence[Member]) -> dict[str, Float[Tensor, " 5"]]:
         """Own loss, accuracy, NLL, Brier score and calibration error of each member on the sweep's split."""
@@ -236,7 +269,7 @@ class Pack:
         if self._device.type == "cpu" or not members:
             return [members]
         by_stream = sorted(members, key=lambda member: self._split_seed(member, split))
-        most = members_at_once(len(self._data.index(by_stream[0].config.seed, split)), self._net.n_classes)
+        most = members_at_once(len(self._data.index(by_stream[0].config.seed, split)), self.net.n_classes)
         return [by_stream[start : start + most] for start in range(0, len(by_stream), most)]
 
     def _logits(self, blocks: Sequence[Block], seeds: Sequence[int], split: Split) -> list[Float[Tensor, "member image cls"]]:
@@ -278,7 +311,7 @@ class Pack:
     def _make_fused(self, backend: str | MakeKernels, levels: Float[Tensor, "channel 256"]) -> Fused | None:
         """What trains with fused kernels, where ``backend`` wants it and it can be had."""
         make = backend if callable(backend) else device_kernels
-        net, on_gpu = self._net, self._device.type == "cuda"
+        net, on_gpu = self.net, self._device.type == "cuda"
         if backend == "fused" and not (on_gpu and isinstance(net, ConvNet)):
             found = f"model {self._settings.model} on {self._device.type}"
             raise TrainingError(f"backend fused trains the convnet on a GPU, got {found}; take auto")
@@ -297,9 +330,27 @@ class Pack:
         self._fused = None
         self.notice = f"training with PyTorch's operators, since the fused kernels cannot be used: {reason}"
 
+    def _capture_of_steps(self) -> Capture | None:
+        """What makes a graph of a step by operators; ``None`` where each of them is launched by itself."""
+        if self._capture == "auto":
+            self._capture = None
+            if self._device.type == "cuda":
+                shape, n_classes = self._data.image_shape, self.net.n_classes
+                if problem := graph_problem(captured, self._settings.model, shape, n_classes, self._device):
+                    self._give_up_graphs(problem)
+                else:
+                    self._capture = captured
+        return self._capture
+
+    def _give_up_graphs(self, reason: str) -> None:
+        """Launch operators one by one from here on; what members have learnt is theirs."""
+        self._capture = None
+        said = f"launching PyTorch's operators one by one, since no CUDA graph of a step can be used: {reason}"
+        self.notice = f"{self.notice}; {said}" if self.notice else said
+
     def _block(self, members: Sequence[Member], streams: Sequence[int]) -> Block:
         """Members fused into one model; ``streams`` are the rows of the batches that they read."""
-        return Block(members, streams, self._net, self._backend, self._settings.reduction)
+        return Block(members, streams, self.net, self._backend, self._settings.reduction)
 
     def _split_seed(self, member: Member, split: Split) -> int:
         """The seed that the split depends on: that of the member for validation, any for test."""
@@ -309,4 +360,14 @@ class Pack:
 @cache
 def fused_problem(make: MakeKernels, net: ConvNet, device: torch.device) -> str | None:
     """Why the fused kernels cannot be trusted with this network on this device; ``None`` where they can. See :mod:`.gpu.proof`."""
-    return problem_with(lambda dataset, settings, members, backend: Pack(dataset, settings, members, device, backend), make, net)
+    return problem_with_kernels(lambda dataset, settings, members, backend: Pack(dataset, settings, members, device, backend), make, net)
+
+
+@cache
+def graph_problem(capture: Capture, model: str, shape: tuple[int, int], n_classes: int, device: torch.device) -> str | None:
+    """Why graphs of steps cannot be trusted with this model on images of this height and width; ``None`` where they can."""
+
+    def pack_of(dataset: Dataset, settings: TrainingSettings, members: Sequence[TrialConfig], capture: Capture | None) -> Pack:
+        return Pack(dataset, settings, members, device, "operators", capture)
+
+    return problem_with_graphs(pack_of, capture, model, noise(*shape, n_classes))

@@ -108,6 +108,7 @@ def test_draws_made_ahead_are_those_that_would_be_made_later(dataset):
     ahead.draw_ahead([(1, 2), (3, 1), (9, 9), (1, 2)])
     ahead.draw_ahead(streams)
     assert list(ahead._ahead) == streams
-    for found, expected in zip(ahead.training_batches([*streams, (4, 1)], 64), later.training_batches([*streams, (4, 1)], 64), strict=True):
+    for chosen in zip(*(data.draw([*streams, (4, 1)]).batches(64) for data in (ahead, later)), strict=True):
+        found, expected = (data.training_batch(each) for data, each in zip((ahead, later), chosen, strict=True))
         assert torch.equal(found.labels, expected.labels)
         assert torch.equal(found.images, expected.images)

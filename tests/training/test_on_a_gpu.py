@@ -11,6 +11,7 @@ from toy_trials import LOSSES, random_dataset, settings, varied_configs
 from sweeper.training.custom_loss import is_out_of_memory
 from sweeper.training.engine import Pack
 from sweeper.training.evaluate import EVALUATION_BYTES
+from sweeper.training.gpu.graph import captured
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -39,6 +40,30 @@ def test_a_run_repeats_to_the_bit(dataset):
         assert first == second
     for member in configs:
         assert_equal_states(packs[0].state(member.trial_id), packs[1].state(member.trial_id))
+
+
+@pytest.mark.parametrize("model", ["convnet", "models_of_a_user:Residual"])
+def test_a_graph_of_a_step_changes_no_bit_of_any_member(dataset, model):
+    configs = varied_configs(8, seeds=(1, 2), batch_sizes=(3, 5))
+    way = settings(model=model)
+    found, expected = Pack(dataset, way, configs, "cuda", "operators"), Pack(dataset, way, configs, "cuda", "operators", capture=None)
+    for _ in range(2):
+        with_graphs, without = (
+            {name: replace(row, epoch_seconds=0.0) for name, row in each.train_epoch().items()} for each in (found, expected)
+        )
+        assert with_graphs == without
+    assert found.notice is None
+    assert found._capture_of_steps() is captured
+    for member in configs:
+        assert_equal_states(found.state(member.trial_id), expected.state(member.trial_id))
+
+
+def test_a_model_that_waits_for_its_logits_trains_without_a_graph_and_says_so(dataset):
+    way = settings(model="models_of_a_user:Branching")
+    pack = Pack(dataset, way, varied_configs(2, batch_sizes=(3,)), "cuda")
+    for _ in range(2):
+        assert len(pack.train_epoch()) == 2
+    assert "no CUDA graph of a step can be used" in pack.notice
 
 
 def test_memory_that_runs_out_is_recognised_and_the_next_pack_trains(dataset):

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from sweeper.training.gpu.geometry import Arguments, Geometry
+from sweeper.training.gpu.graph import GraphError, captured
 from sweeper.training.model import ConvNet
 
 SOURCE = Path(__file__).with_name("convnet.cu")
@@ -108,16 +109,10 @@ class DeviceKernels:
 
         Raises :class:`KernelError` where they cannot be captured.
         """
-        launches()
-        graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
-                launches()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise KernelError(f"no CUDA graph can be made of an epoch: {' '.join(str(error).split())}") from error
-        return graph.replay
+            return captured(launches)
+        except GraphError as error:
+            raise KernelError(f"no CUDA graph can be made of an epoch: {error}") from error
 
     def _call(self, name: str, *arguments: Any) -> Any:
         return _checked(name, getattr(self._driver, name)(*arguments))
