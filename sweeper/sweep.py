@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from sweeper.cluster.session import Cluster, ray_session
@@ -216,7 +215,7 @@ def _execute(
     timed = wanted.pack == "auto" and context.device != "cpu"
     if timed:
         observe(Preparing("timing packs of several sizes, to choose the fastest"))
-    size_on_gpu = partial(size_on_a_node, capacity.cpus, capacity.gpus, dataset, context.settings)
+    size_on_gpu = size_on_a_node(capacity.cpus, capacity.gpus, dataset, context.settings)
     size = choose_pack_size(space, studies.n_waiting, capacity.n_packs, context.device, size_on_gpu)
     if timed:
         observe(Notice(f"packs of at most {plural(size.most, 'trial')}"))

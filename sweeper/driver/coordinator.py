@@ -107,8 +107,8 @@ class Coordinator:
         Raises:
             StoreError: if the driver or the pack cannot write to the sweep's folder.
         """
-        if report.storage_error is not None:
-            raise StoreError(report.storage_error)
+        if report.fatal is not None:
+            raise StoreError(report.fatal)
         if report.notice is not None and report.notice not in self._told:
             self._told.add(report.notice)
             self._observe(Notice(report.notice))

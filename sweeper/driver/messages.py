@@ -32,15 +32,14 @@ class Failure:
 class PackReport:
     """News of a pack's members by trial id. ``epochs`` may repeat epochs that the driver has seen: after a resume, all since the first.
 
-    ``storage_error``: the pack could not read or write the sweep's folder, or has no device; that is no fault of a trial. ``notice``: a
-    line for the user.
+    ``fatal``: why the sweep cannot go on; its folder cannot be read or written, or there is no device. ``notice``: a line for the user.
     """
 
     device: str
     epochs: dict[str, list[EpochMetrics]] = field(default_factory=dict)
     tests: dict[str, TestMetrics] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
-    storage_error: str | None = None
+    fatal: str | None = None
     notice: str | None = None
 
     def to_json(self) -> str:
@@ -56,7 +55,7 @@ class PackReport:
             epochs={trial: [EpochMetrics(**epoch) for epoch in epochs] for trial, epochs in content["epochs"].items()},
             tests={trial: TestMetrics(**test) for trial, test in content["tests"].items()},
             failures={trial: Failure(**failure) for trial, failure in content["failures"].items()},
-            storage_error=content["storage_error"],
+            fatal=content["fatal"],
             notice=content["notice"],
         )
 

@@ -206,17 +206,11 @@ def _or_infinite(measure: Callable[[int], float], size: int) -> float:
 
 
 def size_on_a_node(
-    cpus: float,
-    gpus: float,
-    dataset: Dataset,
-    settings: TrainingSettings,
-    members: Sequence[TrialConfig],
-    n_trials_each: int,
-    most: int,
-) -> int:
-    """:func:`size_on_gpu` where a pack would be put: on the first node with room for one."""
+    cpus: float, gpus: float, dataset: Dataset, settings: TrainingSettings
+) -> Callable[[Sequence[TrialConfig], int, int], int]:
+    """:func:`size_on_gpu` for these images where a pack would be put: on the first node with room for one."""
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(size_on_gpu)
-    return int(ray.get(remote.remote(min(1.0, gpus), dataset, settings, members, n_trials_each, most)))
+    return lambda *of_trials: int(ray.get(remote.remote(min(1.0, gpus), dataset, settings, *of_trials)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,12 +86,12 @@ class PackTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """One epoch of every member; a member whose checkpoint holds its last epoch is only reported."""
         if self._refused is not None:
-            return self._result(PackReport("none", storage_error=self._refused))
+            return self._result(PackReport("none", fatal=self._refused))
         try:
             self._take_in()
             report = self._epoch()
         except StoreError as error:
-            report = PackReport(self._device_name(), storage_error=str(error))
+            report = PackReport(self._device_name(), fatal=str(error))
         return self._result(report)
 
     def _result(self, report: PackReport) -> dict[str, Any]:

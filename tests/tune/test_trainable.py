@@ -94,7 +94,7 @@ def test_each_epoch_is_kept_in_one_file_while_the_next_trains_and_the_last_is_no
     worker = start(folder, *members)
     for n_epochs in range(1, 6):
         report = step(worker)
-        assert report.storage_error is None
+        assert report.fatal is None
         assert epochs_kept(folder, *members) == [n_epochs - 1] * 3
     assert set(report.tests) == {"arm-1", "arm-2", "arm-3"}
     assert len(folder.folder.names("checkpoints")) == 1
@@ -159,11 +159,11 @@ def test_a_checkpoint_of_another_model_is_refused_and_the_trial_starts_again(eve
 
 def test_what_the_thread_cannot_write_is_in_the_report_of_the_epoch_beside_it(every_epoch, folder, start):
     worker = start(folder, trial(1))
-    assert step(worker).storage_error is None
+    assert step(worker).fatal is None
     checkpoints = folder.local_folder / "checkpoints"
     checkpoints.rmdir()
     checkpoints.write_bytes(b"")
-    assert f"{checkpoints}/" in step(worker).storage_error
+    assert f"{checkpoints}/" in step(worker).fatal
 
 
 def test_no_thread_outlives_an_epoch(every_epoch, folder, start):
