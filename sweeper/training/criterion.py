@@ -107,7 +107,8 @@ class Criterion:
     ) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
         """Mean loss of each member over the batch, and its gradient with respect to the member's logits."""
         # on a GPU these sums depend on the company, as the network's own do there; others would take a dozen operators more in each step
-        means, gradients = self._of_builtins(logits, labels, partial(torch.sum, dim=1))
+        add = row_sums if logits.device.type == "cpu" else partial(torch.sum, dim=1)
+        means, gradients = self._of_builtins(logits, labels, add)
         self._step += 1
         for row, (custom, _) in self._customs.items():
             if row not in self.failures:

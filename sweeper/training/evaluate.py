@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sweeper.metrics import METRICS, N_BINS
+from sweeper.training.threads import on_one_thread
 
 EVALUATION_BYTES = 2**30
 """What evaluation may hold on a device other than the CPU, besides weights and images: half of what is left to each of four processes on a
@@ -25,9 +26,13 @@ def members_at_once(n_images: int, n_classes: int) -> int:
 def row_sums(values: Float[Tensor, "*n column"]) -> Float[Tensor, "*n"]:
     """Sum over the last axis, in an order that depends on nothing but its length: not on how many rows there are, nor on the run.
 
-    On the CPU PyTorch's own sum is of that kind; on a GPU neither it nor a cumulative sum is.
+    On the CPU PyTorch's own sum is of that kind, but that several threads share a row of 32,768 numbers or more where it is the only one;
+    on a GPU neither it nor a cumulative sum is.
     """
-    return values.sum(-1) if _adds_in_order(values.device) else folded_sums(values)
+    if not _adds_in_order(values.device):
+        return folded_sums(values)
+    is_only_row = values.numel() == values.shape[-1]
+    return on_one_thread(torch.sum, values, -1) if is_only_row else values.sum(-1)
 
 
 def _adds_in_order(device: torch.device) -> bool:

@@ -130,8 +130,10 @@ def test_members_that_leave_and_come_do_not_disturb_the_others(dataset, backend)
     assert_same_curve(result["arm-9"], *PlainTrial(dataset, settings(), newcomer).train_epoch())
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 6])
 @pytest.mark.parametrize("batch_size", [64, 33])
-def test_on_the_cpu_company_changes_no_bit_of_a_member(dataset, batch_size):
+def test_on_the_cpu_company_changes_no_bit_of_a_member(dataset, batch_size, n_threads):
+    torch.set_num_threads(n_threads)
     configs = varied_configs(11, seeds=(1, 1, 1, 2), batch_sizes=(batch_size,))
     together = Pack(dataset, settings(), configs)
     curves = [together.train_epoch(), together.train_epoch()]
@@ -141,6 +143,22 @@ def test_on_the_cpu_company_changes_no_bit_of_a_member(dataset, batch_size):
             (metrics,) = alone.train_epoch().values()
             assert replace(metrics, epoch_seconds=0.0) == replace(curve[member.trial_id], epoch_seconds=0.0)
         assert_equal_states(together.state(member.trial_id), alone.state(member.trial_id))
+
+
+@pytest.mark.parametrize("n_threads", [2, 6])
+def test_a_pack_learns_the_same_bits_twice_on_several_threads(dataset, n_threads):
+    torch.set_num_threads(n_threads)
+    once, again = (Pack(dataset, settings(), varied_configs(5)) for _ in range(2))
+    curves = [{trial_id: replace(row, epoch_seconds=0.0) for trial_id, row in pack.train_epoch().items()} for pack in (once, again)]
+    assert curves[0] == curves[1]
+    for trial_id in live(once):
+        assert_equal_states(once.state(trial_id), again.state(trial_id))
+
+
+def test_training_leaves_torch_as_many_threads_as_it_had(dataset):
+    torch.set_num_threads(2)
+    Pack(dataset, settings(), [config(0)]).train_epoch()
+    assert torch.get_num_threads() == 2
 
 
 def test_a_member_learns_on_two_threads_what_it_learns_on_one(dataset):

@@ -4,7 +4,7 @@ import torch
 
 from sweeper import metrics
 from sweeper.training import evaluate
-from sweeper.training.evaluate import folded_sums, score
+from sweeper.training.evaluate import folded_sums, row_sums, score
 
 
 def numpy_figures(logits, labels):
@@ -33,6 +33,16 @@ def test_one_logit_that_is_not_finite_spoils_its_own_member_only(value):
     np.testing.assert_equal(found[1].numpy(), np.array(numpy_figures(logits[1], labels[1])))
     assert found[1, 1:].isnan().all()
     assert found[1, 0].isfinite()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 6])
+def test_a_row_that_is_long_enough_for_several_threads_has_one_sum_alone_and_in_company(n_threads):
+    torch.set_num_threads(n_threads)
+    values = torch.randn(4, 50_001, generator=torch.Generator().manual_seed(4))
+    for n_rows in range(1, 5):
+        for row in range(n_rows):
+            assert torch.equal(row_sums(values[:n_rows])[row], row_sums(values[row : row + 1])[0])
+    assert torch.get_num_threads() == n_threads
 
 
 @pytest.mark.parametrize("n_images", [1, 2, 500, 1000])

@@ -3,7 +3,6 @@
 import contextlib
 
 import pytest
-import torch
 from faults.simulation import Worker, new_sweep
 
 from sweeper.driver.coordinator import Coordinator
@@ -103,8 +102,6 @@ def test_a_trial_that_failed_is_tried_again_alone_even_where_packs_are_refilled(
 
 
 def test_newcomers_learn_what_they_would_learn_alone(opened):
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums on several threads are added up in another order
     coordinator, _ = opened(refill=True)
     space = parse_space(SPACE, "space.yaml")
     dataset, settings = load_data(space, None), space.training_settings()
@@ -126,4 +123,3 @@ def test_newcomers_learn_what_they_would_learn_alone(opened):
         for seen in curves[config.trial_id]:
             (metrics,) = alone.train_epoch().values()
             assert (metrics.epoch, metrics.train_loss, metrics.val_nll) == (seen.epoch, seen.train_loss, seen.val_nll)
-    torch.set_num_threads(threads_before)

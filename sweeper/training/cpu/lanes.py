@@ -21,6 +21,7 @@ from sweeper.training.cpu.cut import compile_cut
 from sweeper.training.cpu.jit import LANES, Floats
 from sweeper.training.cpu.kernels import N_CONV_WEIGHTS, SUMS_ORDER, Kernels, compile_kernels
 from sweeper.training.model import ConvNet
+from sweeper.training.threads import on_one_thread
 
 
 class Lanes:
@@ -110,7 +111,9 @@ class LaneNetwork:
         arrays = (images.numpy(), self._rows, memory.hidden, memory.which1, memory.flat_features, memory.which2)
         in_threads(lambda start, stop: self._kernels.forward(start, stop, n_blocks, *arrays), n_blocks * self._n_members)
         self._active = torch.baddbmm(self._fc1_bias[..., None], self._fc1, memory.features).relu_()
-        logits = torch.baddbmm(self._fc2_bias[..., None], self._fc2, self._active)
+        # Several threads share out a product as narrow as the logits in ways that change its last bits, and for one member in another
+        # way than for several. The products with 32 rows come out the same on 1 to 16 threads.
+        logits = on_one_thread(torch.baddbmm, self._fc2_bias[..., None], self._fc2, self._active)
         self._seen = (images, n_images, n_blocks)
         return logits[..., :n_images].transpose(1, 2)
 
@@ -127,7 +130,7 @@ class LaneNetwork:
         of_logits[..., :n_images] = gradient.transpose(1, 2)
         if n_images < n_blocks * LANES:
             of_logits[..., n_images:] = 0  # what is in left-over lanes must teach nothing
-        torch.bmm(of_logits, active.transpose(1, 2), out=self._of_fc2)
+        on_one_thread(torch.bmm, of_logits, active.transpose(1, 2), out=self._of_fc2)  # as narrow as the logits
         torch.sum(of_logits, 2, out=self._of_fc2_bias)
         of_active = torch.ops.aten.threshold_backward(torch.bmm(self._fc2.transpose(1, 2), of_logits), active, 0)
         torch.bmm(of_active, memory.features.transpose(1, 2), out=self._of_fc1)
