@@ -38,7 +38,7 @@ class ReproduceError(SweeperError):
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """``verdict``: ``equal`` to the last bit, ``within_tolerance`` (only where a GPU trained or trains it), or ``different``.
+    """``verdict``: ``equal`` to the last bit, ``within_tolerance`` (only by a GPU, or by operators), or ``different``.
 
     ``largest``: the largest absolute difference of each figure over all epochs; ``first_epoch``: the first that is not bit-equal.
     ``changed``: what is not as it was, by name: then and now.
@@ -89,7 +89,10 @@ def reproduce_trial(
     notice(f"training {trial} for {plural(len(view.curve), 'epoch')} on {device}, seed {view.seed}")
     whole = {name for name, kind in space.parameter_types().items() if kind == "int64"}
     parameters = {name: int(value) if name in whole else value for name, value in view.parameters.items()}
-    pack = Pack(dataset, space.training_settings(), [replace(view.config, parameters=parameters)], device)
+    settings = space.training_settings()
+    if device == "cpu" and settings.backend == "fused":  # for the GPU that the sweep had
+        settings = replace(settings, backend="auto")
+    pack = Pack(dataset, settings, [replace(view.config, parameters=parameters)], device)
     curve: list[EpochMetrics] = []
     for _ in view.curve:
         result = pack.train_epoch()[trial]
@@ -97,7 +100,7 @@ def reproduce_trial(
             raise ReproduceError(f"{folder}: {trial} fails in epoch {len(curve) + 1}: {result.error}\n{result.traceback}")
         curve.append(result)
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    exact = view.device == "cpu" and device == "cpu"
+    exact = view.device == "cpu" and device == "cpu" and settings.backend != "operators"  # whose sums depend on the company in a pack
     return _compare(view, curve, name, exact=exact, custom_code=space.custom_code)
 
 

@@ -32,6 +32,14 @@ def test_every_figure_of_every_epoch_comes_out_equal_to_the_last_bit(finished_sw
     assert reproduction_text(found).startswith("focal-confirm-0: equal to the last bit over 3 epochs on cpu")
 
 
+def test_kernels_for_a_gpu_keep_no_trial_from_being_repeated_on_a_cpu(altered):
+    space = altered / "sweep.yaml"
+    text = space.read_text()
+    assert "backend: auto" in text
+    space.write_text(text.replace("backend: auto", "backend: fused"))
+    assert reproduce_trial(SweepFolder(str(altered)), "focal-confirm-0").verdict == "equal"
+
+
 def test_one_bit_in_a_curve_is_found_and_told(altered):
     (path,) = (altered / "epochs").glob("*.parquet")
     stored = pq.read_table(path)

@@ -1,5 +1,6 @@
 """``--backend``: from the command line and the space file to the worker, and from the worker back to the user."""
 
+import re
 import subprocess
 import sys
 
@@ -72,6 +73,10 @@ def test_operators_train_a_sweep_on_the_cpu_as_the_kernels_of_the_cpu_do(tmp_pat
         figures[backend] = pd.read_parquet(folder / "epochs").set_index("trial")["train_loss"].sort_index()
     pd.testing.assert_series_equal(figures["auto"], figures["operators"], rtol=1e-5)
     assert (figures["auto"] != figures["operators"]).any(), "both were trained by the same code"
+    for trial in figures["operators"].index:  # alone, where the sweep trained all losses in one pack
+        done = sweep("reproduce", folder, trial)
+        assert done.returncode == 0, done.stderr
+        assert re.match(rf"{trial}: (equal to the last bit|within tolerance) over 1 epoch", done.stdout), done.stdout
 
 
 def test_what_many_workers_have_to_say_is_told_once(tmp_path):
