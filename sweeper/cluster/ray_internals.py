@@ -38,10 +38,6 @@ SETTINGS: Mapping[str, str] = {
 CORE_PROCESSES = frozenset({"gcs_server", "raylet"})
 """Names of the processes without which no Ray works. A driver that lost them is not told, and waits for a minute."""
 
-AGENTS = (b"ray::RuntimeEnvAgent", b"dashboard/agent.py", b"runtime_env/agent/main.py")
-"""What the command lines of a raylet's agents hold, once one has named itself, and before: it outlives a killed raylet by minutes. For the
-other a program of nothing stands in (:mod:`sweeper.cluster.ray_agent`)."""
-
 WORKER = ray_worker.__file__
 """The program by which a Ray of our own starts its workers."""
 
@@ -140,20 +136,25 @@ def on_loopback() -> AbstractContextManager[None]:
 def helpers_left_out() -> Iterator[None]:
     """A Ray that is started in the block has no autoscaler, log monitor or web server: three Python processes that a sweep never uses.
 
-    Nor an agent that reports to the dashboard: the raylet insists on one, and a program of nothing stands in for it. ``ray.init`` has no
-    public argument for any of this, and waits for the web server even with ``include_dashboard=False``.
+    Nor agents: the raylet insists on two, and a program of nothing stands in for them. Tune has actors ask one for an environment of their
+    own, to give them variables of the driver's; those of a Ray that the driver has started have them anyway. ``ray.init`` has no public
+    argument for any of this, and waits for the web server even with ``include_dashboard=False``.
     """
     build = "ray._private.services._build_python_executable_command_memory_profileable"
     python = _part(build)
+    agents = [_part(f"ray._private.ray_constants.PROCESS_TYPE_{kind}_AGENT") for kind in ("DASHBOARD", "RUNTIME_ENV")]
 
     def command(component: str, *others: Any, **options: Any) -> Any:
-        is_dashboards = component == _part("ray._private.ray_constants.PROCESS_TYPE_DASHBOARD_AGENT")
-        return [sys.executable, "-I", "-S", ray_agent.__file__] if is_dashboards else python(component, *others, **options)
+        return [sys.executable, "-I", "-S", ray_agent.__file__] if component in agents else python(component, *others, **options)
 
     with contextlib.ExitStack() as stack:
         for start in ("start_monitor", "start_log_monitor", "start_api_server"):
             stack.enter_context(_replaced(f"ray._private.node.Node.{start}", lambda *_, **__: None))
         stack.enter_context(_replaced(build, command))
+        # imports a web server to learn what the agent could do
+        stack.enter_context(_replaced("ray._private.utils.get_dashboard_dependency_error", lambda: None))
+        stack.enter_context(_replaced("ray.tune.execution.class_cache.DEFAULT_ENV_VARS", {}))
+        stack.enter_context(_replaced("ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE", set()))
         yield
 
 
@@ -184,6 +185,25 @@ def port_awaited_in_steps() -> AbstractContextManager[None]:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.001)
+
+    return _replaced(name, in_steps)
+
+
+def node_awaited_in_steps() -> AbstractContextManager[None]:
+    """In the block ``ray.init`` goes on as soon as the node that it has started is registered, and hears signals until then.
+
+    It looks once a second, in compiled code.
+    """
+    name = "ray._private.services.get_node"
+    get = _part(name)
+
+    def in_steps(gcs_address: str, node_id: str) -> Any:
+        state = _part("ray._private.state.GlobalState")()
+        state._initialize_global_state(_part("ray._private.services._get_gcs_client_options")(gcs_address))
+        end = time.monotonic() + float(SETTINGS["RAY_raylet_start_wait_time_s"])
+        while time.monotonic() < end and not any(node["NodeID"] == node_id for node in state.node_table()):
+            time.sleep(0.005)
+        return get(gcs_address, node_id)
 
     return _replaced(name, in_steps)
 

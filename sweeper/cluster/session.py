@@ -19,11 +19,11 @@ from sweeper.cluster import ray_internals
 from sweeper.cluster.autoscaler import Autoscaler, read_autoscaler
 from sweeper.cluster.capacity import Capacity, Tell
 from sweeper.cluster.nodes import alive_nodes, require_shared_results
-from sweeper.cluster.watch import core_processes_alive, ray_processes_watched
+from sweeper.cluster.watch import ray_processes_watched
 from sweeper.custom_code import import_folders
 from sweeper.errors import ClusterError
 from sweeper.process.interruption import Aborted, handlers_kept
-from sweeper.process.reaper import end_processes, on_abrupt_exit
+from sweeper.process.reaper import on_abrupt_exit
 from sweeper.process.state import preserve_process_state
 from sweeper.store.provenance import available_cores
 
@@ -160,8 +160,7 @@ def _our_own() -> Iterator[Cluster]:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray_internals.read_settings()
     os.environ[_MARK] = secrets.token_hex(16)
-    folders = ray_internals.session_folders()
-    on_abrupt_exit(end=_mark(), end_writers=folders)
+    on_abrupt_exit(end=f"{_MARK}={os.environ[_MARK]}", end_writers=ray_internals.session_folders())
     with ray_internals.own_messages_dropped():
         try:
             with (
@@ -169,19 +168,14 @@ def _our_own() -> Iterator[Cluster]:
                 ray_internals.helpers_left_out(),
                 ray_internals.workers_started_at_once(),
                 ray_internals.port_awaited_in_steps(),
+                ray_internals.node_awaited_in_steps(),
                 ray_processes_watched(),
             ):
                 _connect("start Ray on this machine", address="local", num_cpus=available_cores())
-                folders = ray_internals.session_folder()
-                on_abrupt_exit(end_writers=folders)
+                on_abrupt_exit(end_writers=ray_internals.session_folder())
                 yield Cluster(joined=False)
-        except BaseException:
-            if not core_processes_alive():  # the shutdown waits long for a dead raylet; a living one must end its own agents
-                _end_agents(folders)
-            raise
         finally:
             _shut_down()
-            _end_agents(folders)  # where Ray was killed while it was being shut down
 
 
 def _joined_cluster() -> Cluster:
@@ -205,12 +199,3 @@ def _connect(what: str, way_out: str = "", **options: Any) -> None:
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ClusterError(f"cannot {what}: {reason}{way_out}") from error
-
-
-def _end_agents(folders: str) -> None:
-    """Kill the agents of our own Ray, which outlive a killed raylet by minutes. A running raylet dies too: its command line names them."""
-    end_processes(_mark(), folders, ray_internals.AGENTS)
-
-
-def _mark() -> str:
-    return f"{_MARK}={os.environ.get(_MARK)}"

@@ -36,11 +36,6 @@ def ray_processes_watched() -> Iterator[None]:
         done.set()
 
 
-def core_processes_alive() -> bool:
-    """Whether the GCS server and the raylet that this process started are both alive."""
-    return {name for process, name in _core_processes().items() if _is_alive(process)} == CORE_PROCESSES
-
-
 def _watch(done: threading.Event) -> None:
     seen: dict[psutil.Process, str] = {}
     while not done.wait(POLL_SECONDS):

@@ -1,7 +1,7 @@
 """A child process that outlives an abrupt exit of this one, prints how to continue, and ends the processes that were left behind.
 
 Ray ends a driver that has lost its raylet with ``_Exit``; the kernel kills one that uses too much memory or is sent SIGKILL. No handler
-runs then, and two of Ray's agents keep looking for the dead Ray for minutes.
+runs then, and what Ray had started may live on.
 
 This file is also the child's program. It imports nothing else of this package, so that it starts in milliseconds.
 """
@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 _children: list[subprocess.Popen[bytes]] = []
@@ -58,7 +58,7 @@ def _tell(child: subprocess.Popen[bytes], requests: dict[str, str] | None) -> No
 def living_processes(mark: str, folders: str = "") -> Iterator[tuple[int, bytes]]:
     """Process id and command line of each process of ours: those with ``mark`` (``NAME=value``) in their environment, and others of Ray.
 
-    A process that renames itself, as Ray's agents do, writes its name (``ray::...``) over its environment. Its parent tells whose it is
+    A process that renames itself, as Ray's workers do, writes its name (``ray::...``) over its environment. Its parent tells whose it is
     while that lives, a file open below one of ``folders`` (a pattern as in a shell), where Ray keeps its logs, does afterwards. None where
     there is no ``/proc``.
     """
@@ -95,15 +95,14 @@ def _has_open(process: Path, folders: str) -> bool:
     return False
 
 
-def end_processes(mark: str, folders: str = "", names: Sequence[bytes] = (b"",)) -> None:
-    """Kill the :func:`living_processes` of ``mark`` and ``folders`` whose command line holds one of ``names``, but for this one.
+def end_processes(mark: str, folders: str = "") -> None:
+    """Kill the :func:`living_processes` of ``mark`` and ``folders``, but for this one.
 
     One of them may start another after it was listed and before it is killed: they are looked for until none is left.
     """
     deadline = time.monotonic() + SECONDS_TO_LOOK
     while time.monotonic() < deadline:
-        found = living_processes(mark, folders)
-        left = [process for process, command in found if process != os.getpid() and any(name in command for name in names)]
+        left = [process for process, _ in living_processes(mark, folders) if process != os.getpid()]
         if not left:
             return
         for process in left:

@@ -43,6 +43,14 @@ from sweeper.cluster.session import ray_session
 from sweeper.process.reaper import living_processes
 
 found, heard = {}, []
+os.environ["AWS_SESSION_TOKEN"] = "of a test"
+get_node, looked = ray._private.services.get_node, []
+def timed(*which):
+    began = time.monotonic()
+    node = get_node(*which)
+    looked.append(time.monotonic() - began)
+    return node
+ray._private.services.get_node = timed
 sys.path.insert(0, os.environ["FOLDER"])  # after this script's own
 before = ray_internals.session_folders()
 handler = signal.getsignal(signal.SIGTERM)
@@ -58,12 +66,13 @@ class DiesInItsSecondStep(tune.Trainable):
     def step(self):
         if self.iteration:
             os._exit(1)
-        return {"x": 1}
+        return {"x": 1, "token": os.environ.get("AWS_SESSION_TOKEN")}
     def who(self):
         return os.getpid()
 
 class Noting(FIFOScheduler):
     def on_trial_result(self, controller, trial, result):
+        found["token"] = result["token"]
         found["actor"] = ray.get(tune_internals.actor_of(trial).who.remote()) == result["pid"]
         return self.CONTINUE
     def on_trial_error(self, controller, trial):
@@ -75,6 +84,7 @@ def say(text):
     time.sleep(0.5)
 
 with ray_session(None):
+    found["looked"] = looked
     found["handler"] = signal.getsignal(signal.SIGTERM) is handler
     found["is_client"] = ray_internals.is_connected_by_client()
     found["address"] = ray_internals.canonical_address(ray.get_runtime_context().gcs_address) == ray.get_runtime_context().gcs_address
@@ -104,15 +114,11 @@ with ray_session(None):
     run_config = tune.RunConfig(storage_path=os.environ["FOLDER"], verbose=0, progress_reporter=tune.CLIReporter())
     tune.Tuner(DiesInItsSecondStep, tune_config=tune.TuneConfig(scheduler=Noting()), run_config=run_config).fit()
     mark = f"SWEEPER_RAY_SESSION={os.environ['SWEEPER_RAY_SESSION']}"
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        commands = [command for _, command in living_processes(mark, ray_internals.session_folders())]
-        found["agents"] = [any(name in command for command in commands) for name in ray_internals.AGENTS[:2]]
-        dashboards = [command for command in commands if b"dashboard/agent.py" in command and b"raylet/raylet" not in command]
-        found["stand_ins"] = [ray_internals.ray_agent.__file__.encode() in command for command in dashboards]
-        if all(found["agents"]):
-            break
-        time.sleep(0.1)
+    commands = [command.split(b"\\0") for _, command in living_processes(mark, ray_internals.session_folders())]
+    stand_in = ray_internals.ray_agent.__file__.encode()
+    found["agents"] = sorted(command[4].decode().split("/_private/")[-1].split("/ray/")[-1] for command in commands if stand_in in command)
+    names = b"ray::RuntimeEnvAgent", b"dashboard/agent.py", b"runtime_env/agent/main.py"
+    found["others"] = [str(each) for each in commands if stand_in not in each and any(part.endswith(names) for part in each[:4])]
 print(json.dumps(found))
 """
 
@@ -230,11 +236,37 @@ def test_the_core_processes_have_their_names(live):
         assert live["core"] == ["gcs_server", "raylet"]
 
 
-def test_the_agents_have_their_names_and_a_program_of_nothing_stands_in_for_the_one_that_has_no_dashboard(live):
-    with needs("AGENTS", "agents called ray::RuntimeEnvAgent, and started by the file dashboard/agent.py"):
-        assert live["agents"] == [True, True]
+def test_a_program_of_nothing_stands_in_for_both_agents_of_a_raylet(live):
     with needs("helpers_left_out", "_build_python_executable_command_memory_profileable, by which it starts its agents"):
-        assert live["stand_ins"] == [True]
+        assert live["agents"] == ["dashboard/agent.py", "runtime_env/agent/main.py"]
+        assert live["others"] == []
+
+
+def test_both_stand_ins_write_the_ports_of_their_agents_side_by_side_and_end_with_the_raylet_that_holds_their_input(tmp_path):
+    agents = "dashboard/agent.py", "_private/runtime_env/agent/main.py"
+    ports = "metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port"
+    for node in range(20):
+        options = [f"--session-dir={tmp_path}", f"--node-id={node}", "--minimal"]
+        commands = [[sys.executable, "-I", "-S", ray_internals.ray_agent.__file__, f"/ray/{agent}", *options] for agent in agents]
+        stand_ins = [subprocess.Popen(command, stdin=subprocess.PIPE) for command in commands]
+        end = time.monotonic() + 30
+        while not all((tmp_path / f"{port}_{node}").exists() for port in ports):
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        assert {(tmp_path / f"{port}_{node}").read_text() for port in ports} == {"-1"}
+        assert [each.poll() for each in stand_ins] == [None, None]
+        assert [each.communicate(timeout=30) and each.returncode for each in stand_ins] == [0, 0]
+
+
+def test_a_worker_has_its_drivers_environment_without_an_agent_that_makes_it(live):
+    with needs("helpers_left_out", "DEFAULT_ENV_VARS and ENV_VARS_TO_PROPAGATE of ray.tune.execution.class_cache"):
+        assert live["token"] == "of a test"  # noqa: S105  a test's own
+
+
+def test_a_node_is_looked_for_until_it_is_registered_before_rays_own_look_which_would_take_a_second(live):
+    with needs("node_awaited_in_steps", "ray._private.services.get_node, by which it waits for its node"):
+        assert len(live["looked"]) == 1
+        assert live["looked"][0] < 0.5
 
 
 def test_workers_are_started_by_our_own_program(live):

@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from forked_python import fast_python  # noqa: E402
 
 from faults.invariants import check_equal, check_sweep  # noqa: E402
+from sweeper.cluster import ray_agent  # noqa: E402
 from sweeper.process.reaper import living_processes  # noqa: E402
 
 SPACE = """
@@ -48,7 +49,7 @@ seed: 7
 SAMPLERS = ("random", "tpe", "cmaes")
 PRUNERS = ("none", "median", "{name: percentile, percentile: 50.0}", "{name: successive_halving, min_resource: 1, reduction_factor: 2}")
 PACKS = (1, 2, 3, "auto")
-PROCESSES = {"worker": "ray::", "raylet": "raylet/raylet", "gcs_server": "gcs/gcs_server", "agent": "ray::RuntimeEnvAgent"}
+PROCESSES = {"worker": "ray::", "raylet": "raylet/raylet", "gcs_server": "gcs/gcs_server", "agent": f"-S\0{ray_agent.__file__}"}
 TERMINATED = ("terminated", "terminated twice", "terminated while Ray starts", "terminated while Ray stops")
 """The driver is sent SIGTERM; it has to end with 130, and to say how to go on."""
 TARGETS = ("driver", *PROCESSES, *TERMINATED)
@@ -141,8 +142,6 @@ def strike(run, target, after):
         return target
     while target != "driver":
         pids = run.pids(PROCESSES[target])
-        if target == "worker":
-            pids = [pid for pid in pids if pid not in run.pids("Agent")]
         if pids and kill(random.choice(pids)):
             return target
         if run.process.poll() is not None:
