@@ -136,9 +136,10 @@ def on_loopback() -> AbstractContextManager[None]:
 def helpers_left_out() -> Iterator[None]:
     """A Ray that is started in the block has no autoscaler, log monitor or web server: three Python processes that a sweep never uses.
 
-    Nor agents: the raylet insists on two, and a program of nothing stands in for them. Tune has actors ask one for an environment of their
-    own, to give them variables of the driver's; those of a Ray that the driver has started have them anyway. ``ray.init`` has no public
-    argument for any of this, and waits for the web server even with ``include_dashboard=False``.
+    Nor agents: the raylet insists on two, and a program of nothing stands in for them. One would make environments: Tune asks for its
+    actors to have variables of the driver's, ``uv run`` and hooks for a job to have the driver's Python. The workers of a Ray that the
+    driver has started have both anyway. ``ray.init`` has no public argument for any of this, and waits for the web server even with
+    ``include_dashboard=False``.
     """
     build = "ray._private.services._build_python_executable_command_memory_profileable"
     python = _part(build)
@@ -153,6 +154,7 @@ def helpers_left_out() -> Iterator[None]:
         stack.enter_context(_replaced(build, command))
         # imports a web server to learn what the agent could do
         stack.enter_context(_replaced("ray._private.utils.get_dashboard_dependency_error", lambda: None))
+        stack.enter_context(_replaced("ray._private.worker._maybe_modify_runtime_env", lambda environment, _: environment))
         stack.enter_context(_replaced("ray.tune.execution.class_cache.DEFAULT_ENV_VARS", {}))
         stack.enter_context(_replaced("ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE", set()))
         yield

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -85,6 +87,7 @@ def say(text):
 
 with ray_session(None):
     found["looked"] = looked
+    found["runtime_env"] = ray.get_runtime_context().runtime_env
     found["handler"] = signal.getsignal(signal.SIGTERM) is handler
     found["is_client"] = ray_internals.is_connected_by_client()
     found["address"] = ray_internals.canonical_address(ray.get_runtime_context().gcs_address) == ray.get_runtime_context().gcs_address
@@ -126,9 +129,15 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
     """What was found in one Ray of our own, by name, and what was printed before that."""
-    folder = str(tmp_path_factory.mktemp("modules"))
+    folder, script = str(tmp_path_factory.mktemp("modules")), tmp_path_factory.mktemp("script")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {"FOLDER": folder}
-    done = subprocess.run([sys.executable, "-c", LIVE], env=environment, capture_output=True, text=True, timeout=200, check=False)
+    environment["RAY_RUNTIME_ENV_HOOK"] = "no_such_module.hook"
+    (script / "live.py").write_text(LIVE)
+    (script / "run").write_text(f"{shlex.quote(sys.executable)} live.py\nexit $?\n")  # which bash runs, and looks as if it were uv
+    bash = shutil.which("bash")
+    done = subprocess.run(
+        ["uv", "run"], executable=bash, cwd=script, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1]
         pytest.fail(f"a Ray of our own does not work with Ray {ray.__version__}: {last}\n{done.stderr}", pytrace=False)
@@ -276,6 +285,11 @@ def test_a_stand_in_writes_the_ports_of_its_agent_alone_and_ends_with_the_raylet
 def test_a_worker_has_its_drivers_environment_without_an_agent_that_makes_it(live):
     with needs("helpers_left_out", "DEFAULT_ENV_VARS and ENV_VARS_TO_PROPAGATE of ray.tune.execution.class_cache"):
         assert live["token"] == "of a test"  # noqa: S105  a test's own
+
+
+def test_a_driver_that_uv_has_started_or_that_has_a_hook_for_environments_asks_for_none(live):
+    with needs("helpers_left_out", "ray._private.worker._maybe_modify_runtime_env, by which a job gets an environment"):
+        assert live["runtime_env"] == {}
 
 
 def test_a_node_is_looked_for_until_it_is_registered_before_rays_own_look_which_would_take_a_second(live):
