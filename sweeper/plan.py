@@ -30,7 +30,7 @@ from sweeper.view.wording import duration
 TIMED_IMAGES = 4096
 """Training images of the epoch that is timed; the time grows with the images in proportion."""
 
-STARTS = 4.5
+STARTS = 2.8
 """What a sweep takes to start and to end, in times that one of its processes takes to be ready to train, which is measured: the driver's
 imports, Ray's own processes, the workers' imports beside each other, Ray's end and the report. From runs on two cores."""
 
