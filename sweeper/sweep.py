@@ -81,7 +81,7 @@ def start_sweep(
         Interrupted: after Ctrl-C or SIGTERM; everything up to that moment is on the disk.
     """
     observe = observed_by(*observers)
-    with _interruptible("interrupted before the sweep began: nothing was written"):
+    with _interruptible("interrupted before the sweep began: there is nothing to resume"):
         Folder(results).require_bucket()  # tells what is wrong with object storage before anything is loaded
         dataset = _load(space, observe)
         model = describe_model(space.training.model, dataset)  # refuses what no trial could be trained with
