@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -260,6 +261,7 @@ def _load(space: Space, observe: Observer) -> Dataset:
 
 
 def _connecting(address: str | None) -> Preparing:
+    address = address or os.environ.get("RAY_ADDRESS")
     return Preparing(f"joining the Ray cluster at {address}" if address else "starting Ray")
 
 

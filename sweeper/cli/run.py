@@ -13,7 +13,7 @@ from sweeper.cli.output import say, tell
 from sweeper.process.interruption import interruptible
 from sweeper.view.waiting import announcing
 
-LOADING = "loading PyTorch and Ray"
+LOADING = "loading libraries"
 
 
 @click.command(cls=SpaceCommand)

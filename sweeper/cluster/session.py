@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from sweeper.process.interruption import Aborted, handlers_kept
 from sweeper.process.reaper import on_abrupt_exit
 from sweeper.process.state import preserve_process_state
 from sweeper.store.provenance import available_cores
+
+_SECONDS_TO_ANSWER = 10.0
+"""How long the head of a cluster may take to accept a connection."""
 
 _MARK = "SWEEPER_RAY_SESSION"
 """Environment variable by which the processes of our own Ray are known: they inherit it."""
@@ -146,9 +150,16 @@ def _the_one_that_is_there(address: str | None) -> Cluster:
 
 @contextlib.contextmanager
 def _joined(address: str) -> Iterator[Cluster]:
-    way_out = "; check the address with `ray status`, and RAY_AUTH_TOKEN if the cluster asks for a token"
+    what = f"join the Ray cluster at {address}"
     try:
-        _connect(f"join the Ray cluster at {address}", way_out, address=address)
+        # Ray itself would try for over five minutes, and print what its compiled part thinks of that
+        host, _, port = ray_internals.canonical_address(address).rpartition(":")
+        socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError) as error:  # no cluster to be found, an unknown host, a refusal, silence; no address at all
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise ClusterError(f"cannot {what}: {reason}; check the address with `ray status`") from error
+    try:
+        _connect(what, "; check the address with `ray status`, and RAY_AUTH_TOKEN if the cluster asks for a token", address=address)
         yield _joined_cluster()
     finally:
         _shut_down()

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import inspect
 import random
-import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,24 +22,9 @@ from torch import Tensor, nn
 from sweeper.custom_code import UnsuitableModuleError, import_custom, read_signature
 from sweeper.errors import TrainingError
 from sweeper.records import Value
+from sweeper.training.device import is_out_of_memory
 
 UNTRAINED = "and only the network is trained: hold them as buffers, or let the space set them"
-
-
-_OUT_OF_MEMORY = re.compile(
-    r"CUDA (driver )?error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|NVRTC_ERROR_OUT_OF_MEMORY"
-    r"|\b(CUDNN|CUBLAS|CUSOLVER|CUSPARSE)_STATUS_ALLOC_FAILED\b|\bCUDNN_STATUS_INTERNAL_ERROR_(HOST|DEVICE)_ALLOCATION_FAILED\b"
-    r"|\bCUFFT_ALLOC_FAILED\b|DefaultCPUAllocator: can't allocate memory"
-    r"|unable to find an engine to execute this computation"  # PyTorch tries cuDNN's one by one, and says so where none had the memory
-)
-"""What PyTorch says, in errors that are no ``OutOfMemoryError``, where CUDA or one of its libraries got no memory."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of training means that the device, or the process, had too little memory: a smaller pack may go through."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 @dataclass(frozen=True, slots=True)

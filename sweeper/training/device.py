@@ -1,12 +1,24 @@
-"""Whether torch can use the GPUs of this machine, and why trials train on the CPU where it cannot. Opens no context on a GPU."""
+"""What a device can be used for: whether torch has the GPUs of this machine, why not, and which errors mean too little memory.
+
+Nothing here opens a context on a GPU.
+"""
 
 from __future__ import annotations
 
 import platform
+import re
 
 from sweeper.store.provenance import gpu_names, has_gpu_driver
 
 _INSTALL = "install a build of torch for CUDA (https://pytorch.org/get-started/locally)"
+
+_OUT_OF_MEMORY = re.compile(
+    r"CUDA (driver )?error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|NVRTC_ERROR_OUT_OF_MEMORY"
+    r"|\b(CUDNN|CUBLAS|CUSOLVER|CUSPARSE)_STATUS_ALLOC_FAILED\b|\bCUDNN_STATUS_INTERNAL_ERROR_(HOST|DEVICE)_ALLOCATION_FAILED\b"
+    r"|\bCUFFT_ALLOC_FAILED\b|DefaultCPUAllocator: can't allocate memory"
+    r"|unable to find an engine to execute this computation"  # PyTorch tries cuDNN's one by one, and says so where none had the memory
+)
+"""What PyTorch says, in errors that are no ``OutOfMemoryError``, where CUDA or one of its libraries got no memory."""
 
 
 def torch_sees_gpus() -> bool:
@@ -43,6 +55,15 @@ def unused_gpu(*, joined: bool) -> str | None:
         )
         why = f"Ray reports no GPU: {start}"
     return f"this machine has {', '.join(names)}, but trials train on the CPU, since {why}; --gpus-per-trial 0 asks for the CPU"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of training means that the device, or the process, had too little memory: a smaller pack may go through."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def _why_no_cuda() -> str:

@@ -100,7 +100,7 @@ class PackTrainable(tune.Trainable):
     def _epoch(self) -> PackReport:
         import torch
 
-        from sweeper.training.custom_loss import is_out_of_memory
+        from sweeper.training.device import is_out_of_memory
         from sweeper.training.engine import MemberFailure
 
         finished = [trial_id for trial_id in self._configs if self._is_finished(trial_id)]

@@ -8,7 +8,7 @@ from finished_sweep import sweep
 LINES = [
     r"warning: compare\.(searches is 1|seeds is 2): .*",
     r"sweep tiny-\d+-\d+: 2 arms \(cross_entropy, focal\), \d+ packs? side by side, rows in .*",
-    r"(reading the space file|looking at what it needs|loading PyTorch and Ray|reading the data set|starting Ray)( \(\d+ s\))?",
+    r"(reading the space file|looking at what it needs|loading libraries|reading the data set|starting Ray)( \(\d+ s\))?",
     r"starting the workers, and training the first epoch( \(\d+ s\))?",
     r"\d:\d\d:\d\d (search|confirm) \d/\d, .*",
     r"\d:\d\d:\d\d ended: 12 of 12 trials, .*",

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from forked_python import fast_python
@@ -12,6 +15,8 @@ from forked_python import fast_python
 from sweeper.process.reaper import living_processes
 
 pytestmark = pytest.mark.one_by_one
+
+ROOT = Path(__file__).parents[2]
 
 SESSION = """
 import fnmatch, json, os, subprocess, sys
@@ -191,3 +196,30 @@ def test_sigterm_ends_a_process_with_130_and_its_last_words_while_ray_runs_and_w
     command = [fast_python(), "-c", TERMINATED, moment]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (130, "interrupted; saved\n")
+
+
+@pytest.mark.parametrize("where", ["the option", "RAY_ADDRESS"])
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:{port}", "Connection refused"),
+        ("no-such-host.invalid:6379", "[Nn]ame|address"),
+        ("auto", "Could not find any running Ray instance"),
+        ("6379", "invalid literal|Invalid address"),
+    ],
+)
+def test_an_address_where_no_cluster_is_is_told_at_once_and_leaves_nothing(where, address, reason, tmp_path):
+    with socket.socket() as taken:  # bound, and not listening: nobody else gets the port meanwhile
+        taken.bind(("127.0.0.1", 0))
+        address = address.format(port=taken.getsockname()[1])
+        arguments = ["--address", address] if where == "the option" else []
+        environment = {**os.environ, "RAY_TMPDIR": str(tmp_path)} | ({} if arguments else {"RAY_ADDRESS": address})
+        command = [fast_python(), "-m", "sweeper", "run", "search_spaces/quickstart.yaml", "--results", tmp_path / "results", *arguments]
+        began = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=environment, cwd=ROOT)
+    assert time.monotonic() - began < 30
+    assert done.returncode == 2
+    assert done.stdout == ""
+    last = done.stderr.splitlines()[-1]
+    assert re.fullmatch(rf"cannot join the Ray cluster at {re.escape(address)}: .*({reason}).*; check the address with `ray status`", last)
+    assert not (tmp_path / "results").exists()

@@ -71,7 +71,7 @@ def test_ctrl_c_stops_within_ten_seconds_with_everything_saved_and_a_second_proc
     second = start(["resume", str(sweep)], tmp_path / "log-2", program=fast_python())
     assert finish(second) == 2
     owner = f"process {run.process.pid} on {os.uname().nodename}"
-    said = [line for line in second.output.splitlines() if not line.startswith("loading PyTorch and Ray")]
+    said = [line for line in second.output.splitlines() if not line.startswith("loading libraries")]
     assert said == [f"{sweep}: another process is running this sweep ({owner}); wait for it, or end it first"]
     pressed = time.monotonic()
     os.killpg(run.process.pid, signal.SIGINT)  # a terminal sends it to Ray's processes too

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from sweeper.training.custom_loss import MemberFailure, is_out_of_memory
+from sweeper.training.custom_loss import MemberFailure
+from sweeper.training.device import is_out_of_memory
 from sweeper.training.gpu.grouped import DETERMINISTIC, exact_float32
 
 BACKENDS = torch.backends

@@ -8,7 +8,7 @@ import torch
 from test_engine import assert_equal_states
 from toy_trials import LOSSES, random_dataset, settings, varied_configs
 
-from sweeper.training.custom_loss import is_out_of_memory
+from sweeper.training.device import is_out_of_memory
 from sweeper.training.engine import Pack
 from sweeper.training.evaluate import EVALUATION_BYTES
 from sweeper.training.gpu.graph import captured

@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 
-from sweeper.training.custom_loss import is_out_of_memory
+from sweeper.training.device import is_out_of_memory
 
 _failed: list[torch.cuda.CUDAGraph] = []
 """Graphs whose capture failed. PyTorch's allocator goes on reading them, so they must stay."""
