@@ -38,7 +38,7 @@ class ReproduceError(SweeperError):
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """``verdict``: ``equal`` to the last bit, ``within_tolerance`` (only by a GPU, or by operators), or ``different``.
+    """``verdict``: ``equal`` to the last bit, ``within_tolerance`` (only where a GPU or operators trained or train it), or ``different``.
 
     ``largest``: the largest absolute difference of each figure over all epochs; ``first_epoch``: the first that is not bit-equal.
     ``changed``: what is not as it was, by name: then and now.

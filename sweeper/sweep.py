@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sweeper.cluster.session import Cluster, ray_session
+from sweeper.cluster.session import Cluster, address_to_join, ray_session
 from sweeper.custom_code import source_digests
 from sweeper.data import Dataset
 from sweeper.driver.coordinator import Coordinator
@@ -261,7 +260,7 @@ def _load(space: Space, observe: Observer) -> Dataset:
 
 
 def _connecting(address: str | None) -> Preparing:
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address_to_join(address)
     return Preparing(f"joining the Ray cluster at {address}" if address else "starting Ray")
 
 

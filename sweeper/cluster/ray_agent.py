@@ -11,7 +11,7 @@ _PORTS = {
     "dashboard/agent.py": ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port"),
     "runtime_env/agent/main.py": ("runtime_env_agent_port",),
 }
-"""What the raylet waits to read, by the agent that would write it. It ends, though not always at once, if one of them does."""
+"""Ports that the raylet waits to read, by the agent that would write them. Where an agent ends, the raylet does too, sooner or later."""
 
 
 def main(agent: str, *arguments: str) -> None:

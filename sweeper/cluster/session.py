@@ -27,6 +27,7 @@ from sweeper.process.interruption import Aborted, handlers_kept
 from sweeper.process.reaper import on_abrupt_exit
 from sweeper.process.state import preserve_process_state
 from sweeper.store.provenance import available_cores
+from sweeper.text import first_line
 
 _SECONDS_TO_ANSWER = 10.0
 """How long the head of a cluster may take to accept a connection."""
@@ -92,7 +93,7 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
         for name, value in ray_internals.SETTINGS.items():
             os.environ.setdefault(name, value)
         ray_internals.read_settings()
-        address = address or os.environ.get("RAY_ADDRESS")
+        address = address_to_join(address)
         with _joined(address) if address else _our_own() as cluster:
             yield cluster
 
@@ -127,6 +128,11 @@ def _groups_given_back() -> Iterator[None]:
         raise
 
 
+def address_to_join(address: str | None) -> str | None:
+    """The cluster that a process joins which is connected to none yet; ``None`` where it starts a Ray of its own."""
+    return address or os.environ.get("RAY_ADDRESS")
+
+
 def is_connected() -> bool:
     """Whether the process is connected to a Ray, which a session would use."""
     return bool(ray.is_initialized())
@@ -152,12 +158,11 @@ def _the_one_that_is_there(address: str | None) -> Cluster:
 def _joined(address: str) -> Iterator[Cluster]:
     what = f"join the Ray cluster at {address}"
     try:
-        # Ray itself would try for over five minutes, and print what its compiled part thinks of that
+        # Ray itself would go on trying for more than five minutes, and print warnings of its compiled part meanwhile
         host, _, port = ray_internals.canonical_address(address).rpartition(":")
         socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:  # no cluster to be found, an unknown host, a refusal, silence; no address at all
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise ClusterError(f"cannot {what}: {reason}; check the address with `ray status`") from error
+        raise ClusterError(f"cannot {what}: {first_line(error).rstrip('.')}; check the address with `ray status`") from error
     try:
         _connect(what, "; check the address with `ray status`, and RAY_AUTH_TOKEN if the cluster asks for a token", address=address)
         yield _joined_cluster()
@@ -208,5 +213,4 @@ def _connect(what: str, way_out: str = "", **options: Any) -> None:
         with handlers_kept(), ray_internals.python_handler_kept():
             ray.init(log_to_driver=False, logging_level=logging.ERROR, job_config=job, **options)
     except Exception as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ClusterError(f"cannot {what}: {reason}{way_out}") from error
+        raise ClusterError(f"cannot {what}: {first_line(error)}{way_out}") from error

@@ -50,7 +50,7 @@ Capture: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
 _Rows = Float[npt.NDArray[np.float32], "member weight"]
 
 LEAST_REPLAYED = 32
-"""Steps of an epoch from which on they are captured: capturing one is supposed to take as long as launching some ten of them."""
+"""Fewest steps of an epoch for which one is captured: capturing it is assumed to take as long as launching some ten."""
 
 
 class Pack:

@@ -100,7 +100,7 @@ def test_sigterm_while_modules_load_or_ray_or_its_workers_start_ends_at_once_wit
     assert time.monotonic() - sent < 10
     assert "Traceback" not in run.output
     wait_until_gone(run)
-    begun = [path.parent for path in tmp_path.glob("results/*/sweep.yaml")]  # how far it came is the machine's affair
+    begun = [path.parent for path in tmp_path.glob("results/*/sweep.yaml")]  # how far it gets depends on the machine
     if not begun:
         assert not list(tmp_path.glob("results/*/trials/*"))
     for sweep in begun:
