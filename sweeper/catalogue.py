@@ -20,7 +20,8 @@ class Domain:
     """What a parameter may hold: values of a kind, numbers from ``low`` (itself excluded where ``low_open``) to ``high``.
 
     ``default``: its value where a space file is silent. ``None`` where it must be given (``is_required``), and where a loss of the
-    user's own has a default that is no plain value (a tensor, ``None``): that stays out of the records.
+    user's own has a default that is no plain value (a tensor, ``None``): that stays out of the records. ``options``: the texts that it may
+    be. ``when``: the value of another parameter of the training beside which alone it exists.
     """
 
     kind: Kind
@@ -30,6 +31,8 @@ class Domain:
     default: float | int | str | bool | None = None
     is_required: bool = False
     doc: str = ""
+    options: tuple[str, ...] = ()
+    when: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +129,52 @@ DATASETS: Mapping[str, DatasetEntry] = MappingProxyType(
 
 TRAINING_PARAMETERS: Mapping[str, Domain] = MappingProxyType(
     {
-        "learning_rate": Domain("float", 0.0, 1e6, low_open=True, is_required=True, doc="step length of SGD at the first epoch"),
-        "momentum": Domain("float", 0.0, 1.0, default=0.9, doc="momentum of SGD"),
-        "weight_decay": Domain("float", 0.0, 1e3, default=0.0, doc="L2 penalty added to the gradient, as in torch.optim.SGD"),
-        "step_size": Domain("int", 1, 10**6, default=1, doc="epochs between drops of the learning rate (StepLR)"),
-        "step_gamma": Domain("float", 0.0, 1e3, low_open=True, default=1.0, doc="factor of each drop (StepLR's gamma)"),
+        "learning_rate": Domain("float", 0.0, 1e6, low_open=True, is_required=True, doc="step length at the first epoch after warm-up"),
+        "momentum": Domain("float", 0.0, 1.0, default=0.9, doc="momentum of SGD", when={"optimizer": "sgd"}),
+        "weight_decay": Domain(
+            "float",
+            0.0,
+            1e3,
+            default=0.0,
+            doc="sgd: L2 penalty added to the gradient of every weight, as in torch.optim.SGD; "
+            "adamw: decoupled decay, of weights of two and more dimensions alone (no biases, no scales of normalisation)",
+        ),
+        "step_size": Domain("int", 1, 10**6, default=1, doc="epochs between drops of the rate (StepLR)", when={"schedule": "step"}),
+        "step_gamma": Domain(
+            "float", 0.0, 1e3, low_open=True, default=1.0, doc="factor of each drop (StepLR's gamma)", when={"schedule": "step"}
+        ),
         "batch_size": Domain("int", 1, 10**6, default=128, doc="images per optimiser step"),
+        "optimizer": Domain("text", default="sgd", options=("sgd", "adamw"), doc="torch.optim.SGD or torch.optim.AdamW"),
+        "nesterov": Domain("bool", default=False, doc="Nesterov's momentum", when={"optimizer": "sgd"}),
+        "beta1": Domain("float", 0.0, 0.999_999, default=0.9, doc="decay of AdamW's mean of gradients", when={"optimizer": "adamw"}),
+        "beta2": Domain("float", 0.0, 0.999_999, default=0.999, doc="decay of AdamW's mean of squares", when={"optimizer": "adamw"}),
+        "schedule": Domain(
+            "text",
+            default="step",
+            options=("step", "cosine", "constant", "linear"),
+            doc="the learning rate from epoch to epoch after warm-up: StepLR, CosineAnnealingLR or LinearLR down to 0, or constant",
+        ),
+        "warmup_epochs": Domain("int", 0, 10**6, default=0, doc="epochs n over which the learning rate rises: 1/(n+1) of it, 2/(n+1), ..."),
+        "gradient_clip": Domain(
+            "float", 0.0, 1e6, default=0.0, doc="longest gradient of a step (L2 norm over all weights, clip_grad_norm_); 0 is no limit"
+        ),
+        "label_smoothing": Domain("float", 0.0, 1.0, default=0.0, doc="share of each target spread over all classes"),
+        "precision": Domain("text", default="float32", options=("float32", "bfloat16"), doc="bfloat16: the network runs under autocast"),
+        "augment": Domain(
+            "text",
+            default="crop_flip",
+            options=("none", "flip", "crop_flip", "cutout", "randaugment"),
+            doc="what is done to training images: random flips, crops and flips, those with a square cut out, those with RandAugment; "
+            "true is crop_flip, false is none",
+        ),
     }
 )
-"""The parameters of the optimiser and its schedule, which every trial has. A factor of 1 at every epoch is a constant learning rate."""
+"""The parameters of training. A factor of 1 at every epoch is a constant learning rate."""
+
+ALWAYS_RECORDED = ("learning_rate", "momentum", "weight_decay", "step_size", "step_gamma", "batch_size")
+"""Parameters of training that each trial holds, as far as its optimiser and schedule have them, also where a space file is silent. The
+others are held by the trials of spaces that name them.
+"""
 
 SHORTHANDS: Mapping[str, str] = MappingProxyType(
     {

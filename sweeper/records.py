@@ -49,23 +49,31 @@ class TrainingSettings:
 
     ``validation``: images held out of the training split, class-balanced, by seed. ``None`` with ``evaluate_on="test"`` is the notebook's
     way: all training images train, and every epoch is measured on the test split. ``backend``: as :class:`sweeper.training.engine.Pack`'s.
+    ``best_by``: the metric by which the best epoch is found whose weights are tested; ``None`` for the last epoch.
     """
 
     model: str
     epochs: int
     reduction: Literal["batch", "elements"]
-    augment: bool
+    augment: str | bool
     validation: int | None
     evaluate_on: Literal["validation", "test"]
     backend: Literal["auto", "fused", "operators"] = "auto"
+    best_by: str | None = None
+
+    @property
+    def augments(self) -> bool:
+        """Whether training images are changed at random."""
+        return self.augment not in (False, "none")
 
 
 @dataclass(frozen=True, slots=True)
 class TrialConfig:
     """One configuration to be trained once.
 
-    ``parameters`` holds every parameter, drawn or constant: ``loss``, the loss's own, ``learning_rate``, ``momentum``, ``weight_decay``,
-    ``step_size``, ``step_gamma``, ``batch_size``. ``number`` is Optuna's trial number in the study of this arm, search and phase.
+    ``parameters`` holds every parameter, drawn or constant: ``loss``, the loss's own, and those of
+    :data:`sweeper.catalogue.TRAINING_PARAMETERS` that the space names or that are always recorded; the others have their defaults.
+    ``number`` is Optuna's trial number in the study of this arm, search and phase.
     ``seed`` alone fixes initial weights, validation split, batch order and augmentation. ``search``: which of the arm's independent
     searches, from 1.
     """

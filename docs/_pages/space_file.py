@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from sweeper.catalogue import DATASETS, LOSSES, MODELS, TRAINING_PARAMETERS, DatasetEntry
+from sweeper.catalogue import ALWAYS_RECORDED, DATASETS, LOSSES, MODELS, TRAINING_PARAMETERS, DatasetEntry
 from sweeper.records import VAL_METRICS
 from sweeper.space.algorithms import PER_ARM, PRUNERS, SAMPLERS
 from sweeper.space.json_schema import json_schema
@@ -66,7 +66,12 @@ def _sections() -> Iterator[str]:
     yield table(_HEAD, [_row(f"dataset.{key}", field, _dataset_default(key)) for key, field in schema["dataset"]["properties"].items()])
     yield table(("data set", "what it is"), [(code(name), entry.doc) for name, entry in DATASETS.items()])
     yield "## training\n"
-    yield "A parameter of the optimiser stands here when it is constant, and under `parameters` when it is tuned; never in both places.\n"
+    yield (
+        "A parameter of training stands here when it is constant, and under `parameters` when it is tuned; never in both places. One that no "
+        f"file names has its default; {', '.join(map(code, ALWAYS_RECORDED))} are columns of the results all the same, the others only "
+        "where they are named. Those of an optimiser or a schedule exist beside it alone: `momentum` and `nesterov` beside `sgd`, `beta1` "
+        "and `beta2` beside `adamw`, `step_size` and `step_gamma` beside `schedule: step`. See the [tutorial](../tutorial.md#a-recipe).\n"
+    )
     yield table(_HEAD, [_row(f"training.{key}", field, _training_default(key)) for key, field in schema["training"]["properties"].items()])
     yield table(("model", "what it is"), [(code(name), doc) for name, doc in MODELS.items()])
     yield "A model of your own is `model: my_package.my_module:MyNet`: see the [tutorial](../tutorial.md#a-model-of-your-own).\n"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from sweeper.driver.events import EpochTrained, Notice, Observer, TrialEnded, TrialJoined, TrialReturned
 from sweeper.driver.messages import Failure, PackReport
-from sweeper.driver.recorder import Recorder
+from sweeper.driver.recorder import Recorder, best_epoch
 from sweeper.errors import StoreError
 from sweeper.records import EpochMetrics, TestMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import Space
@@ -63,6 +63,7 @@ class Coordinator:
         self._recorder = recorder
         self._folder = folder
         self._metric = space.search.metric
+        self._selects_best = space.training.select == "best"
         self._n_epochs = space.training.epochs
         self._max_failures = space.resources.max_failures
         self._observe = observe
@@ -239,7 +240,7 @@ class Coordinator:
         return TrialOutcome(
             config=member.config,
             state=state,
-            value=float(getattr(member.epochs[-1], self._metric)) if state is TrialState.COMPLETE else None,
+            value=float(getattr(self._judged(member.epochs), self._metric)) if state is TrialState.COMPLETE else None,
             epochs=tuple(member.epochs),
             test=test,
             pack=pack_id,
@@ -249,6 +250,10 @@ class Coordinator:
             diverged_epoch=member.epochs[-1].epoch if state is TrialState.DIVERGED else None,
             attempts=member.attempts,
         )
+
+    def _judged(self, epochs: Sequence[EpochMetrics]) -> EpochMetrics:
+        """The epoch by which a trial is judged: its last, or its best where the space selects that."""
+        return best_epoch(epochs, self._metric) if self._selects_best else epochs[-1]
 
     def _failed(self, pack_id: str, member: _Member, failure: Failure, device: str | None) -> TrialOutcome | None:
         """The outcome of a member whose attempts are used up; ``None`` if it is to be trained again, alone."""

@@ -106,14 +106,14 @@ def _searched_values(rows: pd.DataFrame, parameter: TunedParameter) -> pd.Series
 
 
 def parameter_points(sweep: StoredSweep, measure: Measure, parameter: TunedParameter) -> pd.DataFrame:
-    """One point per search trial of an arm that searches the parameter: its value, the metric at its last epoch, its state, its epochs."""
+    """One point per search trial of an arm that searches the parameter: its value, the metric at the judged epoch, state, epochs."""
     rows = sweep.rows(Phase.SEARCH)
     points = pd.DataFrame(
         {
             "arm": rows["arm"],
             "trial": rows["trial"],
             "parameter": _searched_values(rows, parameter),
-            "value": rows[f"last_{measure.val_column}"].astype(float),
+            "value": rows[sweep.judged(measure.val_column)].astype(float),
             "state": rows["state"],
             "epochs": rows["epochs"],
         }

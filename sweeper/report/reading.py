@@ -52,6 +52,10 @@ class StoredSweep:
         planned = self.space.searches if self.space else ()
         return tuple(sorted({*planned, *map(int, self.trials["search"].unique())})) or (ONLY_SEARCH,)
 
+    def judged(self, column: str) -> str:
+        """The column of a validation metric at the epoch by which trials are judged: the last, or the best where the space selects that."""
+        return f"{'best' if self.space and self.space.training.select == 'best' else 'last'}_{column}"
+
     def rows(self, phase: Phase, arm: str | None = None, search: int | None = None) -> pd.DataFrame:
         """Finished trials of a phase, of one arm or of all, of one search or of all, ordered by search and number.
 

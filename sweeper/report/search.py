@@ -81,9 +81,9 @@ def count_trials(sweep: StoredSweep, rows: pd.DataFrame, measure: Measure) -> Pa
 
 
 def final_values(sweep: StoredSweep, rows: pd.DataFrame, measure: Measure) -> pd.Series[float]:
-    """The metric of each complete trial at its last epoch, ordered as ``rows``; missing for all others."""
+    """The metric of each complete trial at the epoch that is judged, ordered as ``rows``; missing for all others."""
     is_search_metric = sweep.space is not None and sweep.space.search.metric == measure.val_column
-    column = "value" if is_search_metric else f"last_{measure.val_column}"
+    column = "value" if is_search_metric else sweep.judged(measure.val_column)
     return rows[column].astype(float).where(rows["state"] == str(TrialState.COMPLETE))
 
 

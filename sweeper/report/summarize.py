@@ -114,7 +114,7 @@ def _reference(sweep: StoredSweep, arms: tuple[ArmSummary, ...], comparison: Com
             ours, n = estimate.mean, sum(len(search.seeds) for search in arm.searches)
         elif arm is not None and arm.best is not None and sweep.space.dataset.validation == "test":
             rows = sweep.rows(Phase.SEARCH, name)
-            ours, n = float(rows.loc[rows["trial"] == arm.best.trial, "last_val_accuracy"].iloc[0]), 1
+            ours, n = float(rows.loc[rows["trial"] == arm.best.trial, sweep.judged("val_accuracy")].iloc[0]), 1
         figures.append(PublishedFigure(name, ours, n, accuracy, ours - accuracy if ours is not None else None))
     return Reference(printable(published.source), tuple(figures))
 

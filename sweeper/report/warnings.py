@@ -58,7 +58,7 @@ def guessing(
             accuracy = confirmed[arm.arm].measures["test_accuracy"].mean if confirmed[arm.arm].at_chance else None
         else:
             rows = sweep.rows(Phase.SEARCH, arm.arm)
-            found = rows.loc[rows["trial"] == (arm.best.trial if arm.best else None), "last_val_accuracy"].astype(float)
+            found = rows.loc[rows["trial"] == (arm.best.trial if arm.best else None), sweep.judged("val_accuracy")].astype(float)
             accuracy = float(found.iloc[0]) if len(found) and is_at_chance(float(found.iloc[0]), n_classes) else None
         if accuracy is not None:
             yield (

@@ -107,6 +107,11 @@ def define(
         when = {} if name in fixed else dict(parameter.when)
         owners = owning_losses(name, signatures)
         conditions[name] = when if owners is None or "loss" in when else {"loss": owners, **when}
+        for other, wanted in TRAINING_PARAMETERS[name].when.items() if name in TRAINING_PARAMETERS else ():
+            if other in merged:
+                conditions[name] = {**conditions[name], other: (wanted,)}
+            elif TRAINING_PARAMETERS[other].default != wanted:
+                del conditions[name]
     for name, default in _silent_defaults(signatures, merged).items():
         merged[name] = Constant(value=default)
         conditions[name] = {"loss": tuple(loss for loss in losses if name in signatures[loss].arguments)}

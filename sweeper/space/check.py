@@ -8,7 +8,7 @@ from sweeper.catalogue import DATASETS, TRAINING_PARAMETERS
 from sweeper.space.check_arms import arm_problems, compared_problems
 from sweeper.space.check_conditions import condition_problems
 from sweeper.space.draft import Draft
-from sweeper.space.schema import Dataset, Search
+from sweeper.space.schema import Constant, Dataset, FloatRange, IntRange, Search
 from sweeper.space.values import Finding, UnfitError, fitted
 from sweeper.space.wording import Path
 from sweeper.text import listed, shown
@@ -69,8 +69,16 @@ def _training(draft: Draft) -> Iterator[Finding]:
         yield Finding(
             ("parameters", "learning_rate"), "is missing: write a range or a constant, for example {low: 1e-4, high: 1.0, log: true}"
         )
+    for name in TRAINING_PARAMETERS.keys() & {*draft.written_training, *draft.parameters}:
+        if reason := draft.does_nothing(name):
+            yield Finding(("training" if name in draft.written_training else "parameters", name), reason)
+    warmup = draft.parameters.get("warmup_epochs") or Constant(value=draft.training.warmup_epochs or 0)
+    longest = warmup.high if isinstance(warmup, FloatRange | IntRange) else max(warmup.values, default=0)
+    if isinstance(longest, int | float) and longest and longest >= draft.training.epochs:
+        path = ("parameters" if "warmup_epochs" in draft.written else "training", "warmup_epochs")
+        yield Finding(path, f"must be < training.epochs, which is {draft.training.epochs}, got {longest:g}")
     for name, other in (("step_size", "step_gamma"), ("step_gamma", "step_size")):
-        if name in given and other not in given:
+        if name in given and other not in given and "step" in draft.training_values("schedule"):
             section = "training" if name in draft.written_training else "parameters"
             yield Finding((section, name), f"does nothing without {other}; write both or neither")
 

@@ -68,7 +68,7 @@ def _arm_names(draft: Draft, parameter: Choices, compared: str) -> Iterator[Find
 
 def arm_problems(draft: Draft, training: Training, compare: Compare) -> Iterator[Finding]:
     """What is wrong with the arms as wholes. Everything in ``draft`` must be sound by itself."""
-    constants = training.completed(draft.parameters).constants
+    constants = draft.completed(training).constants
     arms = list_arms(draft.parameters, compare.arms)
     findings = [finding for index, arm in enumerate(arms) for finding in _settings(draft, arm, _arm_path(draft, compare, index))]
     definitions = {arm.name: define(draft.parameters, constants, arm, draft.signatures) for arm in arms}
@@ -100,6 +100,8 @@ def _settings(draft: Draft, arm: Arm, path: Path) -> Iterator[Finding]:
     fixed = {**draft.parameters, **{name: Constant(value=value) for name, value in arm.settings.items()}}
     losses = [str(loss) for loss in possible_values(fixed["loss"], "loss") or ()]
     for name in (*arm.settings, *arm.ranges):
+        if name in TRAINING_PARAMETERS and (reason := draft.does_nothing(name, arm.settings)):
+            yield Finding((*path, name), reason)
         if name == "loss" or name in TRAINING_PARAMETERS:
             continue
         if any(draft.signatures[loss].has(name) for loss in losses):

@@ -26,9 +26,11 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
         path: Path = ("parameters", name)
         if name == "loss" or name in TRAINING_PARAMETERS:
             if parameter.when:
-                yield Finding(
-                    (*path, "when"), f"every trial needs {name}: it cannot have a condition; give single arms a setting of their own"
-                )
+                beside = TRAINING_PARAMETERS[name].when if name != "loss" else {}
+                beside = {other: value for other, value in beside.items() if other in {*draft.written, *draft.constants}}
+                own = " and ".join(f"it exists beside {other} {value} alone" for other, value in beside.items())
+                reason = own or f"every trial needs {name}: it cannot have a condition"
+                yield Finding((*path, "when"), f"{reason}; {'leave this out, or ' if own else ''}give single arms a setting of their own")
             continue
         findings = list(_condition(draft, name, parameter.when))
         yield from findings

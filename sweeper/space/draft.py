@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS, Domain
+from sweeper.catalogue import ALWAYS_RECORDED, LOSSES, TRAINING_PARAMETERS, Domain
 from sweeper.custom_code import LossSignature, is_import_path
 from sweeper.errors import Problem
 from sweeper.records import ONLY_SEARCH, Value
+from sweeper.space.arms import possible_values
 from sweeper.space.elsewhere import as_parameter
 from sweeper.space.keys import unknown_key
 from sweeper.space.parameters import conditions_of, parse_parameter
@@ -19,6 +20,7 @@ from sweeper.space.schema import (
     Choices,
     Compare,
     Condition,
+    Constant,
     Dataset,
     Parameter,
     Resources,
@@ -33,7 +35,7 @@ from sweeper.space.space import Remarks, Space
 from sweeper.space.values import Finding, common_domain, validated
 from sweeper.space.wording import Path
 from sweeper.space.yaml_lines import Document
-from sweeper.text import shown
+from sweeper.text import listed, shown
 
 MAIN_KEYS = {"dataset": "name", "compare": "arms", "search": "sampler", "training": "model"}
 """What a text is likely to be meant as where a whole section is expected."""
@@ -87,7 +89,7 @@ class Draft:
 
     def space(self, remarks: Remarks) -> Space:
         """The space of a document without problems, with what there is to say of how it was read."""
-        training = self.training.completed(self.parameters) if self.training else None
+        training = self.completed(self.training) if self.training else None
         sections = {"dataset": self.dataset, "compare": self.compare, "search": self.search, "resources": self.resources}
         head = {"name": self._data["name"], "seed": self._data.get("seed", 1)}
         space = Space.of(self.signatures, remarks, **head, **sections, training=training, parameters=self.parameters)
@@ -117,6 +119,32 @@ class Draft:
     def constants(self) -> dict[str, Value]:
         """The training parameters that are constants under ``training``."""
         return self.training.constants if self.training else {}
+
+    def training_values(self, name: str, arm: Mapping[str, Value] | None = None) -> tuple[Value, ...]:
+        """What a parameter of training with a few values can be, in all arms, or in the one with these settings."""
+        if arm is not None and name in arm:
+            return (arm[name],)
+        found: list[Value] = [self.constants[name]] if name in self.constants else []
+        for key, parameter in self.parameters.items():
+            if key == name:
+                found += possible_values(parameter, name) or ()
+            elif isinstance(parameter, Choices) and arm is None:
+                settings = [choice.settings.get(name) for choice in parameter.choices if isinstance(choice, ArmChoice)]
+                found += [setting.value for setting in settings if isinstance(setting, Constant)]
+        default = TRAINING_PARAMETERS[name].default
+        is_given = name in {*self.constants, *self.written, *(self.set_by_every_arm() if arm is None else ())}
+        return tuple(found) if is_given or default is None else (*found, default)
+
+    def does_nothing(self, name: str, arm: Mapping[str, Value] | None = None) -> str | None:
+        """Why a parameter of training has no effect beside the values of another, in any arm or in the one with these settings."""
+        for other, wanted in TRAINING_PARAMETERS[name].when.items():
+            if wanted not in (values := self.training_values(other, arm)):
+                return f"does nothing beside {other} {listed([str(value) for value in values])}: it belongs to {other} {wanted}"
+        return None
+
+    def completed(self, training: Training) -> Training:
+        """The section with the defaults of what the file does not tune and what has an effect."""
+        return training.completed({*self.parameters, *filter(self.does_nothing, ALWAYS_RECORDED)})
 
     def choice_path(self, name: str, index: int) -> Path:
         """The position in the file of choice ``index`` of those that could be read."""

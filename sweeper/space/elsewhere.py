@@ -15,16 +15,16 @@ MOST_CHARACTERS = 80
 Kind: TypeAlias = Literal["key", "form", "option", "loss", "sampler", "pruner", "metric", "data set", "flag"]
 """Of what a word is the name: a key of a section, a key of a parameter, an option of an algorithm, one of the catalogues, a flag."""
 
-_OPTIMIZER = "the optimiser is SGD with momentum, and the learning rate falls in steps: neither can be chosen"
-_SCHEDULE = "the learning rate falls by the factor step_gamma every step_size epochs; there is no other schedule"
+_OPTIMIZER = "training.optimizer is sgd or adamw"
+_SCHEDULE = "the learning rate follows training.schedule (step, cosine, constant or linear) from epoch to epoch, to 0 at the end"
 _STOPPING = "trials are stopped early by search.pruner; 'patient' waits for an improvement"
 _DIRECTION = "follows from search.metric: an accuracy is maximised, the others are minimised; leave it out"
 _SIDE_BY_SIDE = "as many trials run side by side as resources.cpus_per_trial and gpus_per_trial leave room for; leave it out"
 _IN_MEMORY = "images are held in memory and need no workers that load them; leave it out"
 _DEVICE = "trials run on GPUs where there are any: resources.gpus_per_trial: 0 keeps them on the CPU"
-_PRECISION = "trials compute in 32-bit floats; leave it out"
+_PRECISION = "trials compute in 32-bit floats, or with training.precision: bfloat16"
 _NETWORK = "belongs into a network of your own, training.model: my_nets:MyNet"
-_AUGMENT = "images are cropped and flipped at random, or not: training.augment"
+_AUGMENT = "training.augment is one of none, flip, crop_flip, cutout and randaugment"
 _CLASSES = "the classes are counted in the data; leave it out"
 _TIME = "there is no limit of time: compare.trials_per_arm and training.epochs bound a sweep"
 _LOGGERS = "is a flag: --log-to tensorboard, mlflow or wandb"
@@ -71,30 +71,32 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "dataset.label": "label_column label_key target_column target_key label_col",
         "seed": "random_seed random_state rng_seed manual_seed global_seed torch_seed numpy_seed",
         "name": "project study_name experiment experiment_name exp_name run_name title sweep_name",
-        _OPTIMIZER: "optimizer optimiser optim opt optimizer_name adam adamw nesterov betas beta1 beta2 amsgrad eps",
-        _SCHEDULE: "lr_scheduler lr_schedule learning_rate_schedule learning_rate_scheduler sched warmup warmup_epochs warmup_steps cosine "
-        "min_lr steps_per_epoch",
-        f"{_SCHEDULE}; trials are stopped by search.pruner": "scheduler schedulers schedule",
+        "training.optimizer": "optimiser optim opt optimizer_name optimizer_class",
+        _OPTIMIZER: "adam adamw amsgrad eps",
+        "is two parameters here: beta1 and beta2": "betas adam_betas",
+        "training.schedule": "lr_scheduler lr_schedule learning_rate_schedule learning_rate_scheduler lr_scheduler_type sched",
+        "training.warmup_epochs": "warmup n_warmup_epochs lr_warmup_epochs",
+        _SCHEDULE: "warmup_steps cosine min_lr steps_per_epoch",
+        f"{_SCHEDULE}; trials are stopped by search.pruner": "scheduler schedulers",
         _STOPPING: "early_stopping early_stop early_stopping_rounds stopper stop patience callbacks",
         _DIRECTION: "goal direction directions mode maximize minimize maximise minimise greater_is_better",
         _SIDE_BY_SIDE: "n_jobs max_concurrent max_concurrent_trials concurrency parallel parallelism num_workers_per_trial",
         _IN_MEMORY: "workers num_workers n_workers dataloader_workers pin_memory prefetch_factor persistent_workers cache",
         _DEVICE: "device accelerator cuda use_gpu use_cuda no_cuda mps",
-        _PRECISION: "precision amp fp16 bf16 mixed_precision dtype half compile torch_compile channels_last",
+        _PRECISION: "amp fp16 bf16 mixed_precision dtype half compile torch_compile channels_last",
         _NETWORK: "dropout drop drop_rate drop_path hidden_size hidden_dim n_layers num_layers depth width channels pretrained filters",
-        _AUGMENT: "mixup cutmix auto_augment aa randaugment color_jitter hflip",
+        _AUGMENT: "mixup cutmix auto_augment aa randaugment cutout random_erasing color_jitter hflip",
         _CLASSES: "n_classes num_classes n_labels num_labels class_names classes",
         _TIME: "timeout time_budget time_budget_s max_time time_limit",
         _LOGGERS: "logger loggers log_to wandb tensorboard mlflow logging",
         _FOLDER: "results result output out output_dir log_dir save_dir storage storage_path local_dir results_dir",
         "is a command: sweep resume SWEEP": "resume resume_from checkpoint ckpt_path load_if_exists",
-        "no gradient is clipped; leave it out": "clip grad_clip clip_grad gradient_clip_val max_grad_norm",
+        "training.gradient_clip": "clip grad_clip clip_grad gradient_clip_val max_grad_norm clip_grad_norm max_norm",
         "the weights of a trial are those of its last step; leave it out": "ema model_ema swa",
         "every step takes one batch; leave it out": "accumulate_grad_batches grad_accum gradient_accumulation_steps accum_iter",
         "training images are drawn in an order that follows from the trial's seed; leave it out": "shuffle",
         "images are normalised by dataset.mean and dataset.std": "normalize normalise normalization rescale",
         "what trains is built in; leave it out": "program command entity entrypoint trainable script main defaults hydra",
-        "is a loss: parameters.loss: label_smoothing, with its parameter smoothing": "label_smoothing",
     },
     "form": {
         "low": "min minimum lower lower_bound lo start from",

@@ -45,7 +45,9 @@ def json_schema() -> Schema:
         fields[section]["type"] = ["object", "null"]
     fields["dataset"]["required"] = ["name"]  # its defaults depend on the data set: see schema.Dataset
     fields["training"]["properties"]["model"] |= _own_or(MODELS, "model")
-    fields["training"]["properties"] |= {name: {"description": entry.doc, **_number(entry)} for name, entry in TRAINING_PARAMETERS.items()}
+    fields["training"]["properties"] |= {name: {"description": entry.doc, **_value(entry)} for name, entry in TRAINING_PARAMETERS.items()}
+    policies = TRAINING_PARAMETERS["augment"].options
+    fields["training"]["properties"]["augment"] |= {"type": ["string", "boolean"], "enum": [*policies, True, False]}
     fields["search"]["properties"]["sampler"] |= {**_algorithm(SAMPLERS), "default": Search().sampler.name}
     fields["search"]["properties"]["pruner"] |= {**_algorithm(PRUNERS), "default": Search().pruner.name}
     fields["parameters"] |= _parameters()
@@ -85,7 +87,7 @@ def _parameters() -> Schema:
     own = {name: entry for loss in LOSSES.values() for name, entry in loss.parameters.items()}
     properties: dict[str, Schema] = {
         "loss": {"description": loss, **_parameter(_own_or(LOSSES, "loss"))},
-        **{name: {"description": entry.doc, **_parameter(_number(entry))} for name, entry in TRAINING_PARAMETERS.items()},
+        **{name: {"description": entry.doc, **_parameter(_value(entry))} for name, entry in TRAINING_PARAMETERS.items()},
         **{name: {"description": entry.doc, **_parameter({"type": "number"})} for name, entry in own.items()},
     }
     return {"required": ["loss"], "properties": properties, "additionalProperties": _parameter(_SCALAR)}
@@ -102,7 +104,11 @@ def _parameter(value: Schema) -> Schema:
     return {"anyOf": [value, *forms]}
 
 
-def _number(entry: Domain) -> Schema:
+def _value(entry: Domain) -> Schema:
+    if entry.kind == "bool":
+        return {"type": "boolean"}
+    if entry.options:
+        return {"type": "string", "enum": list(entry.options)}
     low = "exclusiveMinimum" if entry.low_open else "minimum"
     return {"type": "integer" if entry.kind == "int" else "number", low: entry.low, "maximum": entry.high}
 

@@ -19,11 +19,11 @@ from pydantic import (
 )
 from pydantic_core import ValidationError
 
-from sweeper.catalogue import DATASETS, MODELS, TRAINING_PARAMETERS, DatasetEntry
+from sweeper.catalogue import ALWAYS_RECORDED, DATASETS, MODELS, TRAINING_PARAMETERS, DatasetEntry
 from sweeper.custom_code import is_import_path
 from sweeper.records import VAL_METRICS, Value
 from sweeper.space.elsewhere import suggestion
-from sweeper.space.wording import rule
+from sweeper.space.wording import rule, unquoted
 from sweeper.text import nearest, shown
 
 MAX_NAME_LENGTH = 64
@@ -60,6 +60,15 @@ def _model_name(name: str) -> str:
     if ":" in name or "." in name:
         raise rule(f"a model of your own is written my_package.my_module:MyNet, got {shown(name)}")
     raise rule(f"unknown model {shown(name)}; {nearest(name, MODELS)}; one of your own is written my_package.my_module:MyNet")
+
+
+def _augment_name(policy: str | bool) -> str:
+    known = TRAINING_PARAMETERS["augment"].options
+    if isinstance(policy, bool):
+        return "crop_flip" if policy else "none"
+    if policy not in known:
+        raise rule(f"must be one of {', '.join(known)}, got {shown(policy)}{unquoted(policy)}")
+    return policy
 
 
 def _sweep_name(name: str) -> str:
@@ -155,23 +164,36 @@ class Training(Section):
         Literal["batch", "elements"],
         Field(description="batch: mean over images. elements: mean over images x classes for elementwise losses."),
     ] = "batch"
-    augment: Annotated[bool, Field(description="Random crops and flips of training images.")] = True
+    augment: Annotated[str | bool, AfterValidator(_augment_name)] = "crop_flip"
     batch_size: int | None = None
     learning_rate: float | None = None
     momentum: float | None = None
     weight_decay: float | None = None
     step_size: int | None = None
     step_gamma: float | None = None
+    optimizer: Value | None = None
+    nesterov: bool | None = None
+    beta1: float | None = None
+    beta2: float | None = None
+    schedule: Value | None = None
+    warmup_epochs: int | None = None
+    gradient_clip: float | None = None
+    label_smoothing: float | None = None
+    precision: Value | None = None
+    select: Annotated[
+        Literal["last", "best"],
+        Field(description="The epoch whose weights are judged and tested: the last, or the best by the metric of the search."),
+    ] = "last"
 
     @property
     def constants(self) -> dict[str, Value]:
-        """The training parameters that are constant, by name."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in TRAINING_PARAMETERS}
+        """The training parameters that are constant, by name; ``augment``, unless it is tuned, is a setting of the whole sweep."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in TRAINING_PARAMETERS if name != "augment"}
         return {name: value for name, value in values.items() if value is not None}
 
     def completed(self, tuned: Collection[str]) -> Training:
-        """With the default of every training parameter that is neither a constant here nor ``tuned``."""
-        silent = {name: entry.default for name, entry in TRAINING_PARAMETERS.items() if getattr(self, name) is None and name not in tuned}
+        """With the default of every training parameter that is recorded, and neither a constant here nor ``tuned``."""
+        silent = {name: TRAINING_PARAMETERS[name].default for name in ALWAYS_RECORDED if getattr(self, name) is None and name not in tuned}
         return self.model_copy(update=silent)
 
 

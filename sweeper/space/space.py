@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr
 
-from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.catalogue import TRAINING_PARAMETERS, Kind
 from sweeper.custom_code import LossSignature, is_import_path
 from sweeper.errors import Problem, SpaceError
 from sweeper.records import TrainingSettings, Value
@@ -116,6 +116,7 @@ class Space(Section):
             validation=None if validation == "test" else validation,
             evaluate_on="test" if validation == "test" else "validation",
             backend=self.resources.backend,
+            best_by=self.search.metric if self.training.select == "best" else None,
         )
 
     def parameter_types(self) -> dict[str, ColumnType]:
@@ -156,9 +157,12 @@ class Space(Section):
         return sum(1 for _ in islice(iterate_grid(definitions, n_points(self.search.sampler)), budget))
 
 
+_TYPES: Mapping[Kind, ColumnType] = {"int": "int64", "float": "float64", "text": "string", "bool": "bool"}
+
+
 def _column_types(name: str, parameter: Parameter) -> set[ColumnType]:
     if name in TRAINING_PARAMETERS:
-        return {"int64" if TRAINING_PARAMETERS[name].kind == "int" else "float64"}
+        return {_TYPES[TRAINING_PARAMETERS[name].kind]}
     if isinstance(parameter, FloatRange | IntRange):
         return {"float64" if isinstance(parameter, FloatRange) else "int64"}
     return {column_type(value) for value in parameter.values}

@@ -60,6 +60,8 @@ def fitted(value: object, domain: Domain) -> Value:
     """
     if not isinstance(value, bool | int | float | str):
         raise UnfitError(f"must be a number, text, true or false, got {shown(value)}")
+    if domain.options and value not in domain.options:
+        raise UnfitError(f"must be one of {', '.join(domain.options)}, got {shown(value)}")
     if domain.kind == "text" and not isinstance(value, str):
         raise UnfitError(f"must be text, got {shown(value)}")
     if domain.kind == "bool" and not isinstance(value, bool):

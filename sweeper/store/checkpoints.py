@@ -45,12 +45,11 @@ class Checkpoint:
 class PackCheckpoint:
     """What continues the members of a pack: row i of the arrays belongs to ``configs[i]``, which has ``histories[i]`` behind it.
 
-    ``shapes``: names and shapes of the weights, in the order in which a row holds them.
+    ``rows``: what members have learnt, by kind. ``shapes``: by kind, names and shapes of what a row holds, in the order in which it does.
     """
 
-    shapes: Mapping[str, tuple[int, ...]]
-    weights: Float[npt.NDArray[np.float32], "member weight"]
-    velocity: Float[npt.NDArray[np.float32], "member weight"]
+    shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
+    rows: Mapping[str, Float[npt.NDArray[Any], "member weight"]]
     configs: Sequence[TrialConfig]
     histories: Sequence[tuple[EpochMetrics, ...]]
 
@@ -71,12 +70,8 @@ class Checkpoints:
         figures = [_figures(epoch) for history in checkpoint.histories for epoch in history]
         self._write(
             f"{file_name(pack_id)}{_PACK_SUFFIX}",
-            {"shapes": checkpoint.shapes, "columns": _COLUMNS, "members": members},
-            {
-                "weights": checkpoint.weights,
-                "velocity": checkpoint.velocity,
-                "history": np.asarray(figures, dtype=np.float64).reshape(-1, len(_COLUMNS)),
-            },
+            {"kinds": checkpoint.shapes, "columns": _COLUMNS, "members": members},
+            {**checkpoint.rows, "history": np.asarray(figures, dtype=np.float64).reshape(-1, len(_COLUMNS))},
         )
 
     def write(self, checkpoint: Checkpoint) -> None:
@@ -171,7 +166,8 @@ def _checkpoints(arrays: Any, meta: dict[str, Any], wanted: Mapping[str, TrialCo
         history = tuple(EpochMetrics(**epoch) for epoch in meta["history"])
         plain = {key: arrays[key] for key in arrays.files if key != _META}
         return [Checkpoint(plain, history, config)] if _is_of(meta["config"], config) else []
-    rows = {kind: arrays[kind] for kind in ("weights", "velocity")}
+    kinds = meta.get("kinds") or dict.fromkeys(("weights", "velocity"), meta["shapes"])  # earlier versions knew no others
+    rows = {kind: arrays[kind] for kind in kinds}
     figures, stop, found = arrays["history"].tolist(), 0, []
     for row, member in enumerate(meta["members"]):
         start, stop = stop, stop + int(member["epochs"])
@@ -179,7 +175,7 @@ def _checkpoints(arrays: Any, meta: dict[str, Any], wanted: Mapping[str, TrialCo
         if this is not None and _is_of(member["config"], this):
             plain = {"epochs": np.asarray(stop - start)}
             for kind, values in rows.items():
-                plain |= {f"{kind}/{name}": piece for name, piece in _split(values[row], meta["shapes"]).items()}
+                plain |= {f"{kind}/{name}": piece for name, piece in _split(values[row], kinds[kind]).items()}
             history = tuple(_epoch(dict(zip(meta["columns"], epoch, strict=True))) for epoch in figures[start:stop])
             found.append(Checkpoint(plain, history, this))
     return found

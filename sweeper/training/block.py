@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sweeper.records import TrialConfig
+from sweeper.records import TrialConfig, Value
 from sweeper.training.backend import Backend
 from sweeper.training.criterion import Criterion, MemberLoss
 from sweeper.training.custom_loss import MemberFailure
 from sweeper.training.device_data import Batch
 from sweeper.training.evaluate import score
 from sweeper.training.model import Model
-from sweeper.training.optimizer import sgd_step_, step_learning_rate
+from sweeper.training.optimizer import adamw_step_, clip_, decaying, learning_rate, setting, sgd_step_
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the members of one block have in common besides their batches: the formulas of their steps."""
+
+    optimizer: str = "sgd"
+    nesterov: bool = False
 
 
 @dataclass(slots=True)
 class Member:
-    """A trial in training: its configuration, flat weights and velocity, and the epochs it has behind it."""
+    """A trial in training: its configuration, flat weights and velocity, and the epochs it has behind it, of all that it is to train.
+
+    ``velocity``: the optimiser's mean of gradients, by whatever name it goes. ``extra``: flat rows of what only some members have, by kind:
+    ``second_moment`` of AdamW; ``best_weights`` and ``best_value`` where the best epoch is selected.
+    """
 
     config: TrialConfig
     loss: MemberLoss
     weights: Float[Tensor, " weight"]
     velocity: Float[Tensor, " weight"]
+    n_epochs: int
+    extra: dict[str, Tensor] = field(default_factory=dict)
     epochs: int = 0
     failure: MemberFailure | None = None
 
     @property
     def next_learning_rate(self) -> float:
         """Learning rate of the next epoch."""
-        chosen = self.config.parameters
-        return step_learning_rate(float(chosen["learning_rate"]), int(chosen["step_size"]), float(chosen["step_gamma"]), self.epochs + 1)
+        return learning_rate(self.config.parameters, self.epochs + 1, self.n_epochs)
+
+    @property
+    def kind(self) -> Kind:
+        """The formulas by which it is trained."""
+        return Kind(str(self.setting("optimizer")), bool(self.setting("nesterov")))
+
+    def setting(self, name: str) -> Value:
+        """A parameter of training: as recorded, or its default."""
+        return setting(self.config.parameters, name)
 
     @property
     def next_stream(self) -> tuple[int, int]:
@@ -59,6 +83,7 @@ class Block:
     ) -> None:
         self.members = members
         self.activation_bytes = len(members) * net.activation_bytes
+        self._shapes: Mapping[str, tuple[int, ...]] = net.shapes
         self._weights = torch.stack([member.weights for member in members])
         self._device = self._weights.device
         self._streams = torch.tensor(streams, device=self._device) if len(set(streams)) > 1 else None
@@ -70,11 +95,36 @@ class Block:
         """Get ready to train an epoch of so many images."""
         self._n_images = n_images
         self._velocity = torch.stack([member.velocity for member in self.members])
-        self._rates = {
-            "learning_rate": self._column([member.next_learning_rate for member in self.members]),
-            "momentum": self._column([float(member.config.parameters["momentum"]) for member in self.members]),
-            "weight_decay": self._column([float(member.config.parameters["weight_decay"]) for member in self.members]),
-        }
+        self._extra: dict[str, Tensor] = {}
+        self._n_steps: Tensor | None = None
+        limits = self._settings("gradient_clip")
+        self._longest = self._column([limit or math.inf for limit in limits]) if any(limits) else None
+        rates, decays = self._column([member.next_learning_rate for member in self.members]), self._column(self._settings("weight_decay"))
+        if self.members[0].setting("optimizer") == "adamw":
+            behind = [member.epochs * math.ceil(n_images / member.loss.batch_size) for member in self.members]
+            self._n_steps = self._column(behind).double()
+            self._extra["second_moment"] = torch.stack([member.extra["second_moment"] for member in self.members])
+            self._update = partial(
+                adamw_step_,
+                self._weights,
+                self._velocity,
+                self._extra["second_moment"],
+                n_steps=self._n_steps,
+                learning_rate=rates,
+                beta1=self._column(self._settings("beta1"), torch.float64),
+                beta2=self._column(self._settings("beta2"), torch.float64),
+                decay=rates * decays * decaying(self._shapes, self._device),
+            )
+        else:
+            self._update = partial(
+                sgd_step_,
+                self._weights,
+                self._velocity,
+                learning_rate=rates,
+                momentum=self._column(self._settings("momentum")),
+                weight_decay=decays,
+                nesterov=bool(self.members[0].setting("nesterov")),
+            )
         self._loss = self._weights.new_zeros(len(self.members), dtype=torch.float64)
         self._n_right = torch.zeros(len(self.members), dtype=torch.int64, device=self._device)
 
@@ -84,7 +134,12 @@ class Block:
         labels = self._rows(batch.labels)
         logits = self._network.forward(batch.images, labels.shape[1])
         losses, gradient = self._criterion.loss_and_gradient(logits, labels)
-        sgd_step_(self._weights, self._velocity, self._network.backward(gradient), **self._rates)
+        gradient = self._network.backward(gradient)
+        if self._longest is not None:
+            clip_(gradient, self._longest)
+        if self._n_steps is not None:
+            self._n_steps += 1
+        self._update(gradient)
         # step by step: a sum over an axis of steps adds up in an order that depends, on a GPU, on how many members there are
         self._loss += losses.double() * (labels.shape[1] / self._n_images)
         self._n_right += (logits.contiguous().argmax(-1) == labels).sum(1)
@@ -94,6 +149,7 @@ class Block:
         for row, member in enumerate(self.members):
             member.failure = self._criterion.failures.get(row)
             member.weights, member.velocity = self._weights[row].clone(), self._velocity[row].clone()
+            member.extra |= {kind: rows[row].clone() for kind, rows in self._extra.items()}
             member.epochs += 1
         return self._by_trial(torch.stack([self._loss, self._n_right / self._n_images], 1))
 
@@ -124,6 +180,10 @@ class Block:
         """The labels that each member reads."""
         return labels.expand(len(self.members), -1) if self._streams is None else labels[self._streams]
 
-    def _column(self, values: Sequence[float]) -> Float[Tensor, "member 1"]:
+    def _settings(self, name: str) -> list[float]:
+        """A numeric parameter of training of each member."""
+        return [float(member.setting(name)) for member in self.members]
+
+    def _column(self, values: Sequence[float], dtype: torch.dtype = torch.float32) -> Float[Tensor, "member 1"]:
         """A number of each member, to be spread over its weights."""
-        return torch.tensor(values, device=self._device)[:, None]
+        return torch.tensor(values, dtype=dtype, device=self._device)[:, None]

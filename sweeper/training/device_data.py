@@ -85,7 +85,7 @@ class DeviceData:
         """What an epoch of each stream (seed, epoch) trains on, side by side."""
         draws = [self._ahead[stream].result() if stream in self._ahead else self._draw(*stream) for stream in streams]
         index = torch.stack([self._split(seed)[0][drawn.order] for (seed, _), drawn in zip(streams, draws, strict=True)])
-        if not self._settings.augment:
+        if not self._settings.augments:
             return Chosen(index, None, None)
         return Chosen(index, torch.stack([drawn.offsets for drawn in draws]), torch.stack([drawn.flips for drawn in draws]))
 

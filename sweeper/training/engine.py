@@ -11,6 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Literal, TypeAlias, TypeVar
 
@@ -40,7 +41,7 @@ from sweeper.training.gpu.graph import GraphError, captured
 from sweeper.training.gpu.grouped import Grouped, exact_float32
 from sweeper.training.gpu.nvrtc import KernelError, device_kernels
 from sweeper.training.gpu.proof import noise, problem_with_graphs, problem_with_kernels
-from sweeper.training.model import ConvNet
+from sweeper.training.model import ConvNet, split_rows
 
 __all__ = ["MemberFailure", "Pack", "fused_problem", "graph_problem"]
 
@@ -112,7 +113,13 @@ class Pack:
                     failure = MemberFailure.of(error)
             weights = self.net.initial_weights(config.seed).to(self._device)
             loss = MemberLoss(name, config.parameters, int(config.parameters["batch_size"]), custom)
-            self._members[config.trial_id] = Member(config, loss, weights, torch.zeros_like(weights), failure=failure)
+            member = Member(config, loss, weights, torch.zeros_like(weights), self._settings.epochs, failure=failure)
+            if member.setting("optimizer") == "adamw":
+                member.extra["second_moment"] = torch.zeros_like(weights)
+            if self._settings.best_by:
+                worst = -math.inf if VAL_METRICS[self._settings.best_by].maximize else math.inf
+                member.extra |= {"best_weights": weights, "best_value": torch.tensor([worst], dtype=torch.float64)}
+            self._members[config.trial_id] = member
 
     def remove(self, trial_ids: Iterable[str]) -> None:
         """Drop members, with their weights; ids that are not in the pack are passed over."""
@@ -140,47 +147,56 @@ class Pack:
                 learning_rate=learning_rates[trial_id],
                 epoch_seconds=seconds,
             )
+        if self._settings.best_by:
+            self._keep_best({trial_id: float(getattr(metrics, self._settings.best_by)) for trial_id, metrics in result.items()})
         failed = {member.config.trial_id: member.failure for member in present if member.failure is not None}
         self.remove(failed)
         return result | failed
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the weights of one member, in the order in which its row holds them."""
-        return dict(self.net.shapes)
+    def shapes(self, kind: str) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of what a row of this kind (see :meth:`rows`) holds of one member, in the order in which it holds them."""
+        return {"value": (1,)} if kind == "best_value" else dict(self.net.shapes)
 
-    def rows(self, trial_ids: Sequence[str]) -> tuple[_Rows, _Rows]:
-        """Weights and velocity of these members on the host, in one transfer; see :attr:`shapes`."""
-        members = [self._members[trial_id] for trial_id in trial_ids]
-        rows = torch.stack([member.weights for member in members] + [member.velocity for member in members]).cpu().numpy()
-        return rows[: len(members)], rows[len(members) :]
+    def rows(self, trial_ids: Sequence[str]) -> dict[str, _Rows]:
+        """Weights, velocity and what else the members hold, a row for each, on the host; zeros where a member does not have the kind."""
+        members = [_rows_of(self._members[trial_id]) for trial_id in trial_ids]
+        kinds = {kind: row for rows in members for kind, row in rows.items()}
+        none = {kind: torch.zeros_like(row) for kind, row in kinds.items()}
+        return {kind: torch.stack([rows.get(kind, none[kind]) for rows in members]).cpu().numpy() for kind in kinds}
 
     def state(self, trial_id: str) -> dict[str, npt.NDArray[np.generic]]:
-        """All that a member needs to go on elsewhere: ``weights/<name>``, ``velocity/<name>`` and ``epochs``, as plain arrays."""
+        """All that a member needs to go on elsewhere: ``weights/<name>``, ``velocity/<name>``, ... and ``epochs``, as plain arrays."""
         arrays: dict[str, npt.NDArray[np.generic]] = {"epochs": np.asarray(self._members[trial_id].epochs, dtype=np.int64)}
-        for kind, rows in zip(("weights", "velocity"), self.rows([trial_id]), strict=True):
-            arrays |= {f"{kind}/{name}": array[0].numpy() for name, array in self.net.split(torch.from_numpy(rows)).items()}
+        for kind, rows in self.rows([trial_id]).items():
+            named = split_rows(torch.from_numpy(rows), self.shapes(kind))
+            arrays |= {f"{kind}/{name}": array[0].numpy() for name, array in named.items()}
         return arrays
 
     def restore(self, trial_id: str, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Put a member where :meth:`state` saw it; raises :class:`TrainingError` where the arrays are not this model's."""
+        """Put a member where :meth:`state` saw it; raises :class:`TrainingError` where the arrays are not this model's.
+
+        Kinds of rows that the member does not hold are passed over: the file of a pack has them for others.
+        """
         member = self._members[trial_id]
-        wanted = {f"{kind}/{name}": shape for kind in ("weights", "velocity") for name, shape in self.net.shapes.items()} | {"epochs": ()}
-        found = {name: np.shape(array) for name, array in state.items()}
+        rows = _rows_of(member)
+        wanted = {f"{kind}/{name}": shape for kind in rows for name, shape in self.shapes(kind).items()} | {"epochs": ()}
+        found = {name: np.shape(array) for name, array in state.items() if name.partition("/")[0] in (*rows, "epochs")}
         if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
             raise TrainingError(f"the checkpoint of trial {trial_id} does not fit this model: {', '.join(wrong)}")
-        member.weights, member.velocity = (
-            torch.from_numpy(np.concatenate([np.ravel(state[f"{kind}/{name}"]) for name in self.net.shapes], dtype=np.float32)).to(
-                self._device
-            )
-            for kind in ("weights", "velocity")
-        )
+        for kind, row in rows.items():
+            flat = np.concatenate([np.ravel(state[f"{kind}/{name}"]) for name in self.shapes(kind)])
+            rows[kind] = torch.from_numpy(flat).to(row.device, row.dtype)
+        member.weights, member.velocity = rows.pop("weights"), rows.pop("velocity")
+        member.extra = rows
         member.epochs = int(state["epochs"])
 
     @exact_float32()
     def predict(self, trial_id: str, split: Split) -> Predictions:
-        """Raw logits of a member on a split; ``images`` count in the file order of the split's source (train for validation)."""
-        member = self._members[trial_id]
+        """Raw logits of a member on a split; ``images`` count in the file order of the split's source (train for validation).
+
+        Its weights are those of its last epoch, or of its best where the settings select that.
+        """
+        member = self._selected(trial_id)
         (logits,) = self._logits([self._block([member], [0])], [member.config.seed], split)
         return Predictions(
             split=split,
@@ -192,7 +208,7 @@ class Pack:
     @exact_float32()
     def loss(self, trial_id: str, split: Split) -> float:
         """The trial's own loss on a split; raises :class:`TrainingError` where it is the user's own and fails."""
-        member = self._members[trial_id]
+        member = self._selected(trial_id)
         seeds = [member.config.seed]
         block = self._block([member], [0])
         (logits,) = self._logits([block], seeds, split)
@@ -201,6 +217,19 @@ class Pack:
         if member.failure is not None:
             raise TrainingError(f"trial {trial_id}: {member.failure.error}\n{member.failure.traceback}")
         return value
+
+    def _selected(self, trial_id: str) -> Member:
+        """A member with the weights of the epoch that is selected."""
+        member = self._members[trial_id]
+        return replace(member, weights=member.extra["best_weights"]) if self._settings.best_by else member
+
+    def _keep_best(self, values: Mapping[str, float]) -> None:
+        """Keep the weights of the members whose value is better than in all epochs before."""
+        metric = VAL_METRICS[str(self._settings.best_by)]
+        for trial_id, value in values.items():
+            member = self._members[trial_id]
+            if math.isfinite(value) and metric.rank(value) > metric.rank(float(member.extra["best_value"])):
+                member.extra |= {"best_weights": member.weights, "best_value": torch.tensor([value], dtype=torch.float64)}
 
     def _own_draws(self, members: Iterable[Member]) -> contextlib.AbstractContextManager[None]:
         """A block in which losses of the user's own may draw, each from its own seed; the generators are as before behind it."""
@@ -295,7 +324,7 @@ class Pack:
         mixes, most = self._backend.mixes_streams, self._backend.max_members
         lanes: dict[Hashable, list[Member]] = {}
         for member in sorted(members, key=lambda member: member.loss.name):
-            lanes.setdefault(lane_of(member) if mixes else stream_of(member), []).append(member)
+            lanes.setdefault((member.kind, lane_of(member) if mixes else stream_of(member)), []).append(member)
         for lane in lanes.values():
             streams = list(dict.fromkeys(map(stream_of, lane)))
             n_blocks = math.ceil(len(lane) / (most or len(lane)))
@@ -355,6 +384,11 @@ class Pack:
     def _split_seed(self, member: Member, split: Split) -> int:
         """The seed that the split depends on: that of the member for validation, any for test."""
         return member.config.seed if split == "validation" else 0
+
+
+def _rows_of(member: Member) -> dict[str, Tensor]:
+    """Flat rows of all that a member has learnt, by kind."""
+    return {"weights": member.weights, "velocity": member.velocity, **member.extra}
 
 
 @cache

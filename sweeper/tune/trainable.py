@@ -180,9 +180,9 @@ class PackTrainable(tune.Trainable):
         if not trial_ids or not self._has_learnt or time.monotonic() < self._next_checkpoint:
             yield
             return
-        weights, velocity = self._pack.rows(trial_ids)
+        rows = self._pack.rows(trial_ids)
         configs, histories = zip(*((self._configs[each], tuple(self._history[each])) for each in trial_ids), strict=True)
-        checkpoint = PackCheckpoint(self._pack.shapes, weights, velocity, configs, histories)
+        checkpoint = PackCheckpoint({kind: self._pack.shapes(kind) for kind in rows}, rows, configs, histories)
         self._next_checkpoint = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         with ThreadPoolExecutor(1, "checkpoint") as thread:
             writing = thread.submit(self._context.folder.checkpoints.write_pack, self.trial_id, checkpoint)

@@ -60,7 +60,7 @@ def check_sweep(folder, n_retried=0, *, tested=True):
         assert same(frozen.intermediate_values, curves.get(row["trial"], {})), row["trial"]
         assert len(curves.get(row["trial"], {})) == row["epochs"]
         if row["state"] == "complete":
-            assert frozen.value == row["value"] == row[f"last_{metric}"]
+            assert frozen.value == row["value"] == row[f"{space.training.select}_{metric}"]
             assert row["epochs"] == space.training.epochs
             assert all(math.isfinite(row[f"last_{name}"]) for name in VAL_METRICS)
         if tested or row["phase"] == "confirm":

@@ -89,7 +89,8 @@ class Worker:
         learnt = {name: tuple(history) for name, history in self.histories.items() if history}
         weights = np.zeros((len(learnt), 2), np.float32)
         configs = [self.configs[name] for name in learnt]
-        self.folder.checkpoints.write_pack(self.pack_id, PackCheckpoint({"w": (2,)}, weights, weights, configs, list(learnt.values())))
+        checkpoint = PackCheckpoint({"weights": {"w": (2,)}}, {"weights": weights}, configs, list(learnt.values()))
+        self.folder.checkpoints.write_pack(self.pack_id, checkpoint)
         self.in_file = set(learnt)
 
     def keep(self, failed):

@@ -153,9 +153,9 @@ def test_a_parameter_that_is_text_in_one_arm_and_a_number_in_another_is_refused(
 
 def test_the_validation_split_decides_what_every_epoch_is_measured_on():
     space = space_of(base(dataset={"name": "cifar10"}))
-    assert space.training_settings() == TrainingSettings("convnet", 9, "batch", True, 5000, "validation")
+    assert space.training_settings() == TrainingSettings("convnet", 9, "batch", "crop_flip", 5000, "validation")
     space = space_of(base(dataset={"name": "cifar10", "validation": "test"}))
-    assert space.training_settings() == TrainingSettings("convnet", 9, "batch", True, None, "test")
+    assert space.training_settings() == TrainingSettings("convnet", 9, "batch", "crop_flip", None, "test")
 
 
 @pytest.mark.parametrize(

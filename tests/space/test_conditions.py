@@ -107,13 +107,12 @@ RANGE = {"low": 0.0, "high": 5.0}
             ["parameters.momentum.when: every trial needs momentum: it cannot have a condition; give single arms a setting of their own"],
         ),
         (
+            {"optimizer": {"choices": ["sgd", "adamw"]}, "momentum": {"choices": [0.1, 0.9], "when": {"loss": "l1"}}},
+            ["parameters.momentum.when: it exists beside optimizer sgd alone; leave this out, or give single arms a setting of their own"],
+        ),
+        (
             {"beta": 3},
-            [
-                (
-                    "parameters.beta: no parameter of the losses 'l1', 'focal' and 'poly1' has this name; "
-                    "known: gamma, epsilon, learning_rate, momentum, weight_decay, step_size, step_gamma, batch_size"
-                )
-            ],
+            ["parameters.beta: no parameter of the losses 'l1', 'focal' and 'poly1' has this name; did you mean 'beta2'?"],
         ),
     ],
 )

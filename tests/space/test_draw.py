@@ -7,7 +7,7 @@ import optuna
 import pytest
 from spaces import base, space_of
 
-from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.catalogue import ALWAYS_RECORDED
 from sweeper.space.algorithms import PRUNERS, SAMPLERS
 from sweeper.studies.optuna_parts import build_pruner, build_sampler, draw, grid
 
@@ -84,7 +84,7 @@ def test_the_trial_holds_exactly_what_was_drawn_constants_too(arms):
         study, drawn = run(space, arm, n_trials=10)
         assert [trial.params for trial in study.trials] == drawn
         for parameters in drawn:
-            assert {"loss", *TRAINING_PARAMETERS} <= parameters.keys()
+            assert {"loss", *ALWAYS_RECORDED} <= parameters.keys()
             assert {name: type(value) for name, value in parameters.items()} == {name: types[columns[name]] for name in parameters}
             assert arm.settings.items() <= parameters.items()
 

@@ -50,8 +50,9 @@ def refusal(data):
     return {problem.key: problem.message for problem in caught.value.problems}
 
 
-NO_OPTIMIZER = "unknown key; the optimiser is SGD with momentum, and the learning rate falls in steps: neither can be chosen"
-NO_SCHEDULE = "unknown key; the learning rate falls by the factor step_gamma every step_size epochs; there is no other schedule"
+NO_SCHEDULE = (
+    "unknown key; the learning rate follows training.schedule (step, cosine, constant or linear) from epoch to epoch, to 0 at the end"
+)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ NO_SCHEDULE = "unknown key; the learning rate falls by the factor step_gamma eve
         ("", "model", "unknown key; did you mean training.model?"),
         ("", "metric", "unknown key; did you mean search.metric?"),
         ("", "loss", "unknown key; did you mean parameters.loss?"),
-        ("", "optimizer", NO_OPTIMIZER),
+        ("", "optimizer", "unknown key; did you mean training.optimizer?"),
         ("", "n_trials", "unknown key; did you mean compare.trials_per_arm?"),
         ("", "num_samples", "unknown key; did you mean compare.trials_per_arm?"),
         ("", "seeds", "unknown key; did you mean 'seed', or compare.seeds?"),
@@ -85,8 +86,8 @@ NO_SCHEDULE = "unknown key; the learning rate falls by the factor step_gamma eve
         ("training", "wd", "unknown key; did you mean 'weight_decay'?"),
         ("training", "seed", "unknown key; did you mean seed at the top level?"),
         ("training", "gamma", "unknown key; did you mean 'step_gamma', or parameters.gamma?"),
-        ("training", "optimizer", NO_OPTIMIZER),
-        ("training", "lr_scheduler", NO_SCHEDULE),
+        ("training", "optimizer", "must be one of sgd, adamw, got 1"),
+        ("training", "lr_scheduler", "unknown key; did you mean 'schedule'?"),
         ("training", "device", "unknown key; trials run on GPUs where there are any: resources.gpus_per_trial: 0 keeps them on the CPU"),
         (
             "training",
@@ -95,7 +96,10 @@ NO_SCHEDULE = "unknown key; the learning rate falls by the factor step_gamma eve
         ),
         ("training", "loss", "unknown key; did you mean parameters.loss?"),
         ("training", "criterion", "unknown key; did you mean parameters.loss?"),
-        ("training", "precision", "unknown key; trials compute in 32-bit floats; leave it out"),
+        ("training", "precision", "must be one of float32, bfloat16, got 1"),
+        ("training", "amp", "unknown key; trials compute in 32-bit floats, or with training.precision: bfloat16"),
+        ("training", "betas", "unknown key; is two parameters here: beta1 and beta2"),
+        ("training", "max_grad_norm", "unknown key; did you mean 'gradient_clip'?"),
         ("training", "momentumm", "unknown key; did you mean 'momentum'?"),
         ("dataset", "root", "unknown key; did you mean 'data_dir'?"),
         ("dataset", "batch_size", "unknown key; did you mean training.batch_size?"),
@@ -135,9 +139,9 @@ def test_a_key_of_another_tool_or_level_is_answered_with_where_it_stands(section
         ("mom", "did you mean 'momentum'?"),
         ("seed", "did you mean seed at the top level?"),
         ("n_trials", "did you mean compare.trials_per_arm?"),
-        ("optimizer", "the optimiser is SGD with momentum, and the learning rate falls in steps: neither can be chosen"),
+        ("adam", "training.optimizer is sgd or adamw"),
         ("dropout", "belongs into a network of your own, training.model: my_nets:MyNet"),
-        ("beta", "known: gamma, learning_rate, momentum, weight_decay, step_size, step_gamma, batch_size"),
+        ("beta", "did you mean 'beta2'?"),
     ],
 )
 def test_a_parameter_of_another_tool_is_answered_too(name, hint):

@@ -37,7 +37,7 @@ def test_the_notebook_file_is_the_notebooks_setting():
     )
     training = space.training
     assert (training.epochs, training.batch_size, training.learning_rate, training.momentum) == (30, 128, 0.1, 0.9)
-    assert (training.step_size, training.step_gamma, training.reduction, training.augment) == (5, 0.5, "elements", True)
+    assert (training.step_size, training.step_gamma, training.reduction, training.augment) == (5, 0.5, "elements", "crop_flip")
     assert (space.dataset.validation, space.compare.seeds, space.search.pruner.name, space.seed) == ("test", 0, "none", 1)
     assert [space.planned_trials(arm) for arm in space.arms] == [1, 1, 1, 1]
 

@@ -1,6 +1,7 @@
 """A trial is found again in whichever pack's file holds most of it, and files go when no trial needs them."""
 
 import dataclasses
+import json
 import os
 from collections import Counter
 
@@ -32,7 +33,9 @@ def history(n_epochs):
 def pack_of(*members):
     """A checkpoint of members given as (configuration, epochs); each weight tells its trial, its epoch and its place."""
     rows = np.array([[100 * config.number + 10 * n_epochs + place for place in range(8)] for config, n_epochs in members], np.float32)
-    return PackCheckpoint(SHAPES, rows, -rows, [config for config, _ in members], [history(n_epochs) for _, n_epochs in members])
+    kinds = {"weights": rows, "velocity": -rows}
+    histories = [history(n_epochs) for _, n_epochs in members]
+    return PackCheckpoint(dict.fromkeys(kinds, SHAPES), kinds, [config for config, _ in members], histories)
 
 
 def alone(config, n_epochs):
@@ -88,6 +91,20 @@ def test_an_earlier_versions_file_is_read_and_superseded_by_a_pack(sweep):
     np.testing.assert_array_equal(found["focal-2"].arrays["weights/conv.bias"], [7, 7])
 
 
+def test_a_pack_of_an_earlier_version_is_read(sweep):
+    sweep.checkpoints.write_pack("p", pack_of((trial(1), 2), (trial(3), 1)))
+    path = sweep.local_folder / "checkpoints" / "p.pack.npz"
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    meta = json.loads(bytes(content["__meta__"]))
+    meta["shapes"] = meta.pop("kinds")["weights"]
+    content["__meta__"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(path, **content)
+    found = sweep.checkpoints.read([trial(1), trial(3)])
+    assert {name: len(checkpoint.history) for name, checkpoint in found.items()} == {"focal-1": 2, "focal-3": 1}
+    np.testing.assert_array_equal(found["focal-3"].arrays["velocity/conv.bias"], [-316, -317])
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
 def test_a_torn_file_leaves_what_an_older_file_holds(sweep, share):
     sweep.checkpoints.write_pack("old", pack_of((trial(1), 2)))
@@ -105,8 +122,9 @@ def test_damaged_weights_behind_a_whole_index_are_no_checkpoint(sweep):
     sweep.checkpoints.write_pack("new", pack)
     path = sweep.local_folder / "checkpoints" / "new.pack.npz"
     content = path.read_bytes()
-    assert content.count(pack.weights.tobytes()) == 1
-    path.write_bytes(content.replace(pack.weights.tobytes(), (pack.weights + 1).tobytes()))
+    assert content.count(pack.rows["weights"].tobytes()) == 1
+    weights = pack.rows["weights"]
+    path.write_bytes(content.replace(weights.tobytes(), (weights + 1).tobytes()))
     assert epochs_found(sweep, trial(1)) == [2]
 
 

@@ -64,6 +64,35 @@ def augmented(image, offset, flip):
     return cropped[:, ::-1] if flip else cropped
 
 
+def plain_optimizer(weights, parameters):
+    """PyTorch's own optimiser with the parameters of a trial; AdamW decays no biases."""
+    rate, decay = parameters["learning_rate"], parameters["weight_decay"]
+    if parameters.get("optimizer") != "adamw":
+        nesterov = parameters.get("nesterov", False)
+        return torch.optim.SGD(weights, rate, momentum=parameters["momentum"], weight_decay=decay, nesterov=nesterov)
+    groups = [
+        {"params": [each for each in weights if each.ndim > 1], "weight_decay": decay},
+        {"params": [each for each in weights if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, rate, betas=(parameters.get("beta1", 0.9), parameters.get("beta2", 0.999)))
+
+
+def plain_schedule(optimizer, parameters, n_epochs):
+    """PyTorch's own scheduler, behind one of warm-up where a trial has that."""
+    schedulers, warmup = torch.optim.lr_scheduler, parameters.get("warmup_epochs", 0)
+    rest = n_epochs - warmup
+    main = {
+        "step": lambda: schedulers.StepLR(optimizer, parameters["step_size"], parameters["step_gamma"]),
+        "cosine": lambda: schedulers.CosineAnnealingLR(optimizer, rest),
+        "linear": lambda: schedulers.LinearLR(optimizer, 1.0, 0.0, rest),
+        "constant": lambda: schedulers.ConstantLR(optimizer, 1.0),
+    }[parameters.get("schedule", "step")]()
+    if not warmup:
+        return main
+    rising = schedulers.LinearLR(optimizer, 1 / (warmup + 1), 1.0, warmup)
+    return schedulers.SequentialLR(optimizer, [rising, main], [warmup])
+
+
 class PlainTrial:
     """A trial on its own, epoch by epoch."""
 
@@ -76,13 +105,8 @@ class PlainTrial:
             if any(map(is_lazy, self.net.parameters())):
                 self.net(torch.zeros(1, 3, *dataset.train_images.shape[1:3]))
         parameters = config.parameters
-        self.optimizer = torch.optim.SGD(
-            [each for each in self.net.parameters() if each.requires_grad],
-            parameters["learning_rate"],
-            momentum=parameters["momentum"],
-            weight_decay=parameters["weight_decay"],
-        )
-        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, parameters["step_size"], parameters["step_gamma"])
+        self.optimizer = plain_optimizer([each for each in self.net.parameters() if each.requires_grad], parameters)
+        self.schedule = plain_schedule(self.optimizer, parameters, settings.epochs)
         everything = np.arange(len(dataset.train_labels))
         self.train_index, self.validation_index = (
             (everything, None) if settings.validation is None else split(dataset.train_labels, settings.validation, config.seed)
@@ -100,7 +124,7 @@ class PlainTrial:
             for position in range(start, min(start + size, len(self.train_index))):
                 index = self.train_index[draws.order[position]]
                 image = self.dataset.train_images[index]
-                if self.settings.augment:
+                if self.settings.augments:
                     image = augmented(image, draws.offsets[position].tolist(), bool(draws.flips[position]))
                 images.append(normalised(self.dataset, image))
                 labels.append(int(self.dataset.train_labels[index]))
@@ -109,6 +133,8 @@ class PlainTrial:
             logits = self.net(torch.stack(images))
             loss = plain_loss(self.config.parameters, logits, labels, self.settings.reduction)
             loss.backward()
+            if self.config.parameters.get("gradient_clip"):
+                nn.utils.clip_grad_norm_(self.net.parameters(), self.config.parameters["gradient_clip"])
             self.optimizer.step()
             loss_sum += loss.item() * len(labels)
             n_right += (logits.argmax(1) == labels).sum().item()

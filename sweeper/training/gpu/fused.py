@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sweeper.catalogue import LOSSES
 from sweeper.records import TrainingSettings
-from sweeper.training.block import Member
+from sweeper.training.block import Kind, Member
 from sweeper.training.device_data import DeviceData, Split
 from sweeper.training.gpu.geometry import FUSED_LOSSES, Arguments, Geometry, MemberRow
 from sweeper.training.model import HIDDEN, ConvNet
@@ -86,8 +86,8 @@ class Fused:
         self._buffers: _Buffers | None = None
 
     def takes(self, member: Member) -> bool:
-        """Whether the kernels know the loss of a member."""
-        return member.loss.name in FUSED_LOSSES
+        """Whether the kernels know the loss of a member, and what else it trains with."""
+        return member.loss.name in FUSED_LOSSES and member.kind == Kind() and not member.setting("gradient_clip")
 
     def train(self, members: Sequence[Member]) -> dict[str, Float64[Tensor, " 2"]]:
         """Train the next epoch of each member; its loss and accuracy on the way, by trial."""
@@ -151,7 +151,7 @@ class Fused:
             "figures": floats(n_members, 2, dtype=torch.float64),
             "members": floats(n_members, ctypes.sizeof(MemberRow), dtype=torch.uint8),
             "order": floats(n_streams, n_images, dtype=torch.int32),
-            "corners": floats(n_streams if self._settings.augment else 0, n_images, dtype=torch.int32),
+            "corners": floats(n_streams if self._settings.augments else 0, n_images, dtype=torch.int32),
             "scratch": self._scratch(n_members, n_tiles),
         }
         arguments = self._arguments("train", n_images, n_tiles, tensors)
