@@ -1,8 +1,8 @@
 """The table of metrics, from which columns, reports and documentation are made, and how each is computed from stored logits.
 
 ``logits`` are raw outputs (n, classes) of any floating type, ``labels`` the true classes (n,). Everything is computed in float64.
-Logits that are not finite give NaN (for accuracy: a miss). Every function on them raises ``DataError`` for no images, shapes that do not
-match, and labels that are no class.
+Logits that are not finite give NaN (for figures that count hits: a miss). Every function on them raises ``DataError`` for no images, shapes
+that do not match, and labels that are no class.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's 
 N_BINS = 15
 """Equal-width bins of the top probability behind the expected calibration error."""
 
+TOP5_CLASSES = 6
+"""Classes from which on there is a top-5 accuracy: among five every label would be."""
+
 TEMPERATURE_RANGE = (1e-2, 1e2)
 """Lowest and highest temperature that is fitted; one of them is stored where the NLL is least beyond it."""
 
@@ -37,6 +40,9 @@ class Metric:
     ``label``: as a sentence has it. ``doc``: what it is, for either ``{split}``; ``val_note``: what is said besides of that on validation.
     ``least`` and ``most``: the values it can have. ``scaled``: whether it is taken after temperature scaling, too. ``compute``: from logits
     and labels; ``None`` for the trial's own loss, which training alone knows.
+
+    ``least_classes``: data of fewer have no such figure. ``is_later``: files of earlier versions have no column of it. What is not there is
+    NaN in Python and null in files. A figure that ``counts_hits`` is a number for any logits, so that its NaN says nothing else.
     """
 
     name: str
@@ -49,6 +55,9 @@ class Metric:
     maximize: bool = False
     scaled: bool = False
     compute: Compute | None = None
+    least_classes: int = 1
+    counts_hits: bool = False
+    is_later: bool = False
 
     @property
     def val_column(self) -> str:
@@ -111,6 +120,49 @@ def accuracy(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) 
     """Fraction of images whose highest logit is their label's; among equal logits the lowest class counts."""
     _check(logits, labels)
     return float(_hits(logits, labels).mean())
+
+
+def balanced_accuracy(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
+    """Mean recall over the classes that occur among the labels, a fraction: accuracy, were they equally frequent."""
+    return float(np.nanmean(recalls(logits, labels)))
+
+
+def worst_class_accuracy(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
+    """The lowest recall of the classes that occur among the labels, a fraction."""
+    return float(np.nanmin(recalls(logits, labels)))
+
+
+def recalls(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> Float64[np.ndarray, " cls"]:
+    """Share of the images of each class that are classified right; NaN for a class that does not occur."""
+    _check(logits, labels)
+    n_images = np.bincount(labels, minlength=logits.shape[1])
+    n_right = np.bincount(labels, weights=_hits(logits, labels), minlength=logits.shape[1])
+    with np.errstate(invalid="ignore"):
+        return np.asarray(n_right / n_images)
+
+
+def macro_f1(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
+    """Mean F1, a fraction, over the classes that occur among the labels or are given to an image.
+
+    The F1 of a class is 2 x right / (images of it + images given it): 0 where it is never given, or given but does not occur. These are
+    scikit-learn's classes and values (``f1_score(average="macro", zero_division=0)``).
+    """
+    matrix = confusion_matrix(logits, labels)
+    total = np.bincount(labels, minlength=len(matrix)) + matrix.sum(axis=0)
+    return float((2 * matrix.diagonal()[total > 0] / total[total > 0]).mean())
+
+
+def top5_accuracy(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
+    """Fraction of images whose label is among their five highest logits; NaN for fewer than six classes.
+
+    Among equal logits the lower classes count.
+    """
+    _check(logits, labels)
+    if logits.shape[1] < TOP5_CLASSES:
+        return math.nan
+    own, classes = logits[np.arange(len(labels)), labels][:, None], np.arange(logits.shape[1])
+    is_before = (logits > own) | ((logits == own) & (classes < labels[:, None]))
+    return float(((is_before.sum(axis=1) < TOP5_CLASSES - 1) & np.isfinite(logits).all(axis=1)).mean())
 
 
 def nll(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, " n"]) -> float:
@@ -204,13 +256,35 @@ def fit_temperature(logits: Float[np.ndarray, "n cls"], labels: Int[np.ndarray, 
     return float(np.exp(brentq(slope, min(0.0, np.log(bound)), max(0.0, np.log(bound)), xtol=1e-10)))
 
 
+def _of_hits(name: str, label: str, doc: str, compute: Compute, *, least_classes: int = 1, is_later: bool = True) -> Metric:
+    """A fraction that counts images which are classified right."""
+    return Metric(
+        name=name,
+        label=label,
+        unit="fraction",
+        doc=doc,
+        least=0.0,
+        most=1.0,
+        maximize=True,
+        compute=compute,
+        least_classes=least_classes,
+        counts_hits=True,
+        is_later=is_later,
+    )
+
+
 _ECE_DOC = f"expected calibration error on the {{split}} split, {N_BINS} equal-width bins"
+_TOP5_DOC = "share of the {split} images whose label is among their five highest logits; null for fewer than six classes"
 _TABLE = (
     Metric("loss", "loss", "", "the trial's own loss on the {split} split", "; not comparable between losses"),
-    Metric("accuracy", "accuracy", "fraction", "accuracy on the {split} split", least=0.0, most=1.0, maximize=True, compute=accuracy),
+    _of_hits("accuracy", "accuracy", "accuracy on the {split} split", accuracy, is_later=False),
     Metric("nll", "NLL", "nats", "negative log-likelihood on the {split} split", least=0.0, scaled=True, compute=nll),
     Metric("brier", "Brier score", "", "Brier score on the {split} split", ", 0 to 2", least=0.0, most=2.0, scaled=True, compute=brier),
     Metric("ece", "ECE", "fraction", _ECE_DOC, least=0.0, most=1.0, scaled=True, compute=ece),
+    _of_hits("balanced_accuracy", "balanced accuracy", "mean over the classes of their recall on the {split} split", balanced_accuracy),
+    _of_hits("macro_f1", "macro-F1", "mean over the classes of their F1 on the {split} split", macro_f1),
+    _of_hits("top5_accuracy", "top-5 accuracy", _TOP5_DOC, top5_accuracy, least_classes=TOP5_CLASSES),
+    _of_hits("worst_class_accuracy", "worst-class accuracy", "lowest recall of a class on the {split} split", worst_class_accuracy),
 )
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _TABLE})
 """Every metric by name, in the order of the columns. A new one is an entry here, its fields in ``records``, and a line in the engine's

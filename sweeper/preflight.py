@@ -14,6 +14,7 @@ from sweeper.data import Dataset, load_dataset, split
 from sweeper.data.cifar10 import is_there
 from sweeper.data.folder import data_folder
 from sweeper.errors import ClusterError, DataError, StoreError, SweeperError
+from sweeper.records import VAL_METRICS
 from sweeper.space import Space
 from sweeper.store import Folder
 from sweeper.store.provenance import available_cores
@@ -78,7 +79,7 @@ def load_data(space: Space, notice: Any, *, glance: bool = False) -> Dataset:
     """The data set that a space names; ``notice`` is told in words how far a download is. ``glance``: see :func:`load_dataset`.
 
     Raises:
-        DataError: if it cannot be had, or is not what it should be.
+        DataError: if it cannot be had, is not what it should be, or has too few classes for the search's metric.
     """
     options = space.dataset
     dataset = load_dataset(
@@ -94,6 +95,12 @@ def load_data(space: Space, notice: Any, *, glance: bool = False) -> Dataset:
         progress=notice,
         glance=glance,
     )
+    metric, n_classes = VAL_METRICS[space.search.metric], dataset.n_classes
+    if n_classes < metric.least_classes:
+        raise DataError(
+            f"{options.data_dir or options.name}: search.metric {metric.val_column} needs at least {metric.least_classes} classes, "
+            f"got {n_classes}; take val_accuracy"
+        )
     if isinstance(options.validation, int):
         split(dataset.train_labels, options.validation, space.seed)  # refuses what no trial could be trained with
     return dataset

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,8 @@ def trial_name(arm: str, search: int, phase: Phase, number: int) -> str:
 class EpochMetrics:
     """One epoch of one trial. ``epoch`` counts from 1 and is Optuna's step.
 
-    ``epoch_seconds`` is this trial's share of the device: the wall seconds of its pack's epoch divided by the live members.
+    ``epoch_seconds`` is this trial's share of the device: the wall seconds of its pack's epoch divided by the live members. NaN in a field
+    that defaults to it: there is no such figure (see :class:`sweeper.metrics.Metric`).
     """
 
     epoch: int
@@ -118,6 +120,10 @@ class EpochMetrics:
     val_ece: float
     learning_rate: float
     epoch_seconds: float
+    val_balanced_accuracy: float = math.nan
+    val_macro_f1: float = math.nan
+    val_top5_accuracy: float = math.nan
+    val_worst_class_accuracy: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,10 @@ class TestMetrics:
     test_nll: float
     test_brier: float
     test_ece: float
+    test_balanced_accuracy: float | None = None
+    test_macro_f1: float | None = None
+    test_top5_accuracy: float | None = None
+    test_worst_class_accuracy: float | None = None
     temperature: float | None = None
     test_nll_scaled: float | None = None
     test_brier_scaled: float | None = None
@@ -159,21 +169,46 @@ class TrialOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as stored: its Arrow type by name, its unit ("" for none), and what it holds."""
+    """A column as stored: its Arrow type by name, its unit ("" for none), and what it holds.
+
+    ``is_later``: files of earlier versions lack it.
+    """
 
     name: str
     type: Literal["string", "int64", "float64", "bool"]
     unit: str
     doc: str
+    is_later: bool = False
 
 
 VAL_METRICS: Mapping[str, Metric] = {metric.val_column: metric for metric in METRICS.values()}
 """Metrics of an epoch by column; any of them may be ``search.metric``."""
 
+_NULL_IF_NAN = frozenset(
+    f"{prefix}{metric.name}" for metric in METRICS.values() if metric.counts_hits for prefix in ("val_", "test_", "best_val_", "last_val_")
+)
+
+
+def as_stored(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures by column, ``None`` for each that there is not: where a NaN can mean nothing else."""
+    return {name: None if is_absent(name, value) else value for name, value in figures.items()}
+
+
+def is_absent(column: str, value: float | None) -> bool:
+    """Whether the value of a column of a metric says that there is none."""
+    return column in _NULL_IF_NAN and (value is None or math.isnan(value))
+
+
 IDENTITY_COLUMNS = (
     Column("sweep", "string", "", "id of the sweep, the name of its folder"),
     Column("arm", "string", "", "value of the compared parameter"),
-    Column("search", "int64", "", "which of the arm's independent searches, from 1; files of earlier versions, which had one, lack it"),
+    Column(
+        "search",
+        "int64",
+        "",
+        "which of the arm's independent searches, from 1; files of earlier versions, which had one, lack it",
+        is_later=True,
+    ),
     Column("phase", "string", "", "search or confirm"),
     Column("trial", "string", "", "name of the trial, unique within the sweep"),
     Column("number", "int64", "", "Optuna's trial number in its study"),
@@ -188,11 +223,11 @@ TRIAL_COLUMNS = (
     Column("value", "float64", "", "what Optuna was told: the search metric after the last epoch; null unless complete"),
     Column("best_epoch", "int64", "", "epoch with the best search metric"),
     *(
-        Column(f"{when}_{name}", "float64", metric.unit, f"{metric.val_doc}, at {'best_epoch' if when == 'best' else 'the last epoch'}")
-        for when in ("best", "last")
+        Column(f"{when}_{name}", "float64", metric.unit, f"{metric.val_doc}, at {epoch}", metric.is_later)
+        for when, epoch in (("best", "best_epoch"), ("last", "the last epoch"))
         for name, metric in VAL_METRICS.items()
     ),
-    *(Column(metric.test_column, "float64", metric.unit, metric.test_doc) for metric in METRICS.values()),
+    *(Column(metric.test_column, "float64", metric.unit, metric.test_doc, metric.is_later) for metric in METRICS.values()),
     Column("temperature", "float64", "", "divisor of the logits that minimises the NLL on the validation split"),
     *(
         Column(metric.scaled_column, "float64", metric.unit, f"{metric.test_column} after temperature scaling")
@@ -214,7 +249,7 @@ EPOCH_COLUMNS = (
     Column("epoch", "int64", "", "counts from 1; Optuna's step"),
     Column("train_loss", "float64", "", "the trial's own loss, mean over the epoch's batches in training mode"),
     Column("train_accuracy", "float64", "fraction", "accuracy on augmented training batches while the weights change"),
-    *(Column(name, "float64", metric.unit, metric.val_doc) for name, metric in VAL_METRICS.items()),
+    *(Column(name, "float64", metric.unit, metric.val_doc, metric.is_later) for name, metric in VAL_METRICS.items()),
     Column("learning_rate", "float64", "", "learning rate of this epoch"),
     Column("epoch_seconds", "float64", "s", "wall seconds of the pack's epoch divided by its live members"),
 )

@@ -13,8 +13,9 @@ import torch
 from sweeper import __version__
 from sweeper.custom_code import source_digests
 from sweeper.errors import SpaceError, SweeperError
+from sweeper.metrics import METRICS
 from sweeper.preflight import changed_fingerprint, load_data
-from sweeper.records import EpochMetrics
+from sweeper.records import EpochMetrics, is_absent
 from sweeper.store import SweepFolder
 from sweeper.store.provenance import git_state, package_versions, processor
 from sweeper.store.trust import space_to_run
@@ -28,8 +29,8 @@ COMPARED = tuple(field.name for field in fields(EpochMetrics) if field.name not 
 
 ACCURACY_TOLERANCE = 0.02
 RELATIVE_TOLERANCE = 0.05
-"""On a GPU sums have no fixed order, and the difference of the first step grows: accuracies (and ECE) may differ by two points, other
-figures by one part in twenty."""
+"""On a GPU sums have no fixed order, and the difference of the first step grows: fractions (accuracies, ECE) may differ by two points,
+other figures by one part in twenty."""
 
 
 class ReproduceError(SweeperError):
@@ -109,7 +110,7 @@ def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: 
     differences = {
         name: found
         for name in COMPARED
-        if (found := [(epoch.epoch, a, b) for epoch, again in pairs if not _equal(a := _at(epoch, name), b := _at(again, name))])
+        if (found := [(epoch.epoch, a, b) for epoch, again in pairs if not _equal(name, a := _at(epoch, name), b := _at(again, name))])
     }
     first = min((found[0][0] for found in differences.values()), default=None)
     close = all(_close(name, a, b) for name, found in differences.items() for _, a, b in found)
@@ -129,12 +130,14 @@ def _at(epoch: EpochMetrics, name: str) -> float:
     return float(getattr(epoch, name))
 
 
-def _equal(a: float, b: float) -> bool:
-    return a == b or (math.isnan(a) and math.isnan(b))
+def _equal(name: str, stored: float, found: float) -> bool:
+    """Whether two figures are the same, or the stored one is of an earlier version, which did not have it."""
+    return stored == found or (math.isnan(stored) and math.isnan(found)) or is_absent(name, stored)
 
 
 def _close(name: str, a: float, b: float) -> bool:
-    if name.endswith(("accuracy", "ece")):
+    metric = METRICS.get(name.partition("_")[2])
+    if metric is not None and metric.is_fraction:
         return abs(a - b) <= ACCURACY_TOLERANCE
     return math.isclose(a, b, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-6)
 

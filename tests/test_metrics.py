@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+import sklearn.metrics as sklearn
 import torch
 import torch.nn.functional as F
 from hypothesis import given
@@ -19,7 +20,8 @@ from sweeper.errors import DataError
 from sweeper.records import TRIAL_COLUMNS, VAL_METRICS, EpochMetrics, TestMetrics
 from sweeper.training.evaluate import score
 
-ALL_METRICS = [metrics.accuracy, metrics.nll, metrics.brier, metrics.ece, metrics.reliability, metrics.fit_temperature]
+COMPUTED = {name: metric.compute for name, metric in metrics.METRICS.items() if metric.compute}
+ALL_METRICS = [*COMPUTED.values(), metrics.reliability, metrics.fit_temperature]
 
 
 def random_logits(n_images: int = 500, n_classes: int = 10, seed: int = 0, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +48,61 @@ def test_a_case_worked_out_by_hand():
     np.testing.assert_array_equal(metrics.confusion_matrix(logits, labels), [[1, 1, 0], [1, 0, 0], [0, 0, 1]])
 
 
+def test_figures_of_classes_worked_out_by_hand():
+    given = np.array([0, 0, 1, 1, 1, 2, 4])  # of six classes, the last of which is neither there nor given to any image
+    labels = np.array([0, 0, 0, 1, 1, 3, 3])
+    logits = np.eye(6)[given]
+    assert metrics.balanced_accuracy(logits, labels) == pytest.approx((2 / 3 + 2 / 2 + 0 / 2) / 3)  # classes 0, 1 and 3 occur
+    assert metrics.worst_class_accuracy(logits, labels) == 0
+    # right / (occurs + given) of class 0: 2 / (3 + 2), of 1: 2 / (2 + 3); 2 and 4 are given and do not occur, 3 occurs and is never given
+    assert metrics.macro_f1(logits, labels) == pytest.approx((2 * 2 / 5 + 2 * 2 / 5 + 0 + 0 + 0) / 5)
+    np.testing.assert_array_equal(metrics.recalls(logits, labels), [2 / 3, 1, np.nan, 0, np.nan, np.nan])
+
+
+@pytest.mark.parametrize("n_images", [1, 5, 30, 2000])
+@pytest.mark.parametrize("scale", [0.0, 0.3, 3.0])
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true:UserWarning")
+def test_figures_of_classes_are_those_of_scikit_learn(n_images, scale):
+    for seed in range(5):
+        logits, labels = random_logits(n_images, 12, seed, scale)
+        given = logits.argmax(axis=1)
+        assert metrics.balanced_accuracy(logits, labels) == pytest.approx(sklearn.balanced_accuracy_score(labels, given))
+        assert metrics.macro_f1(logits, labels) == pytest.approx(sklearn.f1_score(labels, given, average="macro", zero_division=0))
+        worst = sklearn.recall_score(labels, given, labels=np.unique(labels), average=None, zero_division=0).min()
+        assert metrics.worst_class_accuracy(logits, labels) == pytest.approx(worst)
+        if scale:  # of equal logits scikit-learn takes the last classes
+            found = sklearn.top_k_accuracy_score(labels, logits, k=5, labels=range(12))
+            assert metrics.top5_accuracy(logits, labels) == pytest.approx(found)
+
+
+def test_of_equal_logits_the_five_lowest_classes_are_the_five_highest():
+    logits = np.zeros((8, 8))
+    logits[:, 7] = 1
+    np.testing.assert_array_equal([metrics.top5_accuracy(logits[:1], np.array([label])) for label in range(8)], [1, 1, 1, 1, 0, 0, 0, 1])
+    assert metrics.top5_accuracy(logits, np.arange(8)) == 5 / 8
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 5, 6])
+def test_a_top_5_accuracy_is_there_from_six_classes_on(n_classes):
+    logits, labels = np.zeros((6, n_classes)), np.minimum(np.arange(6), n_classes - 1)
+    found = dict(zip(COMPUTED, score(torch.tensor(logits)[None], torch.tensor(labels)[None])[0].tolist(), strict=True))
+    assert math.isnan(metrics.top5_accuracy(logits, labels)) == math.isnan(found["top5_accuracy"]) == (n_classes < 6)
+    assert metrics.METRICS["top5_accuracy"].least_classes == 6
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_figures_that_count_hits_are_numbers_for_any_logits_and_the_others_are_not(value):
+    logits, labels = np.full((20, 10), value), np.arange(20) % 10
+    assert {name: compute(logits, labels) for name, compute in COMPUTED.items() if metrics.METRICS[name].counts_hits} == {
+        "accuracy": 0,
+        "balanced_accuracy": 0,
+        "macro_f1": 0,
+        "top5_accuracy": 0,
+        "worst_class_accuracy": 0,
+    }
+    assert all(math.isnan(compute(logits, labels)) for name, compute in COMPUTED.items() if not metrics.METRICS[name].counts_hits)
+
+
 def test_log_softmax_and_nll_agree_with_scipy_and_torch():
     logits, labels = random_logits()
     np.testing.assert_allclose(metrics.log_softmax(logits), scipy_log_softmax(logits, axis=1), rtol=1e-12)
@@ -54,7 +111,7 @@ def test_log_softmax_and_nll_agree_with_scipy_and_torch():
 
 def test_numpy_and_torch_figures_of_the_same_logits_agree():
     pairs = [random_logits(seed=seed, scale=scale) for seed, scale in [(1, 0.1), (2, 1.0), (3, 5.0), (4, 3000.0)]]
-    ours = [[metric(*pair) for metric in (metrics.accuracy, metrics.nll, metrics.brier, metrics.ece)] for pair in pairs]
+    ours = [[compute(*pair) for compute in COMPUTED.values()] for pair in pairs]
     theirs = score(torch.tensor(np.stack([pair[0] for pair in pairs])), torch.tensor(np.stack([pair[1] for pair in pairs])))
     np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-10, atol=1e-12)
 
@@ -184,6 +241,8 @@ def test_no_finite_logits_make_a_metric_leave_its_range(logits, random):
     assert 0 <= metrics.nll(logits, labels) <= 2e4 + 2
     assert 0 <= metrics.brier(logits, labels) <= 2 + 1e-12
     assert 0 <= metrics.ece(logits, labels) <= 1
+    assert 0 <= metrics.worst_class_accuracy(logits, labels) <= metrics.balanced_accuracy(logits, labels) <= 1 + 1e-12
+    assert 0 <= metrics.macro_f1(logits, labels) <= 1 + 1e-12
     assert metrics.reliability(logits, labels).counts.sum() == metrics.confusion_matrix(logits, labels).sum() == len(labels)
     temperature = metrics.fit_temperature(logits, labels)
     assert 0.01 <= temperature <= 100

@@ -119,6 +119,10 @@ FAULTS = {
         "dataset.validation: must lie in 1..9, since train has 10 images, got 10",
     ),
     "a class held out": lambda _: (["--set", "dataset.validation=9999"], "leaves class 0 (1000 images) without a training image"),
+    "a metric of more classes": lambda tmp: (
+        [*parquet(tmp / "data"), "--set", "search.metric=val_top5_accuracy"],
+        "data: search.metric val_top5_accuracy needs at least 6 classes, got 2; take val_accuracy",
+    ),
     "Parquet for CIFAR-10": lambda tmp: (["--dataset", "cifar10", *parquet(tmp / "data")[2:4]], "holds no CIFAR-10 archive, but Parquet"),
     "a download to nowhere": lambda _: (["--dataset", "cifar10", "--data-dir", "/proc/1/x"], "/proc/1/x: cannot be written: /proc/1: "),
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeper.errors import StoreError
 from sweeper.metrics import best_of
-from sweeper.records import SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, TrialState, study_name
+from sweeper.records import SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, TrialState, as_stored, study_name
 from sweeper.store import SweepFolder
 from sweeper.store.append_log import AppendLog
 from sweeper.store.row_log import Kind, header_line, parse_line, row_line
@@ -132,7 +132,7 @@ class Recorder:
         logged.add(key)
         epochs = self._epochs.setdefault(row["trial"], {})
         if kind == "epoch":
-            figures: dict[str, Any] = {name: math.nan if row[name] is None else row[name] for name in _METRIC_NAMES}
+            figures: dict[str, Any] = {name: math.nan if row.get(name) is None else row[name] for name in _METRIC_NAMES}
             epochs[row["epoch"]] = EpochMetrics(**figures)
             return True
         reports = {number: float(getattr(metrics, self._metric)) for number, metrics in epochs.items()}
@@ -175,12 +175,12 @@ class Recorder:
             for name in VAL_METRICS:
                 row[f"best_{name}"] = getattr(best, name)
                 row[f"last_{name}"] = getattr(last, name)
-        return row
+        return as_stored(row)
 
 
 def _figures(metrics: EpochMetrics) -> dict[str, Any]:
     """The figures by name; ``asdict``, which copies each of them, takes ten times as long."""
-    return dict(zip(_METRIC_NAMES, _values_of(metrics), strict=True))
+    return as_stored(dict(zip(_METRIC_NAMES, _values_of(metrics), strict=True)))
 
 
 def best_epoch(epochs: Sequence[EpochMetrics], metric: str) -> EpochMetrics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from sweeper.metrics import metric_of
 from sweeper.report import numbers, statistics
 from sweeper.report.measure import MEASURES, Measure
-from sweeper.report.summary import ArmSummary, ComparedArm, Comparison, Contrast, Estimate, SearchSummary
+from sweeper.report.summary import ArmSummary, ClassAccuracy, ComparedArm, Comparison, Contrast, Estimate, SearchSummary
 from sweeper.significance import NEEDED_SEARCHES, NEEDED_SEEDS, SIGNIFICANCE
 from sweeper.space import Space
 from sweeper.text import printable
@@ -35,9 +35,9 @@ AT_CHANCE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class OfLogits:
-    """What the stored logits of confirm trials say, by arm: recall of each class, and :attr:`ComparedArm.image_error`."""
+    """What the stored logits of confirm trials say, by arm: :attr:`ComparedArm.per_class` and :attr:`ComparedArm.image_error`."""
 
-    per_class: Mapping[str, Mapping[str, float]]
+    per_class: Mapping[str, Mapping[str, ClassAccuracy]]
     image_errors: Mapping[str, float]
     n_classes: int | None
 
@@ -48,7 +48,7 @@ def compare_arms(arms: Sequence[ArmSummary], measure: Measure, space: Space | No
     confirmed = {arm: searches for arm, searches in confirmed.items() if searches}
     if not confirmed:
         return None
-    unit: Unit = "search" if any(len(arm.searches) > 1 for arm in arms) else "seed"
+    unit = unit_of(max(len(arm.searches) for arm in arms))
     comparable = can_be_compared(measure, space)
     margin = space.compare.margin / 100 if space is not None and measure.stem == "accuracy" else None
     at_chance = {arm for arm, searches in confirmed.items() if is_at_chance(_mean_accuracy(searches), logits.n_classes)}
@@ -199,13 +199,23 @@ def _permutations(unit: Unit, n_best: int, n_rival: int) -> str:
     return f"{statistics.N_RESAMPLES:,} of {possible:,} drawn by numpy's default_rng({statistics.SEED})"
 
 
-def of_logits(predictions: pd.DataFrame, classes: Sequence[str]) -> OfLogits:
+def unit_of(n_searches: int) -> Unit:
+    """What is counted where each arm is searched so many times."""
+    return "search" if n_searches > 1 else "seed"
+
+
+def logit_columns(predictions: pd.DataFrame) -> list[str]:
+    """The columns of logits in the order of the classes."""
+    names = [name for name in predictions.columns if name.startswith("logit_")]
+    return sorted(names, key=lambda name: int(name.removeprefix("logit_")))
+
+
+def of_logits(predictions: pd.DataFrame, classes: Sequence[str], unit: Unit) -> OfLogits:
     """Accuracy per class and the error by images of each arm, from the logits of its networks on the test split.
 
     ``classes`` names them where it fits the logits; else they are numbered.
     """
-    names = [name for name in predictions.columns if name.startswith("logit_")]
-    names.sort(key=lambda name: int(name.removeprefix("logit_")))
+    names = logit_columns(predictions)
     n_classes = len(classes) or len(names) or None
     test = predictions[predictions["split"] == "test"]
     if test.empty or not names:
@@ -213,12 +223,16 @@ def of_logits(predictions: pd.DataFrame, classes: Sequence[str]) -> OfLogits:
     labels = [printable(str(name)) for name in classes] if len(classes) == len(names) else [str(index) for index in range(len(names))]
     logits = test[names].to_numpy(dtype=np.float32)
     hits = (logits.argmax(axis=1) == test["label"].to_numpy()) & np.isfinite(logits).all(axis=1)
-    found = pd.DataFrame({"arm": test["arm"], "trial": test["trial"], "label": test["label"], "image": test["image"], "hit": hits})
-    by_trial = found.groupby(["arm", "trial", "label"], observed=True)["hit"].mean()
-    per_class: dict[str, dict[str, float]] = {}
-    for arm, label, recall in by_trial.groupby(level=["arm", "label"]).mean().reset_index().itertuples(index=False):
+    found = pd.DataFrame({**{name: test[name] for name in ("arm", "label", "image", unit)}, "hit": hits.astype(np.float64)})
+    by_unit = found.groupby(["arm", "label", "image", unit], observed=True)["hit"].mean().unstack()
+    per_class: dict[str, dict[str, ClassAccuracy]] = {}
+    key: Any
+    for key, rows in by_unit.groupby(level=["arm", "label"], observed=True):
+        arm, label = key
         if 0 <= label < len(labels):
-            per_class.setdefault(printable(str(arm)), {})[labels[label]] = float(recall)
+            shares = rows.dropna(axis="columns", how="all").dropna().to_numpy().T
+            accuracy = ClassAccuracy(shares.shape[1], float(shares.mean()), *statistics.share_interval(shares))
+            per_class.setdefault(printable(str(arm)), {})[labels[label]] = accuracy
     by_image = found.groupby(["arm", "image"], observed=True)["hit"].mean().groupby(level="arm")
     errors = {printable(str(arm)): error for arm, error in by_image.sem().items() if np.isfinite(error)}
     return OfLogits(per_class, errors, n_classes)

@@ -112,7 +112,9 @@ def _compared(arm: ComparedArm | None) -> dict[str, Any]:
     row |= {f"difference_{part}": getattr(gap, part) if gap else None for part in ("n", "mean", "sd", "low", "high")}
     told = ("unit", "n_best", "n_rival", "equal_low", "equal_high", "p_value", "p_best_wins", "outcome", "behind")
     row |= {name: getattr(arm.contrast, name) if arm.contrast else None for name in told}
-    return row | {f"accuracy_class_{name}": value for name, value in arm.per_class.items()}
+    for name, recall in arm.per_class.items():
+        row |= {f"accuracy_class_{name}": recall.mean, f"accuracy_class_{name}_low": recall.low, f"accuracy_class_{name}_high": recall.high}
+    return row
 
 
 def _cell(value: Any) -> Any:

@@ -10,7 +10,7 @@ from sweeper.report import numbers
 from sweeper.report.configurations import configurations
 from sweeper.report.document import WIDTH, Block, Cell, Code, Document, Drawing, Grid, Heading, Sentence, Warnings, cells
 from sweeper.report.measure import Measure, find_measure
-from sweeper.report.summary import ArmSummary, Budget, ComparedArm, Comparison, Cost, Reference, Report, Summary
+from sweeper.report.summary import ArmSummary, Budget, ClassAccuracy, ComparedArm, Comparison, Cost, Reference, Report, Summary
 from sweeper.report.verdict_figures import draw_in_text, verdict_figures
 from sweeper.text import plural
 
@@ -26,6 +26,10 @@ SCORES = (
     ),
     ("T", "temperature"),
 )
+
+
+MOST_CLASSES, WORST_CLASSES = 20, 10
+"""A table shows all classes where there are no more than so many, else so many of the worst."""
 
 
 def lay_out(report: Report) -> Document:
@@ -131,8 +135,7 @@ def _comparison(summary: Summary, comparison: Comparison) -> Iterator[Block]:
     over = "searches" if comparison.unit == "search" else "seeds"
     yield Sentence(f"Means over {over}; scaled: after dividing the logits by the temperature T that is fitted on the validation split.")
     if any(arm.per_class for arm in comparison.arms):
-        yield Heading("Accuracy per class, %")
-        yield _per_class(comparison.arms)
+        yield from _per_class(comparison)
 
 
 def _compared(comparison: Comparison, measure: Measure) -> Grid:
@@ -184,11 +187,27 @@ def _scores(arm: ComparedArm) -> tuple[Cell, ...]:
     return tuple(row)
 
 
-def _per_class(arms: Sequence[ComparedArm]) -> Grid:
-    measured = [arm for arm in arms if arm.per_class]
-    classes = dict.fromkeys(name for arm in measured for name in arm.per_class)
-    rows = [(Cell(name), *cells(numbers.percent, *(arm.per_class.get(name) for arm in measured))) for name in classes]
-    return Grid("per_class", ("class", *(arm.arm for arm in measured)), tuple(rows))
+def _per_class(comparison: Comparison) -> Iterator[Block]:
+    measured = [arm for arm in comparison.arms if arm.per_class]
+    by_class: dict[str, list[ClassAccuracy | None]] = {name: [] for arm in measured for name in arm.per_class}
+    for arm in measured:
+        for name, found in by_class.items():
+            found.append(arm.per_class.get(name))
+    shown, n_classes = by_class, len(by_class)
+    if n_classes > MOST_CLASSES:
+        worst = {name: min(each.mean for each in found if each is not None) for name, found in by_class.items()}
+        shown = {name: by_class[name] for name in sorted(worst, key=worst.__getitem__)[:WORST_CLASSES]}
+    yield Heading("Accuracy per class, %")
+    rows = [
+        (Cell(name), *cells(numbers.count, max(each.n_images for each in found if each is not None)), *map(numbers.share, found))
+        for name, found in shown.items()
+    ]
+    yield Grid("per_class", ("class", "images", *(arm.arm for arm in measured)), tuple(rows))
+    new = "searches" if comparison.unit == "search" else "seeds"
+    told = f"Mean over {new} [95 % interval, Wilson's: new {new}, new test images]."
+    if n_classes > len(shown):
+        told += f" The {len(shown)} of {n_classes} classes in which some arm is worst; all are in the formats json and csv."
+    yield Sentence(told)
 
 
 def _reference(reference: Reference) -> Iterator[Block]:

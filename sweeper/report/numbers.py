@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sweeper.report.document import Cell
 from sweeper.report.measure import Measure
-from sweeper.report.summary import Estimate
+from sweeper.report.summary import ClassAccuracy, Estimate
 
 MISSING = "–"
 
@@ -50,6 +50,11 @@ def difference_with_interval(found: Estimate | None, measure: Measure) -> str:
     if found is None:
         return MISSING
     return _with_interval(difference(found.mean, measure), difference(found.low, measure), difference(found.high, measure), found)
+
+
+def share(found: ClassAccuracy | None) -> Cell:
+    """``57.4 [54.3, 60.4]``, per cent."""
+    return Cell(MISSING) if found is None else Cell(f"{percent(found.mean)} [{percent(found.low)}, {percent(found.high)}]", found.mean)
 
 
 def span(found: tuple[float, float, float] | None, measure: Measure) -> Cell:

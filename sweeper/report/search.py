@@ -11,7 +11,7 @@ import pandas as pd
 
 from sweeper.metrics import TEMPERATURE_RANGE, best_of
 from sweeper.records import Phase, TrialState
-from sweeper.report.measure import MEASURES, Measure
+from sweeper.report.measure import MEASURES, Measure, find_measure
 from sweeper.report.reading import StoredSweep
 from sweeper.report.summary import ArmSummary, Cost, Ends, SearchSummary
 from sweeper.trial_counts import BestTrial, Part, saved_by_pruning
@@ -20,10 +20,20 @@ from sweeper.trial_counts import BestTrial, Part, saved_by_pruning
 def summarize_arms(sweep: StoredSweep, measure: Measure) -> tuple[ArmSummary, ...]:
     """One summary per arm, in the space's order."""
     planned = {arm.name: sweep.space.planned_trials(arm) for arm in sweep.space.arms} if sweep.space else {}
-    return tuple(
-        _summarize_arm(arm, [_summarize_search(sweep, arm, number, planned.get(arm), measure) for number in sweep.searches], measure)
+    is_known = bool(sweep.trials[f"last_{measure.val_column}"].notna().any()) or sweep.space is None
+    by = measure if is_known or sweep.space is None else find_measure(sweep.space.search.metric)
+    arms = tuple(
+        _summarize_arm(arm, [_summarize_search(sweep, arm, number, planned.get(arm), measure, by) for number in sweep.searches], by)
         for arm in sweep.arms
     )
+    return arms if is_known else tuple(map(_without_values, arms))
+
+
+def _without_values(arm: ArmSummary) -> ArmSummary:
+    """The arm with picks that have no validation figure of the measure, for no trial has one."""
+    best, *picks = (pick and replace(pick, value=math.nan) for pick in (arm.best, *(search.pick for search in arm.searches)))
+    searches = tuple(replace(search, pick=pick) for search, pick in zip(arm.searches, picks, strict=True))
+    return replace(arm, best=best, searches=searches)
 
 
 def _summarize_arm(arm: str, searches: Sequence[SearchSummary], measure: Measure) -> ArmSummary:
@@ -32,9 +42,10 @@ def _summarize_arm(arm: str, searches: Sequence[SearchSummary], measure: Measure
     return ArmSummary(arm, *spent, best, tuple(searches))
 
 
-def _summarize_search(sweep: StoredSweep, arm: str, number: int, planned: int | None, measure: Measure) -> SearchSummary:
+def _summarize_search(sweep: StoredSweep, arm: str, number: int, planned: int | None, measure: Measure, by: Measure) -> SearchSummary:
+    """``by``: the measure that takes the pick, on validation."""
     rows, confirm_rows = (sweep.rows(phase, arm, number) for phase in Phase)
-    search, confirm = count_trials(sweep, rows, measure), count_trials(sweep, confirm_rows, measure)
+    search, confirm = count_trials(sweep, rows, by), count_trials(sweep, confirm_rows, by)
     seeds = sweep.space.compare.seeds if sweep.space else None
     is_hopeless = search.best is None and search.ended >= (planned or 0)  # nothing to confirm, and nothing more to come
     measured = _measured(confirm_rows, measure)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # it imports unittest and asyncio, a twentieth of a report's 
     Seeds = Float64[np.ndarray, " seed"]
     Units = Float64[np.ndarray, " search"] | Float64[np.ndarray, " seed"]
     Configurations = Int64[np.ndarray, " search"]
+    Shares = Float64[np.ndarray, "unit image"]
 
 N_RESAMPLES = 20_000
 """All permutations are tried where there are no more: up to 14 seeds, and up to 8 searches against 8. Else as many are drawn, the one that
@@ -62,6 +63,24 @@ def estimate(values: Units, least: float = -math.inf, most: float = math.inf, *,
     if freedom == 0:
         return Estimate(n, mean, None, None, None)
     return Estimate(n, mean, math.sqrt(variance), *_interval(mean, math.sqrt(variance * part), freedom, SIGNIFICANCE, least, most))
+
+
+def share_interval(shares: Shares) -> tuple[float, float]:
+    """The 95 % interval of a mean share for other units and other images: rows are units, columns images, entries from 0 to 1.
+
+    Units and images are crossed: the squared standard errors of the mean over either are added, with Satterthwaite's degrees of freedom
+    (what neither explains is in both, which is on the safe side); one unit tells of other images alone. The interval is Wilson's (1927)
+    of as many independent images as have this standard error (Korn & Graubard 1998), with Student's quantile: within 0 and 1, and not
+    empty where all networks are right on all of few images.
+    """
+    n_images, mean = shares.shape[1], float(shares.mean())
+    errors = [(float(np.var(means, ddof=1)) / len(means), len(means) - 1) for axis in (1, 0) if len(means := shares.mean(axis=axis)) > 1]
+    total = sum(error for error, _ in errors)
+    freedom = total**2 / sum(error**2 / freedom for error, freedom in errors) if total else max(n_images - 1, 1)
+    n = mean * (1 - mean) / total if total else n_images
+    t = float(special.stdtrit(freedom, 1 - SIGNIFICANCE / 2))
+    centre, half = mean + t**2 / (2 * n), t * math.sqrt(mean * (1 - mean) / n + t**2 / (4 * n**2))
+    return max(0.0, (centre - half) / (1 + t**2 / n)), min(1.0, (centre + half) / (1 + t**2 / n))
 
 
 def _interval(mean: float, error: float, freedom: float, outside: float, least: float, most: float) -> tuple[float, float]:

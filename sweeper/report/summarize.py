@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import pandas as pd
+
+from sweeper.metrics import METRICS
 from sweeper.records import Phase, TrialState
 from sweeper.report.budget import budget_of
-from sweeper.report.comparison import OfLogits, compare_arms, of_logits
+from sweeper.report.comparison import OfLogits, compare_arms, logit_columns, of_logits, unit_of
 from sweeper.report.groups import check_grouping, group_trials
 from sweeper.report.measure import Measure, find_measure
 from sweeper.report.reading import StoredSweep, choose_sweeps, read_sweep, skipped_files
@@ -15,6 +19,7 @@ from sweeper.report.search import summarize_arms
 from sweeper.report.summary import FORMAT_VERSION, ArmSummary, Comparison, PublishedFigure, Reference, Report, Summary
 from sweeper.report.verdict import decide
 from sweeper.report.warnings import cautions, guessing
+from sweeper.store import StoredTable
 from sweeper.store.provenance import hardware_text
 from sweeper.text import plural, printable
 
@@ -45,7 +50,9 @@ def default_measure(sweep: StoredSweep) -> Measure:
 def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
     """One sweep's summary."""
     space = sweep.space
-    logits, problems, n_skipped = _logits(sweep)
+    table = _predictions(sweep)
+    sweep = _with_later_figures(sweep, table.frame)
+    logits, problems = _logits(sweep, table)
     arms = summarize_arms(sweep, measure)
     comparison = compare_arms(arms, measure, space, logits)
     verdict = decide(arms, comparison, measure, space)
@@ -69,30 +76,59 @@ def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
         groups=group_trials(sweep, by, measure),
         budget=budget_of(sweep, arms, comparison, measure, verdict),
         warnings=(*guessing(sweep, arms, comparison, measure, logits.n_classes), *problems, *cautions(sweep, arms, comparison, measure)),
-        skipped_files=sweep.skipped_files + n_skipped,
+        skipped_files=sweep.skipped_files + len(table.skipped),
         hardware=hardware_text(sweep.provenance),
         versions=_versions(sweep.provenance),
     )
 
 
-def _logits(sweep: StoredSweep) -> tuple[OfLogits, list[str], int]:
-    """What the logits of the confirm trials say, what of them could not be read, and how many files that were."""
-    classes, confirm = class_names(sweep), sweep.rows(Phase.CONFIRM)
-    complete = confirm[confirm["state"] == str(TrialState.COMPLETE)]
+def _predictions(sweep: StoredSweep) -> StoredTable:
+    """The predictions of the complete confirm trials."""
+    complete = _complete(sweep)
     if complete.empty:
-        return OfLogits({}, {}, len(classes) or None), [], 0
+        return StoredTable(complete[:0])
     table = sweep.folder.read_predictions()
     names = table.frame["trial"].map(printable) if len(table.frame) else table.frame["trial"]
-    predictions = table.frame[names.isin(complete["trial"])]
+    return replace(table, frame=table.frame[names.isin(complete["trial"])])
+
+
+def _complete(sweep: StoredSweep) -> pd.DataFrame:
+    confirm = sweep.rows(Phase.CONFIRM)
+    return confirm[confirm["state"] == str(TrialState.COMPLETE)]
+
+
+def _with_later_figures(sweep: StoredSweep, predictions: pd.DataFrame) -> StoredSweep:
+    """A sweep of an earlier version with the figures on test that it lacks, computed from the logits of its confirm trials."""
+    names = logit_columns(predictions)
+    later = [metric for metric in METRICS.values() if metric.is_later and metric.compute and metric.least_classes <= len(names)]
+    later = [metric for metric in later if sweep.trials[metric.test_column].isna().all()]
+    if not later:
+        return sweep
+    test = predictions[predictions["split"] == "test"]
+    trials, found = sweep.trials.copy(), dict[str, dict[str, float]]()
+    for trial, rows in test[test["label"].between(0, len(names) - 1)].groupby("trial", observed=True):
+        logits, labels = rows[names].to_numpy(), rows["label"].to_numpy()
+        found[printable(str(trial))] = {metric.test_column: metric.compute(logits, labels) for metric in later if metric.compute}
+    for metric in later:
+        trials[metric.test_column] = trials["trial"].map({trial: figures[metric.test_column] for trial, figures in found.items()})
+    return replace(sweep, trials=trials, _chosen={})
+
+
+def _logits(sweep: StoredSweep, table: StoredTable) -> tuple[OfLogits, list[str]]:
+    """What the logits of the confirm trials say, and what of them could not be read."""
+    classes, complete, predictions = class_names(sweep), _complete(sweep), table.frame
+    if complete.empty:
+        return OfLogits({}, {}, len(classes) or None), []
     problems = skipped_files(sweep.folder, table)
     if len(predictions):  # else the report has no accuracy per class at all
+        names = predictions["trial"].map(printable)
         problems += [
             f"{arm}: the logits of {plural(int((~is_there).sum()), 'complete confirm trial')} of {len(is_there)} are missing: "
             "accuracy per class is without them"
             for arm, is_there in complete["trial"].isin(names).groupby(complete["arm"], sort=False)
             if not is_there.all()
         ]
-    return of_logits(predictions, classes), problems, len(table.skipped)
+    return of_logits(predictions, classes, unit_of(len(sweep.searches))), problems
 
 
 def class_names(sweep: StoredSweep) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from sweeper.trial_counts import BestTrial
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised when a field of :class:`Report` changes its meaning."""
 
 
@@ -105,7 +105,8 @@ class SearchSummary:
     each ``test_*`` column, and ``temperature``, on these seeds in this order, ``None`` where it is not finite. ``means``: of those, without
     measures of which a value is missing and without a temperature that lay at a bound of its fit.
 
-    With another ``--metric`` than the space's, ``last_<metric>`` takes the place of the pick's ``value``.
+    With another ``--metric`` than the space's, ``last_<metric>`` takes the place of the pick's ``value``; where no trial has one, the pick
+    is that of the space's metric, and its ``value`` not a number.
     """
 
     number: int
@@ -152,11 +153,25 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassAccuracy:
+    """Recall of a class on the test split, from the stored logits of an arm: the share of its ``n_images`` that are classified right.
+
+    A mean over searches, each of which counts by its mean over its seeds, or with one search over seeds. ``low`` to ``high``: the 95 %
+    interval of :func:`sweeper.report.statistics.share_interval`, for new searches (new seeds) and new test images.
+    """
+
+    n_images: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class ComparedArm:
     """One arm in the confirm phase, complete trials only.
 
     ``measures``: the mean over the arm's searches (over its seeds with one search) of each of :attr:`SearchSummary.means` that all of them
-    have. ``per_class``: recall of each class on the test split, from the stored logits, mean over trials; empty without logits.
+    have. ``per_class``: recall of each class; empty without logits.
     ``image_error``: how much other test images would move its accuracy, a standard error: the standard deviation over test images of
     the share of the arm's networks that are right, divided by the square root of the number of images; ``None`` without logits.
     ``at_chance``: whether its mean accuracy is that of guessing, within 2 % of the way to perfect. ``confirmed``: complete confirm trials;
@@ -168,7 +183,7 @@ class ComparedArm:
 
     arm: str
     measures: Mapping[str, Estimate]
-    per_class: Mapping[str, float]
+    per_class: Mapping[str, ClassAccuracy]
     image_error: float | None
     at_chance: bool
     confirmed: int

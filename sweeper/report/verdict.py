@@ -240,6 +240,9 @@ def _without_confirm(arms: Sequence[ArmSummary], measure: Measure, done: int, pl
     searched, search_planned = sum(arm.search.ends.finished for arm in arms), sum(arm.search.planned or 0 for arm in arms)
     is_searched = all(arm.search.ends.finished >= (arm.search.planned or 0) for arm in arms)
     best = best_of(measure.val_column, measured, measured.get)
+    if best is None and measured:
+        needs = f"; it takes {measure.metric.least_classes} classes or more" if measure.metric.least_classes > 1 else ""
+        return Verdict("nothing", f"Nothing to say: no trial of this sweep has a {measure.label}{needs}.")
     if best is None:
         state = (
             f"{searched:,} of {search_planned:,} search trials are finished, and none is complete"

@@ -18,7 +18,7 @@ Kind: TypeAlias = Literal["key", "form", "option", "loss", "sampler", "pruner", 
 _OPTIMIZER = "training.optimizer is sgd or adamw"
 _SCHEDULE = "the learning rate follows training.schedule (step, cosine, constant or linear) from epoch to epoch, to 0 at the end"
 _STOPPING = "trials are stopped early by search.pruner; 'patient' waits for an improvement"
-_DIRECTION = "follows from search.metric: an accuracy is maximised, the others are minimised; leave it out"
+_DIRECTION = "follows from search.metric: accuracies and F1 are maximised, the others are minimised; leave it out"
 _SIDE_BY_SIDE = "as many trials run side by side as resources.cpus_per_trial and gpus_per_trial leave room for; leave it out"
 _IN_MEMORY = "images are held in memory and need no workers that load them; leave it out"
 _DEVICE = "trials run on GPUs where there are any: resources.gpus_per_trial: 0 keeps them on the CPU"
@@ -162,6 +162,10 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "val_nll": "nll log_loss cross_entropy val_cross_entropy negative_log_likelihood",
         "val_ece": "ece calibration calibration_error",
         "val_brier": "brier brier_score mse",
+        "val_balanced_accuracy": "bal_acc val_bal_acc mean_recall macro_recall recall_macro uar mean_class_accuracy",
+        "val_macro_f1": "f1 f1_score f1_macro macro_f1_score val_f1 val_f1_score",
+        "val_top5_accuracy": "acc5 top5 top5_acc val_acc5 val_top5 top_k_accuracy",
+        "val_worst_class_accuracy": "worst_class worst_accuracy worst_group_accuracy min_recall worst_class_recall",
     },
     "data set": {
         "cifar10": "cifar",

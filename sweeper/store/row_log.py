@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, Literal
 
 from sweeper.records import ONLY_SEARCH, SCHEMA_VERSION, EpochMetrics, TrialState
@@ -16,7 +16,7 @@ from sweeper.records import ONLY_SEARCH, SCHEMA_VERSION, EpochMetrics, TrialStat
 Kind = Literal["header", "epoch", "trial"]
 _REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     "header": ("schema_version",),
-    "epoch": ("trial", *(field.name for field in fields(EpochMetrics))),
+    "epoch": ("trial", *(field.name for field in fields(EpochMetrics) if field.default is MISSING)),
     "trial": ("trial",),
 }
 

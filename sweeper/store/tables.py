@@ -183,9 +183,10 @@ def _read_file(folder: Folder, table: TableName, name: str, arm: str | None) -> 
         _check_schema(schema, table)
         rows = file.read()
         rows.validate(full=True)
-        if "search" not in rows.column_names:
-            position = [column.name for column in COLUMNS[table]].index("search")
-            rows = rows.add_column(position, "search", pa.repeat(pa.scalar(ONLY_SEARCH), len(rows)))
+        for position, column in enumerate(COLUMNS[table]):
+            if column.name not in rows.column_names:  # an earlier version's file
+                value = pa.scalar(ONLY_SEARCH if column.name == "search" else None, _ARROW_TYPES[column.type])
+                rows = rows.add_column(position, column.name, pa.repeat(value, len(rows)))
         return rows if arm is None else rows.filter(pc.equal(rows["arm"], arm))
     except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
         raise _DamagedError(f"damaged or not Parquet: {first_line(error)}") from error
@@ -202,8 +203,8 @@ def _check_schema(schema: pa.Schema, table: TableName) -> None:
         raise StoreError("two columns have one name")
     for column in COLUMNS[table]:
         position = schema.get_field_index(column.name)
-        if position < 0 and column.name == "search":
-            continue  # an earlier version's
+        if position < 0 and column.is_later:
+            continue
         if position < 0:
             raise StoreError(f"column {column.name!r} is missing")
         if schema.field(position).type != _ARROW_TYPES[column.type]:

@@ -164,8 +164,10 @@ class Block:
         return self._network.logits(batch.images, batch.labels.shape[1])
 
     @torch.no_grad()
-    def evaluate(self, logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "stream image"]) -> dict[str, Float[Tensor, " 5"]]:
-        """Own loss, accuracy, NLL, Brier score and calibration error on a whole split by trial; members whose own loss fails say so."""
+    def evaluate(
+        self, logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "stream image"]
+    ) -> dict[str, Float[Tensor, " metric"]]:
+        """Each metric, the own loss first, on a whole split by trial; members whose own loss fails say so."""
         rows = self._rows(labels)
         losses = self._criterion.loss(logits, rows).double()
         for row, member in enumerate(self.members):

@@ -282,8 +282,8 @@ class Pack:
         for chosen in choices:
             step(chosen)
 
-    def _evaluate(self, members: Sequence[Member]) -> dict[str, Float[Tensor, " 5"]]:
-        """Own loss, accuracy, NLL, Brier score and calibration error of each member on the sweep's split."""
+    def _evaluate(self, members: Sequence[Member]) -> dict[str, Float[Tensor, " metric"]]:
+        """Each metric of each member, the own loss first, on the sweep's split."""
         split = self._settings.evaluate_on
         figures: dict[str, Tensor] = {}
         for part in (part for together in self._evaluated_together(members, split) for part in self._parted(together)):

@@ -1,13 +1,13 @@
-"""Metrics of many networks from their raw logits, computed on the device: accuracy, NLL, Brier score and calibration error."""
+"""Every metric of many networks from their raw logits, computed on the device."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sweeper.metrics import METRICS, N_BINS
+from sweeper.metrics import METRICS, N_BINS, TOP5_CLASSES
 from sweeper.training.threads import on_one_thread
 
 EVALUATION_BYTES = 2**30
@@ -57,20 +57,54 @@ def bin_sums(values: Float[Tensor, "member image"], bins: Int[Tensor, "member im
     return row_sums(values[:, None].where(bins[:, None] == torch.arange(N_BINS, device=values.device)[:, None], 0.0))
 
 
-def score(logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Float[Tensor, "member 4"]:
+def class_sums(values: Float[Tensor, "member image"], classes: Int[Tensor, "member image"], n_classes: int) -> Float[Tensor, "member cls"]:
+    """Sum over the images of each class of values that are zero or one: exact in double precision, and so the same in any order."""
+    return values.new_zeros(len(values), n_classes).scatter_add_(1, classes, values)
+
+
+def is_among_five(logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Bool[Tensor, "member image"]:
+    """Whether fewer than five classes come before the label: those of a higher logit, and lower classes of the same."""
+    own, classes = logits.gather(-1, labels[..., None]), torch.arange(logits.shape[-1], device=logits.device)
+    return ((logits > own) | ((logits == own) & (classes < labels[..., None]))).sum(-1) < TOP5_CLASSES - 1
+
+
+def score(logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Float[Tensor, "member metric"]:
     """Each metric that has a ``compute`` of each member, in the order of :data:`sweeper.metrics.METRICS`, in float64.
 
-    An image whose logits are not all finite is a miss, and makes the other figures of its member NaN; no other member's.
+    An image whose logits are not all finite is a miss, and makes the figures of its member that count no hits NaN; no other member's.
     """
+    n_images, n_classes = logits.shape[1:]
     finite = logits.isfinite().all(-1, keepdim=True)
+    measured = finite.squeeze(-1)
     log_p = F.log_softmax(logits.double().where(finite, torch.nan), -1)
     p = log_p.exp()
     confidence, predicted = p.max(-1)
-    is_right = ((predicted == labels) & finite.squeeze(-1)).double()
+    is_right = ((predicted == labels) & measured).double()
     nll = -log_p.gather(-1, labels[..., None]).squeeze(-1)
-    brier = row_sums((p - F.one_hot(labels, logits.shape[-1])).square())
+    brier = row_sums((p - F.one_hot(labels, n_classes)).square())
     bins = (torch.ceil(confidence.nan_to_num() * N_BINS) - 1).clamp(0, N_BINS - 1).long()
-    accuracy, nll, brier = row_sums(torch.stack([is_right, nll, brier])) / logits.shape[1]
-    ece = row_sums(bin_sums(is_right - confidence, bins).abs()) / logits.shape[1]
+    accuracy, nll, brier = row_sums(torch.stack([is_right, nll, brier])) / n_images
+    ece = row_sums(bin_sums(is_right - confidence, bins).abs()) / n_images
     figures = {"accuracy": accuracy, "nll": nll, "brier": brier, "ece": ece}
+    figures |= _by_class(is_right, measured.double(), predicted, labels, n_classes)
+    is_top5 = (is_among_five(logits, labels) & measured).double() if n_classes >= TOP5_CLASSES else torch.full_like(is_right, torch.nan)
+    figures["top5_accuracy"] = row_sums(is_top5) / n_images
     return torch.stack([figures[metric.name] for metric in METRICS.values() if metric.compute], 1)
+
+
+def _by_class(
+    is_right: Float[Tensor, "member image"],
+    measured: Float[Tensor, "member image"],
+    predicted: Int[Tensor, "member image"],
+    labels: Int[Tensor, "member image"],
+    n_classes: int,
+) -> dict[str, Float[Tensor, " member"]]:
+    """The metrics that are means over classes or the least of them; ``measured``: 1 for each image that is given a class, else 0."""
+    right, occurs = class_sums(is_right, labels, n_classes), class_sums(torch.ones_like(is_right), labels, n_classes)
+    total = occurs + class_sums(measured, predicted, n_classes)
+    recalls, f1 = right / occurs.clamp(min=1), 2 * right / total.clamp(min=1)
+    return {
+        "balanced_accuracy": row_sums(recalls) / (occurs > 0).sum(-1),
+        "macro_f1": row_sums(f1) / (total > 0).sum(-1),
+        "worst_class_accuracy": recalls.where(occurs > 0, 1.0).amin(-1),
+    }

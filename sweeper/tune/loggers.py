@@ -20,7 +20,7 @@ from typing import Any
 
 from sweeper.driver.events import EpochTrained, Event, SweepEnded, SweepStarted, TrialEnded
 from sweeper.errors import SweeperError
-from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState
+from sweeper.records import EpochMetrics, TrialConfig, TrialOutcome, TrialState, as_stored
 from sweeper.space import Space
 from sweeper.store import SweepFolder, file_name
 from sweeper.text import first_line, nearest, shown
@@ -80,14 +80,14 @@ class _Logger:
         if metrics.epoch <= self._logged.get(config.trial_id, 0):  # a trial that is trained again repeats its epochs
             return
         self._logged[config.trial_id] = metrics.epoch
-        figures = asdict(metrics)
+        figures = {name: value for name, value in as_stored(asdict(metrics)).items() if value is not None}
         del figures["epoch"]
         self._callback.log_trial_result(metrics.epoch, self._trial(config), {"training_iteration": metrics.epoch, **figures})
 
     def _outcome(self, outcome: TrialOutcome) -> None:
         trial, last = self._trial(outcome.config), max(1, len(outcome.epochs))
         if outcome.test is not None:
-            figures = {name: value for name, value in asdict(outcome.test).items() if value is not None}
+            figures = {name: value for name, value in as_stored(asdict(outcome.test)).items() if value is not None}
             self._callback.log_trial_result(last, trial, {"training_iteration": last, **figures})
         self._callback.log_trial_end(trial, failed=outcome.state is TrialState.FAILED)
         del self._trials[outcome.config.trial_id]

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from sweeper.metrics import best_of
-from sweeper.records import VAL_METRICS, Phase, TrialState
+from sweeper.records import VAL_METRICS, Phase, TrialState, is_absent
 from sweeper.store.provenance import hardware_text, repository_lines
 from sweeper.text import plural, printable
 from sweeper.trial_counts import Part
@@ -159,6 +159,8 @@ def _curves(view: TrialView) -> str:
     rows = [["", "epoch 1", "", "last", "best", "at epoch"]]
     for name in dict.fromkeys([view.metric, *VAL_METRICS, "train_loss", "train_accuracy", "learning_rate"]):
         values = [float(getattr(epoch, name)) for epoch in view.curve]
+        if all(is_absent(name, value) for value in values):
+            continue
         best = best_of(name, range(len(values)), values.__getitem__) if name != "learning_rate" else None
         at = [_number(values[best]), str(best + 1)] if best is not None else ["", ""]
         rows.append([name, _number(values[0]), sparkline(values), _number(values[-1]), *at])

@@ -64,7 +64,7 @@ def curve(config, epoch):
     noise = np.random.default_rng(words).random(4)
     accuracy = float(1 - abs(math.log10(rate) + 1) / 4 - 0.5 / epoch + 0.1 * noise[0])
     loss = math.nan if rate > 0.9 and epoch == 2 else float(noise[1])
-    return EpochMetrics(epoch, loss, float(noise[2]), float(noise[3]), accuracy, 1.0, 0.5, 0.1, rate, 0.25)
+    return EpochMetrics(epoch, loss, float(noise[2]), float(noise[3]), accuracy, 1.0, 0.5, 0.1, rate, 0.25, *[0.5] * 4)
 
 
 TEST = TestMetrics(0.1, 0.5, 1.0, 0.5, 0.1)

@@ -54,6 +54,8 @@ NO_SCHEDULE = (
     "unknown key; the learning rate follows training.schedule (step, cosine, constant or linear) from epoch to epoch, to 0 at the end"
 )
 
+DIRECTION = "follows from search.metric: accuracies and F1 are maximised, the others are minimised; leave it out"
+
 
 @pytest.mark.parametrize(
     ("section", "key", "message"),
@@ -72,7 +74,7 @@ NO_SCHEDULE = (
         ("", "seeds", "unknown key; did you mean 'seed', or compare.seeds?"),
         ("", "random_state", "unknown key; did you mean 'seed'?"),
         ("", "method", "unknown key; did you mean search.sampler?"),
-        ("", "goal", "unknown key; follows from search.metric: an accuracy is maximised, the others are minimised; leave it out"),
+        ("", "goal", f"unknown key; {DIRECTION}"),
         ("", "early_terminate", "unknown key; did you mean search.pruner?"),
         ("", "param_space", "unknown key; did you mean 'parameters'?"),
         ("", "hparams", "unknown key; did you mean 'parameters'?"),
@@ -116,7 +118,11 @@ NO_SCHEDULE = (
         ("search", "monitor", "unknown key; did you mean 'metric'?"),
         ("search", "scheduler", f"{NO_SCHEDULE}; trials are stopped by search.pruner"),
         ("search", "search_alg", "unknown key; did you mean 'sampler'?"),
-        ("search", "mode", "unknown key; follows from search.metric: an accuracy is maximised, the others are minimised; leave it out"),
+        (
+            "search",
+            "mode",
+            f"unknown key; {DIRECTION}",
+        ),
         ("search", "n_trials", "unknown key; did you mean compare.trials_per_arm?"),
         ("resources", "gpus", "unknown key; did you mean 'gpus_per_trial'?"),
         ("resources", "cpus", "unknown key; did you mean 'cpus_per_trial'?"),
@@ -214,6 +220,10 @@ def test_a_call_of_another_tool_is_written_out_as_a_parameter(written, here):
         ("metric", "loss", "val_loss"),
         ("metric", "nll", "val_nll"),
         ("metric", "ece", "val_ece"),
+        ("metric", "f1_macro", "val_macro_f1"),
+        ("metric", "balanced_accuracy", "val_balanced_accuracy"),
+        ("metric", "top5", "val_top5_accuracy"),
+        ("metric", "worst_group_accuracy", "val_worst_class_accuracy"),
     ],
 )
 def test_an_algorithm_or_metric_of_another_tool_is_answered_with_ours(key, written, meant):

@@ -13,7 +13,7 @@ from stored_rows import store_rows
 
 from sweeper.driver.recorder import Recorder
 from sweeper.errors import StoreError
-from sweeper.records import TRIAL_COLUMNS
+from sweeper.records import EPOCH_COLUMNS, TRIAL_COLUMNS
 from sweeper.report import report
 from sweeper.store import SweepFolder
 from sweeper.store.row_log import parse_line, row_line
@@ -21,6 +21,9 @@ from sweeper.store.trust import space_to_run
 from sweeper.sweep import resume_sweep
 from sweeper.view.sweeps import list_sweeps, view_sweep
 from sweeper.view.trial import view_trial
+
+LATER = [column.name for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS) if column.is_later and column.name != "search"]
+"""Columns of metrics that the stored sweeps of earlier versions do not have."""
 
 
 @pytest.fixture
@@ -71,10 +74,10 @@ def test_a_sweep_of_an_earlier_version_is_resumed_to_what_it_would_have_been(ear
     begun = [line for line in earlier.journal.read_text().splitlines(keepends=True) if json.loads(line)["op_code"] in (0, 2)]
     reference.journal.write_text("".join(begun[:5]).replace('"records":10,', ""))  # two studies, without any trial
     run_sweep(earlier, space)
-    check_sweep(str(earlier), tested=False)  # that version read the test split of confirm trials alone
+    check_sweep(str(earlier), by_earlier_version=True)
     run_sweep(reference, space)
     tested = [column.name for column in TRIAL_COLUMNS if column.name.startswith("test_") or column.name == "temperature"]
-    check_equal(str(earlier), tmp_path / "reference", varies=tested)
+    check_equal(str(earlier), tmp_path / "reference", varies=[*tested, *LATER])
     confirmed = [tables(folder)[0].query("phase == 'confirm'")[tested] for folder in (str(earlier), tmp_path / "reference")]
     pd.testing.assert_frame_equal(*confirmed, check_exact=True)
     assert sorted(names(earlier)) == ["epochs/epochs.parquet", "trials/trials.parquet"]
@@ -89,6 +92,10 @@ def test_a_finished_sweep_without_its_log_is_read_and_resumed_and_has_its_log_ag
     for table, before in zip(("trials", "epochs"), rows, strict=True):
         after = pd.read_parquet(f"{finished}/{table}")
         assert set(after.pop("search")) == {1}
+        later = [name for name in LATER if name in after]
+        assert len(later) == {"trials": 12, "epochs": 4}[table]
+        assert after[later].isna().all(axis=None)
+        after = after.drop(columns=later)
         pd.testing.assert_frame_equal(after, before, check_exact=True)
         shutil.rmtree(f"{finished}/{table}")
     assert report(str(finished)) == said

@@ -8,15 +8,25 @@ from sweeper.training.evaluate import folded_sums, row_sums, score
 
 
 def numpy_figures(logits, labels):
-    return [figure(logits.numpy(), labels.numpy()) for figure in (metrics.accuracy, metrics.nll, metrics.brier, metrics.ece)]
+    return [metric.compute(logits.numpy(), labels.numpy()) for metric in metrics.METRICS.values() if metric.compute]
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.1, 3.0, 100.0])
-@pytest.mark.parametrize("n_classes", [2, 3, 10])
+@pytest.mark.parametrize("n_classes", [2, 3, 5, 6, 10])
 def test_figures_are_those_of_the_numpy_metrics(scale, n_classes):
     generator = torch.Generator().manual_seed(4)
     logits = torch.randn(3, 500, n_classes, generator=generator) * scale
     labels = torch.randint(0, n_classes, (3, 500), generator=generator)
+    for member, figures in enumerate(score(logits, labels)):
+        np.testing.assert_allclose(figures, numpy_figures(logits[member], labels[member]), rtol=1e-9, atol=1e-12)
+
+
+def test_classes_that_do_not_occur_or_are_never_given_are_those_of_the_numpy_metrics():
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(3, 40, 100, generator=generator)  # of 100 classes at most 40 occur
+    logits[1, :, 7] += 100  # one class is given to all images
+    logits[2, 3, 5] = torch.nan
+    labels = torch.randint(0, 60, (3, 40), generator=generator)
     for member, figures in enumerate(score(logits, labels)):
         np.testing.assert_allclose(figures, numpy_figures(logits[member], labels[member]), rtol=1e-9, atol=1e-12)
 
@@ -30,9 +40,9 @@ def test_one_logit_that_is_not_finite_spoils_its_own_member_only(value):
     logits[1, 7, 3] = value
     found = score(logits, labels)
     assert torch.equal(found[0], expected)
-    np.testing.assert_equal(found[1].numpy(), np.array(numpy_figures(logits[1], labels[1])))
-    assert found[1, 1:].isnan().all()
-    assert found[1, 0].isfinite()
+    np.testing.assert_allclose(found[1], numpy_figures(logits[1], labels[1]), rtol=1e-12)
+    counts_hits = torch.tensor([metric.counts_hits for metric in metrics.METRICS.values() if metric.compute])
+    assert torch.equal(found[1].isfinite(), counts_hits)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 6])
