@@ -63,9 +63,9 @@ class TrainingSettings:
     best_by: str | None = None
 
     @property
-    def augments(self) -> bool:
-        """Whether training images are changed at random."""
-        return self.augment not in (False, "none")
+    def policy(self) -> str:
+        """How training images are varied at random, by name: ``true`` is ``crop_flip``, ``false`` is ``none``."""
+        return ("crop_flip" if self.augment else "none") if isinstance(self.augment, bool) else self.augment
 
 
 @dataclass(frozen=True, slots=True)

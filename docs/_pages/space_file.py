@@ -67,8 +67,8 @@ def _sections() -> Iterator[str]:
     yield table(("data set", "what it is"), [(code(name), entry.doc) for name, entry in DATASETS.items()])
     yield "## training\n"
     yield (
-        "A parameter of training stands here when it is constant, and under `parameters` when it is tuned; never in both places. One that no "
-        f"file names has its default; {', '.join(map(code, ALWAYS_RECORDED))} are columns of the results all the same, the others only "
+        "A parameter of training stands here when it is constant, and under `parameters` when it is tuned; never in both places. One that "
+        f"no file names has its default; {', '.join(map(code, ALWAYS_RECORDED))} are columns of the results all the same, the others only "
         "where they are named. Those of an optimiser or a schedule exist beside it alone: `momentum` and `nesterov` beside `sgd`, `beta1` "
         "and `beta2` beside `adamw`, `step_size` and `step_gamma` beside `schedule: step`. See the [tutorial](../tutorial.md#a-recipe).\n"
     )

@@ -9,6 +9,7 @@ from itertools import islice
 from pydantic import TypeAdapter, ValidationError
 
 from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.custom_code import is_import_path
 from sweeper.records import Phase, trial_name
 from sweeper.space.arms import Arm, Definition, define, list_arms, possible_values, value_name
 from sweeper.space.check_conditions import not_of
@@ -72,7 +73,7 @@ def arm_problems(draft: Draft, training: Training, compare: Compare) -> Iterator
     arms = list_arms(draft.parameters, compare.arms)
     findings = [finding for index, arm in enumerate(arms) for finding in _settings(draft, arm, _arm_path(draft, compare, index))]
     definitions = {arm.name: define(draft.parameters, constants, arm, draft.signatures) for arm in arms}
-    findings += _unequal_defaults(draft, definitions, compare)
+    findings += [*_unequal_defaults(draft, definitions, compare), *_unsmoothed(draft, definitions, compare)]
     if not findings:
         findings += _alike(draft, definitions, compare)
     yield from findings
@@ -125,6 +126,25 @@ def _unequal_defaults(draft: Draft, definitions: Mapping[str, tuple[Definition, 
     for name, families in kinds.items():
         if len(families) > 1:
             yield Finding(("parameters", name), f"holds {' in one arm and '.join(sorted(families))} in another; one column cannot")
+
+
+def _unsmoothed(draft: Draft, definitions: Mapping[str, tuple[Definition, ...]], compare: Compare) -> Iterator[Finding]:
+    """Losses whose targets cannot be smoothed beside a ``label_smoothing`` that is not 0, told once for each place of it."""
+    name = "label_smoothing"
+    place: Path | None = ("training", name) if name in draft.written_training else ("parameters", name) if name in draft.written else None
+    found: dict[Path, str] = {}
+    for index, parameters in enumerate({one.name: one.parameter for one in arm} for arm in definitions.values()):
+        if name not in parameters or not any(possible_values(parameters[name], name) or (1,)):
+            continue
+        for loss in map(str, possible_values(parameters["loss"], "loss") or ()):
+            if loss == name:
+                reason = f"loss {loss} smooths by its own parameter smoothing; keep one of the two"
+            elif is_import_path(loss) and name not in draft.signatures[loss].training:
+                reason = f"loss {shown(loss)} is given labels, and no targets to be smoothed; let it take {name}, or leave this out"
+            else:
+                continue
+            found.setdefault(place or (*_arm_path(draft, compare, index), name), reason)
+    yield from (Finding(path, reason) for path, reason in found.items())
 
 
 def _alike(draft: Draft, definitions: Mapping[str, tuple[Definition, ...]], compare: Compare) -> Iterator[Finding]:

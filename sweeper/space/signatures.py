@@ -111,7 +111,7 @@ def signature_as_written(parameters: Mapping[str, Any]) -> LossSignature:
     choices = [choice for each in parameters.values() if isinstance(each, dict) for choice in listed_values(each.get("choices"))]
     names = {*parameters, *(name for choice in choices if isinstance(choice, dict) for name in choice)}
     own = names - {"loss", "name", *TRAINING_PARAMETERS}
-    return LossSignature({str(name): Domain("any") for name in own}, takes_any=True)
+    return LossSignature({str(name): Domain("any") for name in own}, takes_any=True, training=frozenset(TRAINING_PARAMETERS))
 
 
 def listed_values(value: object) -> list[Any]:

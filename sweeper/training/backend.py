@@ -47,6 +47,9 @@ class Backend(Protocol):
         """
         ...
 
-    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> Network:
-        """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""
+    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int], precision: str) -> Network:
+        """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches.
+
+        ``precision``: ``float32``, or ``bfloat16`` for that of operators under autocast; weights, logits and gradients are float32.
+        """
         ...

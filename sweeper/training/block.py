@@ -16,7 +16,7 @@ from sweeper.records import TrialConfig, Value
 from sweeper.training.backend import Backend
 from sweeper.training.criterion import Criterion, MemberLoss
 from sweeper.training.custom_loss import MemberFailure
-from sweeper.training.device_data import Batch
+from sweeper.training.device_data import Batch, Stream
 from sweeper.training.evaluate import score
 from sweeper.training.model import Model
 from sweeper.training.optimizer import adamw_step_, clip_, decaying, learning_rate, setting, sgd_step_
@@ -28,6 +28,7 @@ class Kind:
 
     optimizer: str = "sgd"
     nesterov: bool = False
+    precision: str = "float32"
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Member:
 
     ``velocity``: the optimiser's mean of gradients, by whatever name it goes. ``extra``: flat rows of what only some members have, by kind:
     ``second_moment`` of AdamW; ``best_weights`` and ``best_value`` where the best epoch is selected.
+    ``augment``: how its training images are varied, see :mod:`.augment`.
     """
 
     config: TrialConfig
@@ -43,6 +45,7 @@ class Member:
     weights: Float[Tensor, " weight"]
     velocity: Float[Tensor, " weight"]
     n_epochs: int
+    augment: str
     extra: dict[str, Tensor] = field(default_factory=dict)
     epochs: int = 0
     failure: MemberFailure | None = None
@@ -55,20 +58,20 @@ class Member:
     @property
     def kind(self) -> Kind:
         """The formulas by which it is trained."""
-        return Kind(str(self.setting("optimizer")), bool(self.setting("nesterov")))
+        return Kind(str(self.setting("optimizer")), bool(self.setting("nesterov")), str(self.setting("precision")))
 
     def setting(self, name: str) -> Value:
         """A parameter of training: as recorded, or its default."""
         return setting(self.config.parameters, name)
 
     @property
-    def next_stream(self) -> tuple[int, int]:
-        """Seed and number of the next epoch, which fix its batches."""
-        return self.config.seed, self.epochs + 1
+    def next_stream(self) -> Stream:
+        """What fixes the images of the next epoch, and their order."""
+        return self.config.seed, self.epochs + 1, self.augment
 
 
 class Block:
-    """One fused model of several members, sorted by the names of their losses; it learns on copies of their weights.
+    """One fused model of several members, sorted by the kinds of their losses; it learns on copies of their weights.
 
     ``streams[i]`` is the row of each batch that member i reads. ``activation_bytes``: those of an image, see :class:`.model.Model`.
     """
@@ -87,8 +90,8 @@ class Block:
         self._weights = torch.stack([member.weights for member in members])
         self._device = self._weights.device
         self._streams = torch.tensor(streams, device=self._device) if len(set(streams)) > 1 else None
-        self._network = backend.network(self._weights, streams)
-        losses, seeds = [member.loss for member in members], [member.next_stream for member in members]
+        self._network = backend.network(self._weights, streams, members[0].kind.precision)
+        losses, seeds = [member.loss for member in members], [member.next_stream[:2] for member in members]
         self._criterion = Criterion(losses, seeds, reduction, net.n_classes, self._device)
 
     def begin(self, n_images: int) -> None:

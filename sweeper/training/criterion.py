@@ -25,7 +25,7 @@ from sweeper.training.losses import LOSS_FUNCTIONS, LossFunction, Outputs
 class MemberLoss:
     """The loss of one member: its name, the trial's parameters, its batch size, and the callable behind it when it is the user's own.
 
-    Raises :class:`TrainingError` for a name that the catalogue does not know.
+    Raises :class:`TrainingError` for a name that the catalogue does not know, and for smoothed targets where the loss takes none.
     """
 
     name: str
@@ -36,28 +36,44 @@ class MemberLoss:
     def __post_init__(self) -> None:
         if not is_import_path(self.name) and self.name not in LOSSES:
             raise TrainingError(f"unknown loss {self.name!r}; known are {', '.join(LOSSES)}, or package.module:Name for one of your own")
+        if self.name == "label_smoothing" and self.smoothing:
+            raise TrainingError(
+                "label_smoothing beside the loss label_smoothing, which smooths by its own parameter smoothing; leave one out"
+            )
+
+    @property
+    def smoothing(self) -> float:
+        """Share of each target that is spread over all classes; a loss of the user's own smooths by itself, if it does."""
+        return 0.0 if is_import_path(self.name) else float(self.parameters.get("label_smoothing", 0.0))
+
+    @property
+    def kind(self) -> tuple[str, bool]:
+        """What members that are computed together share: the name, and whether targets are smoothed, which has formulas of its own."""
+        return self.name, self.smoothing > 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Builtin:
-    """Members ``rows`` that share a loss of the catalogue; ``parameters`` hold a value for each of them."""
+    """Members ``rows`` that share a loss of the catalogue; ``parameters`` hold a value for each of them, ``smoothing`` if there is any."""
 
     rows: slice
     function: LossFunction
     parameters: Mapping[str, Float[Tensor, " member"]]
     divisor: int
+    smoothing: Float[Tensor, " member"] | None
 
     def __call__(
         self, outputs: Outputs, add: Callable[[Tensor], Tensor]
     ) -> tuple[Float[Tensor, " member"], Float[Tensor, "member batch cls"]]:
         """Mean loss of these members over the batch, whose images ``add`` adds up, and its gradient with respect to their logits."""
-        losses, gradients = self.function(outputs[self.rows], **self.parameters)
+        outputs = outputs[self.rows] if self.smoothing is None else outputs[self.rows].smoothed(self.smoothing)
+        losses, gradients = self.function(outputs, **self.parameters)
         count = losses.shape[1] * self.divisor
         return add(losses) / count, gradients / count
 
 
 class Criterion:
-    """Loss and gradient of each member on its own logits. Members must come sorted by the names of their losses.
+    """Loss and gradient of each member on its own logits. Members must come sorted by the kinds of their losses.
 
     ``streams``: seed and epoch of each member, from which follows what its own loss draws at random.
     ``failures``: by row, the members whose own loss failed; their gradient is zero from then on.
@@ -77,7 +93,7 @@ class Criterion:
         self._draws = [f"{seed}/{epoch}" for seed, epoch in streams] if self._customs else []
         self._step = 0
         start = 0
-        for name, group in groupby(members, key=lambda member: member.name):
+        for (name, is_smoothed), group in groupby(members, key=lambda member: member.kind):
             same = list(group)
             rows = slice(start, start + len(same))
             start = rows.stop
@@ -89,7 +105,8 @@ class Criterion:
                 for key, default in entry.defaults.items()
             }
             divisor = n_classes if entry.elementwise and reduction == "elements" else 1
-            self._builtins.append(_Builtin(rows, LOSS_FUNCTIONS[name], parameters, divisor))
+            smoothing = torch.tensor([member.smoothing for member in same], device=device) if is_smoothed else None
+            self._builtins.append(_Builtin(rows, LOSS_FUNCTIONS[name], parameters, divisor, smoothing))
 
     def loss(self, logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Float[Tensor, " member"]:
         """Mean loss of each member over the images of a split; NaN where its own loss has failed."""

@@ -1,8 +1,8 @@
 """Trains a pack of K ≥ 1 members, each a trial of its own, as fused models on one device.
 
-Members with the same seed, epoch and batch size share a stream of batches. On the CPU each stream is trained on its own; on a GPU all
-streams of one batch size are trained together. A member's curve does not depend on the others in its pack: its numbers are never summed
-with theirs, and its random draws are determined by its seed and epoch alone.
+Members with the same seed, epoch, augmentation and batch size share a stream of batches. On the CPU each stream is trained on its own; on a
+GPU all streams of one batch size are trained together. A member's curve does not depend on the others in its pack: its numbers are never
+summed with theirs, and its random draws are determined by its seed and epoch alone.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ _Rows = Float[npt.NDArray[np.float32], "member weight"]
 
 LEAST_REPLAYED = 32
 """Fewest steps of an epoch for which one is captured: capturing it is assumed to take as long as launching some ten."""
+
+
+NO_BFLOAT16 = "precision bfloat16: the convnet on a CPU computes in float32 alone, where it is faster; take float32, or train on a GPU"
 
 
 class Pack:
@@ -111,9 +114,12 @@ class Pack:
                     custom = CustomLoss(name, config.parameters, self._device, config.seed)
                 except (Exception, SystemExit) as error:  # the user's module may raise anything: it is this member's failure
                     failure = MemberFailure.of(error)
+            if config.parameters.get("precision") == "bfloat16" and isinstance(self._backend, Lanes):
+                failure = failure or MemberFailure.of(TrainingError(NO_BFLOAT16))
             weights = self.net.initial_weights(config.seed).to(self._device)
             loss = MemberLoss(name, config.parameters, int(config.parameters["batch_size"]), custom)
-            member = Member(config, loss, weights, torch.zeros_like(weights), self._settings.epochs, failure=failure)
+            augment = str(config.parameters.get("augment", self._settings.policy))
+            member = Member(config, loss, weights, torch.zeros_like(weights), self._settings.epochs, augment, failure=failure)
             if member.setting("optimizer") == "adamw":
                 member.extra["second_moment"] = torch.zeros_like(weights)
             if self._settings.best_by:
@@ -246,12 +252,14 @@ class Pack:
                 self._give_up_fused(str(error))
                 _, others = self._parted(members)
         for streams, blocks in self._fuse(
-            others, lambda member: (member.loss.batch_size, *member.next_stream), lambda member: member.loss.batch_size
+            others, lambda member: (member.loss.batch_size, member.next_stream), lambda member: member.loss.batch_size
         ):
-            epoch = self._data.draw([stream[1:] for stream in streams])
+            (batch_size, *_), *_ = streams
+            epoch = self._data.draw([stream for _, stream in streams])
             for block in blocks:
                 block.begin(epoch.index.shape[1])
-            self._take_steps(blocks, epoch.batches(streams[0][0]))
+            for part in self._data.parts(epoch, batch_size):
+                self._take_steps(blocks, part.batches(batch_size))
             for block in blocks:
                 figures |= block.finish()
         if self._device.type != "cpu":  # whose cores have time for it while the device trains what it was given
@@ -323,7 +331,7 @@ class Pack:
         """
         mixes, most = self._backend.mixes_streams, self._backend.max_members
         lanes: dict[Hashable, list[Member]] = {}
-        for member in sorted(members, key=lambda member: member.loss.name):
+        for member in sorted(members, key=lambda member: member.loss.kind):
             lanes.setdefault((member.kind, lane_of(member) if mixes else stream_of(member)), []).append(member)
         for lane in lanes.values():
             streams = list(dict.fromkeys(map(stream_of, lane)))

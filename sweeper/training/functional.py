@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sweeper.training.custom_model import CustomModel
-from sweeper.training.gpu.grouped import DeviceCut
+from sweeper.training.gpu.grouped import DeviceCut, autocast
 
 
 class Functional(DeviceCut):
@@ -25,32 +25,35 @@ class Functional(DeviceCut):
         model.to(device)
         self.max_members: int | None = None if self.mixes_streams else 1
 
-    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> FunctionalNetwork:
+    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int], precision: str) -> FunctionalNetwork:
         """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""
         rows = torch.tensor(streams, device=self._shift.device) if len(set(streams)) > 1 else None
-        return FunctionalNetwork(self._model, weights, rows)
+        return FunctionalNetwork(self._model, weights, rows, precision)
 
 
 class FunctionalNetwork:
     """Members of one model; ``streams`` is ``None`` when all of them read the only row of each batch."""
 
-    def __init__(self, model: CustomModel, weights: Float[Tensor, "member weight"], streams: Int[Tensor, " member"] | None) -> None:
+    def __init__(
+        self, model: CustomModel, weights: Float[Tensor, "member weight"], streams: Int[Tensor, " member"] | None, precision: str
+    ) -> None:
         self._model = model
         self._tensors = {name: tensor.requires_grad_() for name, tensor in model.split(weights.detach()).items()}
         self._n_members = len(weights)
         self._streams = streams
+        self._precision = precision
         self._logits = torch.empty(0)
 
     def forward(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:  # noqa: ARG002
         """Raw logits of every member."""
-        with torch.enable_grad():
-            self._logits = self._run(images)
+        with torch.enable_grad(), autocast(self._precision, images.device):
+            self._logits = self._run(images).float()
         return self._logits.detach()
 
     def logits(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:  # noqa: ARG002
         """As :meth:`forward`, without a graph."""
-        with torch.no_grad():
-            return self._run(images)
+        with torch.no_grad(), autocast(self._precision, images.device):
+            return self._run(images).float()
 
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
         """Gradient of every weight, from that of the logits; zero for weights that the logits do not depend on."""

@@ -104,11 +104,11 @@ def test_left_over_lanes_hold_zeros_even_after_a_fuller_batch():
 def test_draws_made_ahead_are_those_that_would_be_made_later(dataset):
     backend = Grouped(ConvNet(32, 32, 10), normalised_levels((0.5,) * 3, (0.2,) * 3), torch.device("cpu"))
     ahead, later = (DeviceData(dataset, settings(), backend, torch.device("cpu")) for _ in range(2))
-    streams = [(1, 2), (3, 1)]
-    ahead.draw_ahead([(1, 2), (3, 1), (9, 9), (1, 2)])
+    streams = [(1, 2, "crop_flip"), (3, 1, "randaugment")]
+    ahead.draw_ahead([*streams, (9, 9, "none"), streams[0]])
     ahead.draw_ahead(streams)
     assert list(ahead._ahead) == streams
-    for chosen in zip(*(data.draw([*streams, (4, 1)]).batches(64) for data in (ahead, later)), strict=True):
+    for chosen in zip(*(data.draw([*streams, (4, 1, "none")]).batches(64) for data in (ahead, later)), strict=True):
         found, expected = (data.training_batch(each) for data, each in zip((ahead, later), chosen, strict=True))
         assert torch.equal(found.labels, expected.labels)
         assert torch.equal(found.images, expected.images)

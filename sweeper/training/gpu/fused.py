@@ -23,6 +23,8 @@ from sweeper.training.device_data import DeviceData, Split
 from sweeper.training.gpu.geometry import FUSED_LOSSES, Arguments, Geometry, MemberRow
 from sweeper.training.model import HIDDEN, ConvNet
 
+FUSED_POLICIES = ("none", "flip", "crop_flip")
+
 SCRATCH_TILES = 32
 """Tiles of a member that are evaluated at once where their images are too large for shared memory, which bounds what they take instead."""
 
@@ -63,9 +65,9 @@ class _Buffers:
     others: tuple[Tensor, ...]
     run: Callable[[], None]
 
-    def suit(self, n_members: int, n_streams: int, n_images: int, n_steps: int, n_tiles: int) -> bool:
+    def suit(self, n_members: int, n_streams: int, n_images: int, n_steps: int, n_tiles: int, *, varied: bool) -> bool:
         """Whether they are large enough, and not more than twice as large as needed: empty places cost a little each."""
-        same = (n_images, n_steps, n_tiles) == (self.n_images, self.n_steps, self.n_tiles)
+        same = (n_images, n_steps, n_tiles, varied) == (self.n_images, self.n_steps, self.n_tiles, len(self.corners) > 0)
         return same and n_members <= len(self.weights) < 2 * n_members and n_streams <= len(self.order)
 
 
@@ -87,7 +89,8 @@ class Fused:
 
     def takes(self, member: Member) -> bool:
         """Whether the kernels know the loss of a member, and what else it trains with."""
-        return member.loss.name in FUSED_LOSSES and member.kind == Kind() and not member.setting("gradient_clip")
+        plain = member.kind == Kind() and member.augment in FUSED_POLICIES
+        return member.loss.name in FUSED_LOSSES and plain and not (member.setting("gradient_clip") or member.loss.smoothing)
 
     def train(self, members: Sequence[Member]) -> dict[str, Float64[Tensor, " 2"]]:
         """Train the next epoch of each member; its loss and accuracy on the way, by trial."""
@@ -96,9 +99,10 @@ class Fused:
         n_images = epoch.index.shape[1]
         sizes = [min(member.loss.batch_size, n_images) for member in members]
         wanted = (len(members), len(streams), n_images, math.ceil(n_images / min(sizes)), self._kernels.geometry.tiles(max(sizes)))
-        if self._buffers is None or not self._buffers.suit(*wanted):
+        varied = epoch.offsets is not None
+        if self._buffers is None or not self._buffers.suit(*wanted, varied=varied):
             self._buffers = None  # frees the old ones before the new ones are made
-            self._buffers = self._make_buffers(*wanted)
+            self._buffers = self._make_buffers(*wanted, varied=varied)
         buffers, n = self._buffers, len(members)
         torch.stack([member.weights for member in members], out=buffers.weights[:n])
         torch.stack([member.velocity for member in members], out=buffers.velocity[:n])
@@ -134,8 +138,11 @@ class Fused:
             self._kernels.launch("evaluate", (at_once, len(members)), arguments, step)
         return logits
 
-    def _make_buffers(self, n_members: int, n_streams: int, n_images: int, n_steps: int, n_tiles: int) -> _Buffers:
-        """Buffers with room for so many members; what they cost beside the weights is mostly ``partial``: their size times the tiles."""
+    def _make_buffers(self, n_members: int, n_streams: int, n_images: int, n_steps: int, n_tiles: int, *, varied: bool) -> _Buffers:
+        """Buffers with room for so many members; what they cost beside the weights is mostly ``partial``: their size times the tiles.
+
+        ``varied``: whether images are cropped or flipped.
+        """
         device, geometry = self._data.device, self._kernels.geometry
         n_weights = self._net.n_weights
 
@@ -151,7 +158,7 @@ class Fused:
             "figures": floats(n_members, 2, dtype=torch.float64),
             "members": floats(n_members, ctypes.sizeof(MemberRow), dtype=torch.uint8),
             "order": floats(n_streams, n_images, dtype=torch.int32),
-            "corners": floats(n_streams if self._settings.augments else 0, n_images, dtype=torch.int32),
+            "corners": floats(n_streams if varied else 0, n_images, dtype=torch.int32),
             "scratch": self._scratch(n_members, n_tiles),
         }
         arguments = self._arguments("train", n_images, n_tiles, tensors)

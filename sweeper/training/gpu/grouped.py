@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from sweeper.training.augment import PADDING
+from sweeper.training.augment import cut_bytes
 from sweeper.training.model import POOL, ConvNet
 
 DETERMINISTIC = True
@@ -46,9 +46,7 @@ class DeviceCut:
         flips: Bool[Tensor, "stream batch"] | None,
     ) -> Float[Tensor, "stream batch channel height width"]:
         """The chosen images, cropped, flipped and normalised; in memory the channels come last."""
-        cut = images[chosen]
-        if offsets is not None and flips is not None:
-            cut = crop_and_flip(cut.flatten(0, 1), offsets.flatten(0, 1), flips.flatten()).view(cut.shape)
+        cut = cut_bytes(images, chosen, offsets, flips)
         return torch.addcmul(self._shift, cut.float(), self._scale).movedim(-1, -3)
 
 
@@ -62,10 +60,10 @@ class Grouped(DeviceCut):
         super().__init__(levels, device)
         self._net = net
 
-    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int]) -> GroupedNetwork:
+    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int], precision: str) -> GroupedNetwork:
         """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""
         rows = torch.tensor(streams, device=self._shift.device) if len(set(streams)) > 1 else None
-        return GroupedNetwork(self._net, weights, rows)
+        return GroupedNetwork(self._net, weights, rows, precision)
 
 
 @contextlib.contextmanager
@@ -92,6 +90,16 @@ def exact_float32() -> Iterator[None]:
         _set_all(before)
 
 
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """A block in which operators compute in this precision, as far as PyTorch thinks that they can.
+
+    Without a cache of the weights that it converts: each is used once, and a graph of a step may hold none.
+    """
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
 def _set_all(values: Sequence[object]) -> None:
     for (room, name, _), value in zip(_EXACT, values, strict=True):
         setattr(room, name, value)
@@ -106,9 +114,12 @@ def _set_old_way(matmul_precision: str, *, allow_tf32: bool) -> None:
 class GroupedNetwork:
     """Members as groups of one convolution; ``streams`` is ``None`` when all of them read the only row of each batch."""
 
-    def __init__(self, net: ConvNet, weights: Float[Tensor, "member weight"], streams: Int[Tensor, " member"] | None) -> None:
+    def __init__(
+        self, net: ConvNet, weights: Float[Tensor, "member weight"], streams: Int[Tensor, " member"] | None, precision: str
+    ) -> None:
         self._tensors = {name: tensor.requires_grad_() for name, tensor in net.split(weights.detach()).items()}
         self._streams = streams
+        self._precision = precision
         self._logits = torch.empty(0)
 
     def forward(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:
@@ -116,14 +127,14 @@ class GroupedNetwork:
 
         On one stream the first convolution of all members is one ordinary convolution with 4K output channels.
         """
-        with torch.enable_grad():
-            self._logits = self._run(images, n_images)
+        with torch.enable_grad(), autocast(self._precision, images.device):
+            self._logits = self._run(images, n_images).float()
         return self._logits.detach()
 
     def logits(self, images: Float[Tensor, "stream batch channel height width"], n_images: int) -> Float[Tensor, "member batch cls"]:
         """As :meth:`forward`, without a graph."""
-        with torch.no_grad():
-            return self._run(images, n_images)
+        with torch.no_grad(), autocast(self._precision, images.device):
+            return self._run(images, n_images).float()
 
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
         """Gradient of every weight, from that of the logits."""
@@ -147,17 +158,3 @@ class GroupedNetwork:
         rows = x.reshape(n_images, n_members, -1).transpose(0, 1)
         hidden = F.relu(torch.baddbmm(tensors["fc1.bias"][:, None], rows, tensors["fc1.weight"].transpose(1, 2)))
         return torch.baddbmm(tensors["fc2.bias"][:, None], hidden, tensors["fc2.weight"].transpose(1, 2))
-
-
-def crop_and_flip(
-    images: UInt8[Tensor, "batch height width channel"], offsets: Int[Tensor, "batch 2"], flips: Bool[Tensor, " batch"]
-) -> UInt8[Tensor, "batch height width channel"]:
-    """Each image padded with black, cut at its offset, and mirrored where its flip says so."""
-    n_images, height, width, n_channels = images.shape
-    padded = images.new_zeros(n_images, height + 2 * PADDING, width + 2 * PADDING, n_channels)
-    padded[:, PADDING : PADDING + height, PADDING : PADDING + width] = images
-    rows = offsets[:, :1] + torch.arange(height, device=images.device)
-    columns = torch.arange(width, device=images.device)
-    columns = offsets[:, 1:] + torch.where(flips[:, None], width - 1 - columns, columns)
-    numbers = torch.arange(n_images, device=images.device)
-    return padded[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
