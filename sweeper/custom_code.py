@@ -12,11 +12,11 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sweeper.catalogue import TRAINING_PARAMETERS, Domain, Kind
+from sweeper.catalogue import MODEL_ARGUMENTS, TRAINING_PARAMETERS, Domain, Kind
 
 AnyValue = TypeVar("AnyValue")
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -79,14 +79,16 @@ def _defining_module(found: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LossSignature:
-    """The parameters of one loss by name; ``takes_any``: it has ``**kwargs``. ``training``: those of the training that it wants to know."""
+    """The parameters of one loss, or model, by name; ``takes_any``: it has ``**kwargs``. ``training``: those of the training that it wants
+    to know.
+    """
 
     arguments: Mapping[str, Domain]
     takes_any: bool = False
     training: frozenset[str] = frozenset()
 
     def has(self, name: str) -> bool:
-        """Whether ``name`` is, or may be, a parameter of the loss's own."""
+        """Whether ``name`` is, or may be, a parameter of its own."""
         return name in self.arguments or self.takes_any
 
     def accepted(self, parameters: Mapping[str, AnyValue]) -> dict[str, AnyValue]:
@@ -110,6 +112,26 @@ def read_signature(loss: Callable[..., Any]) -> LossSignature:
         {parameter.name: _domain(parameter) for parameter in named if parameter.name not in TRAINING_PARAMETERS},
         takes_any=any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters),
         training=frozenset(parameter.name for parameter in named) & TRAINING_PARAMETERS.keys(),
+    )
+
+
+def read_model_signature(model: Callable[..., Any]) -> LossSignature:
+    """What a model is built with, as far as it is given by name. What every model may be told of a data set is not required.
+
+    Raises:
+        TypeError, ValueError: it has no signature that can be read.
+    """
+    parameters = inspect.signature(model).parameters.values()
+    named = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
+    return LossSignature(
+        {
+            parameter.name: replace(_domain(parameter), default=None, is_required=parameter.default is parameter.empty)
+            if parameter.name not in MODEL_ARGUMENTS
+            else Domain("any")
+            for parameter in named
+            if parameter.name not in {"loss", "model", *TRAINING_PARAMETERS}
+        },
+        takes_any=any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters),
     )
 
 

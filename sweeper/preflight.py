@@ -137,10 +137,12 @@ def _check_model(space: Space, dataset: Dataset) -> None:
         from sweeper.training.custom_code_check import check_custom_code
 
         check_custom_code(space, dataset)
-    if not is_import_path(space.training.model) and min(dataset.train_images.shape[1:3]) < _ALWAYS_LARGE_ENOUGH:
+    if min(dataset.train_images.shape[1:3]) < _ALWAYS_LARGE_ENOUGH:
         from sweeper.training.build_model import build_model
 
-        build_model(space.training.model, dataset)
+        for architecture in space.architectures:
+            if not is_import_path(architecture.name):
+                build_model(architecture, dataset)
 
 
 def _check_resources(space: Space) -> None:

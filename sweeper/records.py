@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
@@ -45,11 +45,25 @@ class TrialState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Architecture:
+    """A model by name, and what one of the user's own is built with besides the classes and the size of the images."""
+
+    name: str
+    arguments: tuple[tuple[str, Value | None], ...] = ()
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={value}" for name, value in self.arguments)
+        return f"{self.name} ({given})" if given else self.name
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingSettings:
     """What all trials of a sweep share. ``evaluate_on``: the split behind every ``val_*`` figure.
 
     ``validation``: images held out of the training split, class-balanced, by seed. ``None`` with ``evaluate_on="test"`` is the notebook's
     way: all training images train, and every epoch is measured on the test split. ``backend``: as :class:`sweeper.training.engine.Pack`'s.
+    ``model_arguments``: what ``model`` is built with; ``model_parameters``: those parameters of trials that decide about it,
+    ``model`` and its arguments.
     ``best_by``: the metric by which the best epoch is found whose weights are tested; ``None`` for the last epoch.
     """
 
@@ -61,6 +75,24 @@ class TrainingSettings:
     evaluate_on: Literal["validation", "test"]
     backend: Literal["auto", "fused", "operators"] = "auto"
     best_by: str | None = None
+    model_arguments: Mapping[str, Value | None] = field(default_factory=dict)
+    model_parameters: tuple[str, ...] = ()
+
+    def architecture(self, parameters: Mapping[str, Value]) -> Architecture:
+        """The model of a trial with these parameters, which may name another than the sweep's."""
+        name = str(parameters.get("model", self.model))
+        given = dict(self.model_arguments) if name == self.model else {}
+        given |= {key: parameters[key] for key in self.model_parameters if key in parameters and key != "model"}
+        return Architecture(name, tuple(sorted(given.items())))
+
+    @property
+    def names_models(self) -> bool:
+        """Whether trials may differ in their models."""
+        return bool(self.model_parameters)
+
+    def of_loss(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
+        """Those parameters of a trial that are not about its model."""
+        return {name: value for name, value in parameters.items() if name not in self.model_parameters}
 
     @property
     def policy(self) -> str:

@@ -20,7 +20,8 @@ from sweeper.store import SweepFolder
 from sweeper.store.provenance import git_state, package_versions, processor
 from sweeper.store.trust import space_to_run
 from sweeper.text import plural
-from sweeper.training.engine import MemberFailure, Pack
+from sweeper.training.custom_loss import MemberFailure
+from sweeper.training.packs import Packs
 from sweeper.view.text import aligned
 from sweeper.view.trial import TrialView, view_trial
 
@@ -93,7 +94,7 @@ def reproduce_trial(
     settings = space.training_settings()
     if device == "cpu" and settings.backend == "fused":  # for the GPU that the sweep had
         settings = replace(settings, backend="auto")
-    pack = Pack(dataset, settings, [replace(view.config, parameters=parameters)], device)
+    pack = Packs(dataset, settings, [replace(view.config, parameters=parameters)], device)
     curve: list[EpochMetrics] = []
     for _ in view.curve:
         result = pack.train_epoch()[trial]

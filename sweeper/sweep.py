@@ -26,7 +26,7 @@ from sweeper.store.provenance import provenance
 from sweeper.store.trust import space_to_run, trust
 from sweeper.studies.studies import Studies
 from sweeper.text import plural
-from sweeper.training.build_model import describe_model
+from sweeper.training.build_model import describe_models
 from sweeper.training.device import torch_sees_gpus, unused_gpu
 from sweeper.tune.pack_size import choose_pack_size, size_on_a_node
 from sweeper.tune.run import PackPlan, run_packs
@@ -84,7 +84,7 @@ def start_sweep(
     with _interruptible("interrupted before the sweep began: there is nothing to resume"):
         Folder(results).require_bucket()  # tells what is wrong with object storage before anything is loaded
         dataset = _load(space, observe)
-        model = describe_model(space.training.model, dataset)  # refuses what no trial could be trained with
+        model = describe_models(space.architectures, dataset)  # refuses what no trial could be trained with
         observe(_connecting(address))
         with ray_session(address) as cluster:
             cluster.require_shared_results(results)
@@ -138,7 +138,7 @@ def resume_sweep(
                 from sweeper.training.custom_code_check import check_custom_code  # loads PyTorch, which a driver does without
 
                 check_custom_code(space, dataset)
-            _compare_custom_code(space, folder, describe_model(space.training.model, dataset), began, _notices_to(observe))
+            _compare_custom_code(space, folder, describe_models(space.architectures, dataset), began, _notices_to(observe))
             observe(_connecting(address))
             with ray_session(address) as cluster:
                 cluster.require_shared_results(str(folder))
@@ -230,17 +230,16 @@ def _execute(
     return SweepResult(folder, studies.n_failed)
 
 
-def _compare_custom_code(
-    space: Space, folder: SweepFolder, model: Mapping[str, Any], began: Mapping[str, Any], notice: Callable[[str], None]
-) -> None:
+def _compare_custom_code(space: Space, folder: SweepFolder, models: Any, began: Mapping[str, Any], notice: Callable[[str], None]) -> None:
     """Refuse another network; say where code of the user's own has changed since the sweep began."""
-    before = began.get("model")
-    if before not in (None, model):
-        was = before.get("weights") if isinstance(before, dict) else before
-        raise ModelChangedError(
-            f"{folder}: training.model {space.training.model} has changed since the sweep began ({model['weights']} weights, was {was}); "
-            "restore it, or run the space as a new sweep"
-        )
+    before, now = ([] if each is None else each if isinstance(each, list) else [each] for each in (began.get("model"), models))
+    for model in now if before else ():
+        if model not in before:
+            was = next((each["weights"] for each in before if isinstance(each, dict) and each.get("name") == model["name"]), before[0])
+            raise ModelChangedError(
+                f"{folder}: training.model {model['name']} has changed since the sweep began ({model['weights']} weights, was {was}); "
+                "restore it, or run the space as a new sweep"
+            )
     digests, recorded = source_digests(space.custom_code), began.get("own_code")
     for path in space.custom_code:
         if isinstance(recorded, dict) and path in recorded and recorded[path] != digests.get(path):

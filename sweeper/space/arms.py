@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
 
 from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.custom_code import LossSignature
 from sweeper.records import Value
 from sweeper.space.schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter
 from sweeper.space.values import is_among
+
+Owner: TypeAlias = Literal["loss", "model"]
+LOSS: Final = "loss"
+MODEL: Final = "model"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,31 @@ class Definition:
     def is_active(self, drawn: Mapping[str, Value]) -> bool:
         """Whether the parameter exists beside those already drawn."""
         return all(name in drawn and is_among(drawn[name], wanted) for name, wanted in self.when.items())
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """What the losses and models of a space may be configured with; ``model``: that of a trial whose parameters name none."""
+
+    losses: Mapping[str, LossSignature]
+    models: Mapping[str, LossSignature] = field(default_factory=dict)
+    model: str = "convnet"
+
+    def owner(self, name: str, when: Condition) -> Owner | None:
+        """To what a parameter with this condition belongs; ``None`` for one of the training, which every trial has."""
+        if name in ("loss", "model") or name in TRAINING_PARAMETERS:
+            return None
+        of_losses, of_models = self.losses.values(), self.models.values()
+        if any(name in signature.arguments for signature in of_losses):
+            return "loss"
+        if any(name in signature.arguments for signature in of_models) or "model" in when:
+            return "model"
+        open_to_models = any(signature.takes_any for signature in of_models) and not any(signature.takes_any for signature in of_losses)
+        return "model" if open_to_models and "loss" not in when else "loss"
+
+    def of(self, owner: Owner) -> Mapping[str, LossSignature]:
+        """The signatures of the losses, or of the models."""
+        return self.losses if owner == "loss" else self.models
 
 
 def list_arms(parameters: Mapping[str, Parameter], compared: str | None) -> tuple[Arm, ...]:
@@ -89,40 +119,43 @@ def contains(parameter: Parameter, name: str, value: Value) -> bool:
     return parameter.low <= value <= parameter.high and abs(steps - round(steps)) < 1e-8
 
 
-def define(
-    parameters: Mapping[str, Parameter], constants: Mapping[str, Value], arm: Arm, signatures: Mapping[str, LossSignature]
-) -> tuple[Definition, ...]:
-    """Every parameter that can be active in ``arm``, each after those that its condition names. ``signatures``: of the space's losses.
+def define(parameters: Mapping[str, Parameter], constants: Mapping[str, Value], arm: Arm, signatures: Signatures) -> tuple[Definition, ...]:
+    """Every parameter that can be active in ``arm``, each after those that its condition names.
 
-    A loss's own parameter on which the file is silent has the loss's default, and exists for that loss only.
+    A loss's own parameter on which the file is silent has the loss's default, and exists for that loss only. A model's does not exist: its
+    default stays with the model.
     """
     merged: dict[str, Parameter] = {"loss": parameters["loss"], **parameters}
     merged |= {name: Constant(value=value) for name, value in constants.items() if name not in merged}
     merged |= {name: Constant(value=value) for name, value in arm.settings.items()} | dict(arm.ranges)
-    losses = tuple(str(loss) for loss in possible_values(merged["loss"], "loss") or ())
-    signatures = {loss: signatures[loss] for loss in losses}
+    of_arm = {owner: possible_owners(merged, owner, signatures) for owner in (LOSS, MODEL)}
     fixed = {*arm.settings, *arm.ranges}
     conditions: dict[str, Condition] = {}
     for name, parameter in merged.items():
         when = {} if name in fixed else dict(parameter.when)
-        owners = owning_losses(name, signatures)
-        conditions[name] = when if owners is None or "loss" in when else {"loss": owners, **when}
+        owner = signatures.owner(name, parameters[name].when if name in parameters else {})
+        if owner == "model" and "model" not in merged:
+            if not any(signature.has(name) for signature in of_arm["model"].values()):
+                continue
+        elif owner is not None and owner not in when:
+            when = {owner: tuple(each for each, signature in of_arm[owner].items() if signature.has(name)), **when}
+        conditions[name] = when
         for other, wanted in TRAINING_PARAMETERS[name].when.items() if name in TRAINING_PARAMETERS else ():
             if other in merged:
                 conditions[name] = {**conditions[name], other: (wanted,)}
             elif TRAINING_PARAMETERS[other].default != wanted:
                 del conditions[name]
-    for name, default in _silent_defaults(signatures, merged).items():
+    for name, default in _silent_defaults(of_arm["loss"], merged).items():
         merged[name] = Constant(value=default)
-        conditions[name] = {"loss": tuple(loss for loss in losses if name in signatures[loss].arguments)}
+        conditions[name] = {"loss": tuple(loss for loss, signature in of_arm["loss"].items() if name in signature.arguments)}
     return _reachable([Definition(name, merged[name], conditions[name]) for name in in_order(conditions)])
 
 
-def owning_losses(name: str, signatures: Mapping[str, LossSignature]) -> tuple[str, ...] | None:
-    """The losses that have a parameter ``name`` of their own; ``None`` for one of the training, which every loss has."""
-    if name == "loss" or name in TRAINING_PARAMETERS:
-        return None
-    return tuple(loss for loss, signature in signatures.items() if signature.has(name))
+def possible_owners(parameters: Mapping[str, Parameter], owner: Owner, signatures: Signatures) -> dict[str, LossSignature]:
+    """The losses, or the models, that trials with these parameters can have, with their signatures."""
+    if owner == "model" and owner not in parameters:
+        return {signatures.model: signatures.models.get(signatures.model, LossSignature({}))}
+    return {str(value): signatures.of(owner)[str(value)] for value in possible_values(parameters[owner], owner) or ()}
 
 
 def _silent_defaults(signatures: Mapping[str, LossSignature], given: Mapping[str, Parameter]) -> dict[str, Value]:

@@ -57,6 +57,8 @@ def _dataset(dataset: Dataset) -> Iterator[Finding]:
 def _training(draft: Draft) -> Iterator[Finding]:
     if draft.training is None:
         return
+    if "model" in draft.written and "model" in draft.written_training:
+        yield Finding(("parameters", "model"), "is set under training too; keep one of the two")
     for name, value in draft.constants.items():
         try:
             fitted(value, TRAINING_PARAMETERS[name])

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.custom_code import is_import_path
 from sweeper.records import Phase, trial_name
-from sweeper.space.arms import Arm, Definition, define, list_arms, possible_values, value_name
-from sweeper.space.check_conditions import not_of
+from sweeper.space.arms import LOSS, MODEL, Arm, Definition, define, list_arms, possible_owners, possible_values, value_name
+from sweeper.space.check_conditions import both_have, not_of
 from sweeper.space.configurations import LARGEST_GRID, iterate_grid, n_points
 from sweeper.space.draft import Draft
 from sweeper.space.schema import ArmChoice, ArmName, Choices, Compare, Constant, FloatRange, IntRange, Search, Training
@@ -72,7 +72,7 @@ def arm_problems(draft: Draft, training: Training, compare: Compare) -> Iterator
     constants = draft.completed(training).constants
     arms = list_arms(draft.parameters, compare.arms)
     findings = [finding for index, arm in enumerate(arms) for finding in _settings(draft, arm, _arm_path(draft, compare, index))]
-    definitions = {arm.name: define(draft.parameters, constants, arm, draft.signatures) for arm in arms}
+    definitions = {arm.name: define(draft.parameters, constants, arm, draft.owners) for arm in arms}
     findings += [*_unequal_defaults(draft, definitions, compare), *_unsmoothed(draft, definitions, compare)]
     if not findings:
         findings += _alike(draft, definitions, compare)
@@ -97,17 +97,18 @@ def _arm_path(draft: Draft, compare: Compare, index: int) -> Path:
 
 
 def _settings(draft: Draft, arm: Arm, path: Path) -> Iterator[Finding]:
-    """Settings of an arm that its loss does not have."""
+    """Settings of an arm that neither its loss nor its model has."""
     fixed = {**draft.parameters, **{name: Constant(value=value) for name, value in arm.settings.items()}}
-    losses = [str(loss) for loss in possible_values(fixed["loss"], "loss") or ()]
+    losses, models = (possible_owners(fixed, owner, draft.owners) for owner in (LOSS, MODEL))
     for name in (*arm.settings, *arm.ranges):
         if name in TRAINING_PARAMETERS and (reason := draft.does_nothing(name, arm.settings)):
             yield Finding((*path, name), reason)
-        if name == "loss" or name in TRAINING_PARAMETERS:
+        if name in (LOSS, MODEL, *TRAINING_PARAMETERS):
             continue
-        if any(draft.signatures[loss].has(name) for loss in losses):
-            continue
-        yield Finding((*path, name), not_of(losses, name, draft.signatures))
+        if any(signature.has(name) for signature in (*losses.values(), *models.values())):
+            yield from both_have(draft, name, (*path, name))
+        else:
+            yield Finding((*path, name), not_of(list(losses), name, draft.owners))
 
 
 def _unequal_defaults(draft: Draft, definitions: Mapping[str, tuple[Definition, ...]], compare: Compare) -> Iterator[Finding]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
-from sweeper.custom_code import LossSignature
 from sweeper.records import Value
-from sweeper.space.arms import contains, possible_values
+from sweeper.space.arms import LOSS, MODEL, Owner, Signatures, contains, possible_values
 from sweeper.space.draft import Draft
 from sweeper.space.keys import unknown_key
-from sweeper.space.schema import Condition, Constant, FloatRange, IntRange, Parameter, Training
+from sweeper.space.schema import ArmChoice, Choices, Condition, Constant, FloatRange, IntRange, Parameter, Training
 from sweeper.space.values import Finding, is_among
 from sweeper.space.wording import Path
 from sweeper.text import listed, nearest, shown
 
-SHARED = frozenset(Training.model_fields.keys() - TRAINING_PARAMETERS.keys())
+SHARED = frozenset(Training.model_fields.keys() - TRAINING_PARAMETERS.keys() - {MODEL})
 """Keys of ``training`` that are no parameters."""
 
 
@@ -24,15 +23,15 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
     in_cycles = {name for trail in _trails(draft.parameters) for name in trail}
     for name, parameter in draft.parameters.items():
         path: Path = ("parameters", name)
-        if name == "loss" or name in TRAINING_PARAMETERS:
+        if name in (LOSS, MODEL, *TRAINING_PARAMETERS):
             if parameter.when:
-                beside = TRAINING_PARAMETERS[name].when if name != "loss" else {}
+                beside = TRAINING_PARAMETERS[name].when if name in TRAINING_PARAMETERS else {}
                 beside = {other: value for other, value in beside.items() if other in {*draft.written, *draft.constants}}
                 own = " and ".join(f"it exists beside {other} {value} alone" for other, value in beside.items())
                 reason = own or f"every trial needs {name}: it cannot have a condition"
                 yield Finding((*path, "when"), f"{reason}; {'leave this out, or ' if own else ''}give single arms a setting of their own")
             continue
-        findings = list(_condition(draft, name, parameter.when))
+        findings = [*_condition(draft, name, parameter.when), *both_have(draft, name, path), *_given_twice(draft, name, path)]
         yield from findings
         if not draft.all_losses_known:
             yield from _slip(draft, name)
@@ -49,8 +48,8 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
 
 def _slip(draft: Draft, name: str) -> Iterator[Finding]:
     """A name one letter off, which can be told even while the losses are not all known."""
-    known = {"loss", *TRAINING_PARAMETERS, *(own for entry in LOSSES.values() for own in entry.parameters)}
-    known |= {own for signature in draft.signatures.values() for own in signature.arguments}
+    known = {LOSS, MODEL, *TRAINING_PARAMETERS, *(own for entry in LOSSES.values() for own in entry.parameters)}
+    known |= {own for signature in (*draft.signatures.values(), *draft.models.values()) for own in signature.arguments}
     meant = unknown_key(name, "parameters", sorted(known - draft.written))
     if name not in known and not meant.startswith("known: "):
         yield Finding(("parameters", name), f"no parameter has this name; {meant}")
@@ -64,7 +63,9 @@ def _condition(draft: Draft, name: str, when: Condition) -> Iterator[Finding]:
         elif other == "loss" and other not in draft.written:
             continue  # told once, where it is missing
         elif other not in draft.written:
-            hint = "it is a constant under training" if other in draft.constants else nearest(other, sorted(draft.written - {name}))
+            hint = (
+                "it is a constant under training" if other in (MODEL, *draft.constants) else nearest(other, sorted(draft.written - {name}))
+            )
             yield Finding(at, f"no parameter has this name; {hint}")
         elif condition := draft.parameters.get(other):
             for value in wanted:
@@ -87,48 +88,67 @@ def _impossible(draft: Draft, condition: Parameter, name: str, value: Value) -> 
     return None
 
 
-def _allowed_losses(draft: Draft, name: str, seen: frozenset[str] = frozenset()) -> set[str]:
-    """The losses under which the condition of ``name``, and the conditions of what it depends on, can hold."""
-    allowed = set(draft.signatures)
+def _allowed_owners(draft: Draft, name: str, owner: Owner, seen: frozenset[str] = frozenset()) -> set[str]:
+    """The losses, or models, under which the condition of ``name``, and the conditions of what it depends on, can hold."""
+    allowed = set(draft.owners.of(owner))
     parameter = draft.parameters.get(name)
     for other, wanted in parameter.when.items() if parameter is not None else ():
-        if other == "loss":
+        if other == owner:
             allowed &= {str(value) for value in wanted}
         elif other not in seen:
-            allowed &= _allowed_losses(draft, other, seen | {name})
+            allowed &= _allowed_owners(draft, other, owner, seen | {name})
     return allowed
 
 
 def _ownership(draft: Draft, name: str, parameter: Parameter) -> Iterator[Finding]:
-    allowed = _allowed_losses(draft, name)
-    owners = {loss for loss, signature in draft.signatures.items() if name in signature.arguments}
-    if "loss" in parameter.when:
-        owners |= {loss for loss, signature in draft.signatures.items() if signature.takes_any}
-    strangers = [loss for loss in draft.signatures if loss in allowed - owners]
+    owner = draft.owners.owner(name, parameter.when) or LOSS
+    signatures = draft.owners.of(owner)
+    allowed = _allowed_owners(draft, name, owner)
+    owners = {each for each, signature in signatures.items() if name in signature.arguments}
+    if owner in parameter.when or (owner == MODEL and len(signatures) == 1):
+        owners |= {each for each, signature in signatures.items() if signature.takes_any}
+    strangers = [each for each in signatures if each in allowed - owners]
     path: Path = ("parameters", name)
     if not allowed or not strangers:
         return
     if not owners & allowed:
-        yield Finding(path, not_of(strangers, name, draft.signatures))
-    elif "loss" in parameter.when:
+        yield Finding(path, not_of(list(draft.signatures) if owner == MODEL else strangers, name, draft.owners))
+    elif owner in parameter.when:
         verb = "has" if len(strangers) == 1 else "have"
-        yield Finding((*path, "when", "loss"), f"{listed(strangers)} {verb} no parameter '{name}'")
-    else:
-        having = [loss for loss in draft.signatures if loss in owners]
-        when = f"when: {{loss: {having[0] if len(having) == 1 else '[' + ', '.join(having) + ']'}}}"
+        yield Finding((*path, "when", owner), f"{listed(strangers)} {verb} no parameter '{name}'")
+    elif owner in draft.written:
+        having = [each for each in signatures if each in owners]
+        when = f"when: {{{owner}: {having[0] if len(having) == 1 else '[' + ', '.join(having) + ']'}}}"
         way_out = f"write {{value: ..., {when}}}" if isinstance(parameter, Constant) else f"add {when}"
-        yield Finding(path, f"only loss {listed(having)} has this parameter; {way_out}")
+        yield Finding(path, f"only {owner} {listed(having)} has this parameter; {way_out}")
 
 
-def not_of(losses: list[str], name: str, signatures: Mapping[str, LossSignature]) -> str:
-    """What to say of a parameter ``name`` that none of ``losses`` has: whose it is, or which one may have been meant."""
+def both_have(draft: Draft, name: str, path: Path) -> Iterator[Finding]:
+    """A name that both a loss and a model have: one value cannot be meant for both."""
+    losses, models = (
+        [each for each, one in signatures.items() if name in one.arguments] for signatures in (draft.signatures, draft.models)
+    )
+    if losses and models:
+        way_out = f"rename the model's, or give it its value under training, model: {{path: {models[0]}, {name}: ...}}"
+        yield Finding(path, f"both loss {listed(losses)} and model {listed(models)} have this parameter; {way_out}")
+
+
+def _given_twice(draft: Draft, name: str, path: Path) -> Iterator[Finding]:
+    given = draft.training.default_model.arguments if draft.training and MODEL not in draft.written else {}
+    if name in given and not any(name in signature.arguments for signature in draft.signatures.values()):
+        yield Finding(path, f"is set under training.model too, to {shown(given[name])}; keep one of the two")
+
+
+def not_of(losses: list[str], name: str, signatures: Signatures) -> str:
+    """What to say of a parameter ``name`` that none of ``losses`` and no model has: whose it is, or which one may have been meant."""
     elsewhere = [loss for loss, entry in LOSSES.items() if name in entry.parameters]
     whose = f"loss {listed(losses)}" if len(losses) == 1 else f"the losses {listed(losses)}"
     if elsewhere:
         return f"is a parameter of loss {listed(elsewhere)}, not of {whose}"
     if name in SHARED:
         return f"all trials share it: write {name} under training"
-    known = [*(own for loss in losses for own in signatures[loss].arguments), *TRAINING_PARAMETERS]
+    known = [*(own for loss in losses for own in signatures.losses[loss].arguments), *TRAINING_PARAMETERS]
+    known += [own for signature in signatures.models.values() for own in signature.arguments]
     return f"no parameter of {whose} has this name; {unknown_key(name, 'parameters', known)}"
 
 
@@ -169,3 +189,18 @@ def _needed_arguments(draft: Draft) -> Iterator[Finding]:
             elif name in draft.parameters and set(draft.parameters[name].when) - {"loss"}:
                 message = f"loss {shown(loss)} always needs it, for it has no default: its only condition can be loss"
                 yield Finding(("parameters", name, "when"), message)
+    for model, signature in draft.models.items():
+        for name, argument in signature.arguments.items():
+            if argument.is_required and name not in {*by_arms, *draft.written} and not _set_beside(draft, model, name):
+                where = ("parameters",) if MODEL in draft.written else ("training", "model")
+                way_out = f"write it there, {{path: {model}, {name}: ...}}, or under parameters"
+                if MODEL in draft.written:
+                    way_out = f"add it here with when: {{model: {model}}}, or to the arm that has the model"
+                yield Finding(where, f"model {shown(model)} needs '{name}', which has no default: {way_out}")
+
+
+def _set_beside(draft: Draft, model: str, name: str) -> bool:
+    """Whether each arm that has the model sets ``name`` too."""
+    arms = [choice for parameter in draft.parameters.values() if isinstance(parameter, Choices) for choice in parameter.choices]
+    having = [arm for arm in arms if isinstance(arm, ArmChoice) and arm.settings.get(MODEL) == Constant(value=model)]
+    return bool(having) and model not in arms and all(name in arm.settings for arm in having)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from typing import Literal
 
 from sweeper.custom_code import is_import_path
-from sweeper.records import Value
+from sweeper.records import Architecture, Value
 from sweeper.space.arms import Definition, possible_values
 from sweeper.space.schema import Algorithm, Choices, Constant, FloatRange, IntRange
 
@@ -59,15 +60,34 @@ def loss_points(definitions_by_arm: Mapping[str, tuple[Definition, ...]]) -> dic
     """
     points: dict[str, list[dict[str, Value]]] = {}
     for definitions in definitions_by_arm.values():
-        losses = next(possible_values(definition.parameter, "loss") or () for definition in definitions if definition.name == "loss")
-        for loss in filter(is_import_path, map(str, losses)):
+        for loss in filter(is_import_path, _possible("loss", definitions)):
             known = points.setdefault(loss, [])
-            known += [point for point in _corners(definitions, loss) if point not in known]
+            known += [point for point in _corners(definitions, {"loss": (loss,)}) if point not in known]
     return points
 
 
-def _corners(definitions: tuple[Definition, ...], loss: str) -> Iterator[dict[str, Value]]:
-    values = {definition.name: _values(definition) for definition in definitions} | {"loss": (loss,)}
+def architectures(
+    definitions_by_arm: Mapping[str, tuple[Definition, ...]], architecture: Callable[[Mapping[str, Value]], Architecture]
+) -> list[Architecture]:
+    """The models of a few trials of every arm, as ``architecture`` makes them of their parameters: each model at both ends of each range.
+
+    No two are alike.
+    """
+    found: dict[Architecture, None] = {}
+    for definitions in definitions_by_arm.values():
+        models = _possible("model", definitions)
+        for fixed in [{"model": (model,)} for model in models] if models else [{}]:
+            found |= dict.fromkeys(architecture(point) for point in _corners(definitions, fixed))
+    return list(found)
+
+
+def _possible(owner: Literal["loss", "model"], definitions: tuple[Definition, ...]) -> list[str]:
+    """The losses, or models, that trials with these definitions name."""
+    return [str(value) for each in definitions if each.name == owner for value in possible_values(each.parameter, owner) or ()]
+
+
+def _corners(definitions: tuple[Definition, ...], fixed: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
+    values = {definition.name: _values(definition) for definition in definitions} | dict(fixed)
     seen: list[dict[str, Value]] = []
     for index in range(max(2, *map(len, values.values()))):
         point: dict[str, Value] = {}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from sweeper.catalogue import ALWAYS_RECORDED, LOSSES, TRAINING_PARAMETERS, Domain
 from sweeper.custom_code import LossSignature, is_import_path
 from sweeper.errors import Problem
 from sweeper.records import ONLY_SEARCH, Value
-from sweeper.space.arms import possible_values
+from sweeper.space.arms import Signatures, possible_values
 from sweeper.space.elsewhere import as_parameter
 from sweeper.space.keys import unknown_key
 from sweeper.space.parameters import conditions_of, parse_parameter
@@ -30,7 +31,7 @@ from sweeper.space.schema import (
     SweepName,
     Training,
 )
-from sweeper.space.signatures import UnusableError, check_model, listed_values, loss_signature, signature_as_written
+from sweeper.space.signatures import UnusableError, listed_values, loss_signature, model_signature, signature_as_written
 from sweeper.space.space import Remarks, Space
 from sweeper.space.values import Finding, common_domain, validated
 from sweeper.space.wording import Path
@@ -57,7 +58,8 @@ class Draft:
     """What could be read of a space file; a section is ``None`` where it could not. Mistakes go to the document's problems.
 
     ``written``, ``written_training``: the names under ``parameters`` and ``training``, also of those that could not be read.
-    ``signatures``: of the losses that exist. ``places``: of code of the user's own, by import path.
+    ``signatures``: of the losses that exist. ``models``: of the models, without what ``training.model`` gives one.
+    ``places``: of code of the user's own, by import path.
     ``unread_conditions``: of the parameters that could not be read, by name.
     """
 
@@ -68,6 +70,7 @@ class Draft:
         self._told: set[Path] = set()
         self._positions: dict[str, list[int]] = {}
         self.signatures: dict[str, LossSignature] = {}
+        self.models: dict[str, LossSignature] = {}
         self.all_losses_known = True
         self.places: dict[str, Problem] = {}
         self.parameters: dict[str, Parameter] = {}
@@ -75,15 +78,13 @@ class Draft:
         self._unknown_and_missing_keys()
         self.dataset = self._section("dataset", Dataset) if "dataset" in self._data else None
         self.training = self._section("training", Training)
-        if self.training is not None and is_import_path(self.training.model):
-            self._check_model(self.training.model)
         self.compare = self._section("compare", Compare)
         self.resources = self._section("resources", Resources)
-        if self.resources and self.resources.backend == "fused" and self.training and is_import_path(self.training.model):
-            message = f"fused trains the convnet alone, and training.model is {self.training.model}; take auto or operators"
-            self.report([Finding(("resources", "backend"), message)])
         self.search = self._search()
         self._read_parameters()
+        if self.resources and self.resources.backend == "fused" and (own := next(filter(is_import_path, self.models), None)):
+            message = f"fused trains the convnet alone, and training.model is {own}; take auto or operators"
+            self.report([Finding(("resources", "backend"), message)])
         head = {key: self._data[key] for key in ("name", "seed") if key in self._data}
         self.report(validated(_Head, head, ())[1])
 
@@ -92,7 +93,7 @@ class Draft:
         training = self.completed(self.training) if self.training else None
         sections = {"dataset": self.dataset, "compare": self.compare, "search": self.search, "resources": self.resources}
         head = {"name": self._data["name"], "seed": self._data.get("seed", 1)}
-        space = Space.of(self.signatures, remarks, **head, **sections, training=training, parameters=self.parameters)
+        space = Space.of(self.owners, remarks, **head, **sections, training=training, parameters=self.parameters)
         # what an earlier version stored names no number: it searched every arm once
         is_repeated = self._custom_code != "unseen" and len(space.arms) > 1 and space.is_tuned
         return space.model_copy(update={"compare": space.compare.completed(MANY_SEARCHES if is_repeated else ONLY_SEARCH)})
@@ -169,16 +170,36 @@ class Draft:
         self.report(findings)
         return section
 
-    def _check_model(self, path: str) -> None:
-        """Look up a model of the user's own, as far as that can be done without images."""
-        self.places[path] = self._document.problem(("training", "model"), "")
-        try:
-            if self._custom_code == "refuse":
-                raise UnusableError(f"{shown(path)} is code of your own, which --no-custom-code refuses to run")
-            if self._custom_code == "run":
-                check_model(path)
-        except UnusableError as error:
-            self.report([Finding(("training", "model"), str(error))])
+    @property
+    def owners(self) -> Signatures:
+        """What the losses and models of the file may be configured with."""
+        return Signatures(self.signatures, self.models, self.training.default_model.path if self.training else "")
+
+    def _look_up_models(self, raw: Mapping[str, Any]) -> None:
+        """Look up every model that is named anywhere, as far as that can be done without images."""
+        named = _named("model", raw)
+        chosen = self.training.default_model if self.training is not None and "model" not in raw else None
+        if chosen is not None:
+            named.insert(0, (("training", "model"), chosen.path))
+        for path, model in named:
+            if model in self.models:
+                continue
+            self.places[model] = self._document.problem(path, "")
+            try:
+                signature = self._signature(model, model_signature, LossSignature({}, takes_any=True))
+            except UnusableError as error:
+                self.all_losses_known = False
+                self.report([Finding(path, str(error))])
+                continue
+            given = chosen.arguments if chosen is not None and chosen.path == model else {}
+            own = {name: argument for name, argument in signature.arguments.items() if name not in given}
+            self.models[model] = replace(signature, arguments=own)
+
+    def _signature(self, path: str, look_up: Callable[[str], LossSignature], unseen: LossSignature) -> LossSignature:
+        """What a loss or model may be configured with; ``unseen`` for code of the user's own that is not to be run."""
+        if is_import_path(path) and self._custom_code == "refuse":
+            raise UnusableError(f"{shown(path)} is code of your own, which --no-custom-code refuses to run")
+        return unseen if is_import_path(path) and self._custom_code == "unseen" else look_up(path)
 
     def _search(self) -> Search | None:
         raw = self._data.get("search")
@@ -203,6 +224,7 @@ class Draft:
 
     def _read_parameters(self) -> None:
         raw = self._data.get("parameters")
+        self._look_up_models(raw if isinstance(raw, dict) else {})
         if not isinstance(raw, dict):
             if "parameters" in self._data:
                 self.report([Finding(("parameters",), f"must be a mapping of keys to values, got {shown(raw)}")])
@@ -227,26 +249,23 @@ class Draft:
 
     def _look_up_losses(self, raw: Mapping[str, Any]) -> None:
         """Look up every loss that is named anywhere, before the parameters that may belong to one."""
-        for path, loss in _named_losses(raw):
+        for path, loss in _named("loss", raw):
             if loss in self.signatures:
                 continue
             self.places[loss] = self._document.problem(path, "")
             try:
-                if is_import_path(loss) and self._custom_code == "refuse":
-                    raise UnusableError(f"{shown(loss)} is code of your own, which --no-custom-code refuses to run")
-                is_unseen = is_import_path(loss) and self._custom_code == "unseen"
-                self.signatures[loss] = signature_as_written(raw) if is_unseen else loss_signature(loss)
+                self.signatures[loss] = self._signature(loss, loss_signature, signature_as_written(raw))
             except UnusableError as error:
                 self.all_losses_known = False
                 here = as_parameter(loss)
                 self.report([Finding(path, f"is written {here} here, got {shown(loss)}" if here else str(error))])
 
     def _domain(self, name: str) -> Domain:
-        if name == "loss":
+        if name in ("loss", "model"):
             return Domain("text")
         if name in TRAINING_PARAMETERS:
             return TRAINING_PARAMETERS[name]
-        signatures = [*self.signatures.values(), *([] if self.all_losses_known else map(loss_signature, LOSSES))]
+        signatures = [*self.signatures.values(), *self.models.values(), *([] if self.all_losses_known else map(loss_signature, LOSSES))]
         return common_domain(signature.arguments[name] for signature in signatures if name in signature.arguments)
 
     def _fit_conditions(self) -> None:
@@ -260,19 +279,19 @@ class Draft:
                 self.parameters[name] = parameter.model_copy(update={"when": when})
 
 
-def _named_losses(raw: Mapping[str, Any]) -> list[tuple[Path, str]]:
-    """Every loss under ``parameters`` with its place: a constant, a choice, a setting of an arm."""
+def _named(owner: str, raw: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    """Every loss, or model, under ``parameters`` with its place: a constant, a choice, a setting of an arm."""
     found: list[tuple[Path, Any]] = []
     for name, parameter in raw.items():
         path: Path = ("parameters", name)
         if not isinstance(parameter, dict):
-            found += [(path, parameter)] if name == "loss" else []
+            found += [(path, parameter)] if name == owner else []
             continue
-        if name == "loss":
+        if name == owner:
             found.append(((*path, "value"), parameter.get("value")))
         for index, choice in enumerate(listed_values(parameter.get("choices"))):
             if isinstance(choice, dict):
-                found.append(((*path, "choices", index, "loss"), choice.get("loss")))
-            elif name == "loss":
+                found.append(((*path, "choices", index, owner), choice.get(owner)))
+            elif name == owner:
                 found.append(((*path, "choices", index), choice))
-    return [(path, loss) for path, loss in found if isinstance(loss, str)]
+    return [(path, name) for path, name in found if isinstance(name, str)]

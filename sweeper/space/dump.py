@@ -27,6 +27,8 @@ for _tag, _pattern, _first in RESOLVERS:
 def dump_space(space: Space) -> str:
     """YAML with every default written out; ``parse_space(dump_space(space), …) == space``."""
     data = space.model_dump(exclude_none=True, exclude={"parameters", "search"}, mode="python")
+    if space.training.model is not None:
+        data["training"]["model"] = space.training.model.as_written()
     data["parameters"] = {name: _parameter(parameter) for name, parameter in space.parameters.items()}
     search = space.search
     data["search"] = {"metric": search.metric, "sampler": search.sampler.as_written(), "pruner": search.pruner.as_written()}

@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeper.catalogue import LOSSES, MODELS, TRAINING_PARAMETERS, Domain
 from sweeper.space.algorithms import LOWEST, PRUNERS, SAMPLERS, highest_value, options_of
-from sweeper.space.schema import MAX_NAME_LENGTH, ArmChoice, Choices, Constant, FloatRange, IntRange, Search, Section
+from sweeper.space.schema import MAX_NAME_LENGTH, ArmChoice, Choices, Constant, FloatRange, IntRange, Search, Section, Training
 from sweeper.space.space import Space
 
 Schema = dict[str, Any]
@@ -44,7 +44,7 @@ def json_schema() -> Schema:
     for section in ("training", "compare", "search", "resources"):
         fields[section]["type"] = ["object", "null"]
     fields["dataset"]["required"] = ["name"]  # its defaults depend on the data set: see schema.Dataset
-    fields["training"]["properties"]["model"] |= _own_or(MODELS, "model")
+    fields["training"]["properties"]["model"] = _model(Training.model_fields["model"].description)
     fields["training"]["properties"] |= {name: {"description": entry.doc, **_value(entry)} for name, entry in TRAINING_PARAMETERS.items()}
     policies = TRAINING_PARAMETERS["augment"].options
     fields["training"]["properties"]["augment"] |= {"type": ["string", "boolean"], "enum": [*policies, True, False]}
@@ -84,9 +84,11 @@ def _plain(schema: Any, definitions: Mapping[str, Any]) -> Any:
 def _parameters() -> Schema:
     """The section ``parameters``; a name that the catalogue does not know is a parameter of a loss of the user's own."""
     loss = f"Which loss: {', '.join(LOSSES)}, or package.module:name of your own."
+    model = f"Which network, where it differs between trials: {', '.join(MODELS)}, or package.module:Name of your own."
     own = {name: entry for loss in LOSSES.values() for name, entry in loss.parameters.items()}
     properties: dict[str, Schema] = {
         "loss": {"description": loss, **_parameter(_own_or(LOSSES, "loss"))},
+        "model": {"description": model, **_parameter(_own_or(MODELS, "model"))},
         **{name: {"description": entry.doc, **_parameter(_value(entry))} for name, entry in TRAINING_PARAMETERS.items()},
         **{name: {"description": entry.doc, **_parameter({"type": "number"})} for name, entry in own.items()},
     }
@@ -116,6 +118,14 @@ def _value(entry: Domain) -> Schema:
 def _own_or(known: Mapping[str, object], what: str) -> Schema:
     own = {"type": "string", "pattern": r"^[^:]+:[^:]+$", "description": f"package.module:Name of your own {what}."}
     return {"anyOf": [{"enum": list(known)}, own]}
+
+
+def _model(description: str | None) -> Schema:
+    """A model by name, or one of the user's own with arguments."""
+    known, own = _own_or(MODELS, "model")["anyOf"]
+    argument = {"type": ["number", "string", "boolean", "null"]}
+    with_arguments = {"type": "object", "required": ["path"], "properties": {"path": own}, "additionalProperties": argument}
+    return {"description": description, "default": Training().default_model.path, "anyOf": [known, own, with_arguments]}
 
 
 def _algorithm(known: Mapping[str, type]) -> Schema:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidatorFunctionWrapHandler,
@@ -54,12 +55,42 @@ def expecting(what: str) -> WrapValidator:
     return WrapValidator(check)
 
 
-def _model_name(name: str) -> str:
+def model_name(name: str) -> str:
+    """``name``, if a model can have it."""
     if name in MODELS or is_import_path(name):
         return name
     if ":" in name or "." in name:
         raise rule(f"a model of your own is written my_package.my_module:MyNet, got {shown(name)}")
     raise rule(f"unknown model {shown(name)}; {nearest(name, MODELS)}; one of your own is written my_package.my_module:MyNet")
+
+
+class NamedModel(BaseModel):
+    """A network by name, and the arguments that one of the user's own is built with."""
+
+    model_config = ConfigDict(frozen=True)
+    path: str
+    arguments: dict[str, Value | None] = {}
+
+    def as_written(self) -> Any:
+        """The model as a file has it."""
+        return {"path": self.path, **self.arguments} if self.arguments else self.path
+
+
+def _named_model(raw: object) -> object:
+    """A model as written: its name, or ``{path: its name, argument: value, ...}``."""
+    if isinstance(raw, NamedModel) or raw is None:
+        return raw
+    parts = raw if isinstance(raw, dict) else {"path": raw}
+    path = parts.get("path")
+    if not isinstance(path, str):
+        raise rule(f"must be a name, or {{path: my_package.my_module:MyNet, its arguments: their values}}, got {shown(raw)}")
+    arguments = {name: value for name, value in parts.items() if name != "path"}
+    if arguments and not is_import_path(model_name(path)):
+        raise rule(f"{path} takes no arguments, got {', '.join(map(str, arguments))}; a model of your own may")
+    for name, value in arguments.items():
+        if not isinstance(value, bool | int | float | str | None) or (isinstance(value, float) and not math.isfinite(value)):
+            raise rule(f"argument {name} must be a number, text, true, false or null, got {shown(value)}")
+    return NamedModel(path=model_name(path), arguments=arguments)
 
 
 def _augment_name(policy: str | bool) -> str:
@@ -158,7 +189,11 @@ class Dataset(Section):
 class Training(Section):
     """What all trials share. Optimiser parameters that are not tuned are set here."""
 
-    model: Annotated[str, AfterValidator(_model_name), Field(description="The network.")] = "convnet"
+    model: Annotated[
+        NamedModel | None,
+        BeforeValidator(_named_model),
+        Field(description="The network, or {path: its name, argument: value} for one of your own."),
+    ] = NamedModel(path="convnet")
     epochs: Annotated[int, Field(ge=1, le=100_000, description="Epochs of a trial that is not pruned.")] = 30
     reduction: Annotated[
         Literal["batch", "elements"],
@@ -194,7 +229,12 @@ class Training(Section):
     def completed(self, tuned: Collection[str]) -> Training:
         """With the default of every training parameter that is recorded, and neither a constant here nor ``tuned``."""
         silent = {name: TRAINING_PARAMETERS[name].default for name in ALWAYS_RECORDED if getattr(self, name) is None and name not in tuned}
-        return self.model_copy(update=silent)
+        return self.model_copy(update=silent | ({"model": None} if "model" in tuned else {}))
+
+    @property
+    def default_model(self) -> NamedModel:
+        """The model of every trial whose parameters name none."""
+        return self.model or NamedModel(path="convnet")
 
 
 Scalar: TypeAlias = Annotated[Value, expecting("a number, text, true or false")]

@@ -1,4 +1,4 @@
-"""Whether a loss or model that a space names can be used, and the parameters that belong to a loss."""
+"""Whether a loss or model that a space names can be used, and the parameters that belong to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, TRAINING_PARAMETERS, Domain
+from pydantic_core import PydanticCustomError
+
+from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, MODELS, TRAINING_PARAMETERS, Domain
 from sweeper.custom_code import (
     VARIADIC,
     LossSignature,
@@ -15,9 +17,11 @@ from sweeper.custom_code import (
     import_custom,
     is_import_path,
     is_network_class,
+    read_model_signature,
     read_signature,
 )
 from sweeper.space.elsewhere import suggestion
+from sweeper.space.schema import model_name
 from sweeper.text import shown
 
 _LABELS = frozenset({"label", "target", "y", "y_true", "truth"})
@@ -29,28 +33,32 @@ class UnusableError(Exception):
     """A loss or model that the space names and that cannot be had; the message goes on after its key, 'parameters.loss: '."""
 
 
-def check_model(path: str) -> None:
-    """Import the model of an import path, which runs its module, and read what it is built with.
+def model_signature(name: str) -> LossSignature:
+    """What a model may be configured with. One by import path is imported for it, which runs its module.
 
     Raises:
-        UnusableError: if it cannot be imported, or built with what a model is given.
+        UnusableError: if it is unknown, cannot be imported, or is not built by its name.
     """
+    try:
+        path = model_name(name)
+    except PydanticCustomError as error:
+        raise UnusableError(error.message()) from None
+    if path in MODELS:
+        return LossSignature({})
     target, parameters = _imported(path)
     if not isinstance(target, type) and hasattr(target, "named_parameters"):
         raise UnusableError(f"{shown(path)} is a module that is built already; name the class, or a function that builds one")
     if isinstance(target, type) and not is_network_class(target):
         raise UnusableError(f"{shown(path)} is a class that does not derive from torch.nn.Module")
-    if not isinstance(target, type) and not any(parameter.name in MODEL_ARGUMENTS for parameter in parameters):
+    is_told = any(parameter.name in MODEL_ARGUMENTS or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    if not isinstance(target, type) and not is_told:
         raise UnusableError(
             f"{shown(path)} is a function that takes none of {', '.join(MODEL_ARGUMENTS)}, so that it builds no model for a data set"
         )
     for parameter in parameters:
-        is_needed = parameter.default is parameter.empty and parameter.kind not in VARIADIC
-        if is_needed and (parameter.kind is parameter.POSITIONAL_ONLY or parameter.name not in MODEL_ARGUMENTS):
-            raise UnusableError(
-                f"{shown(path)} needs {shown(parameter.name)}, and a model is given only {', '.join(MODEL_ARGUMENTS)}: "
-                "give it a default, or name a function that sets it"
-            )
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
+            raise UnusableError(f"{shown(path)} takes {shown(parameter.name)} by position only; a model is given its arguments by name")
+    return read_model_signature(target)
 
 
 def loss_signature(loss: str) -> LossSignature:
@@ -98,8 +106,8 @@ def _imported_signature(loss: str) -> LossSignature:
     for parameter in parameters:
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise UnusableError(f"{shown(loss)} takes {shown(parameter.name)} by position only; a space file gives parameters by name")
-        if parameter.name == "loss" and parameter.kind not in VARIADIC:
-            raise UnusableError(f"{shown(loss)} has a parameter 'loss', a name that is taken; rename it")
+        if parameter.name in ("loss", "model") and parameter.kind not in VARIADIC:
+            raise UnusableError(f"{shown(loss)} has a parameter {shown(parameter.name)}, a name that is taken; rename it")
     return read_signature(target)
 
 
@@ -110,7 +118,7 @@ def signature_as_written(parameters: Mapping[str, Any]) -> LossSignature:
     """
     choices = [choice for each in parameters.values() if isinstance(each, dict) for choice in listed_values(each.get("choices"))]
     names = {*parameters, *(name for choice in choices if isinstance(choice, dict) for name in choice)}
-    own = names - {"loss", "name", *TRAINING_PARAMETERS}
+    own = names - {"loss", "model", "name", *TRAINING_PARAMETERS}
     return LossSignature({str(name): Domain("any") for name in own}, takes_any=True, training=frozenset(TRAINING_PARAMETERS))
 
 

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PrivateAttr
 
 from sweeper.catalogue import TRAINING_PARAMETERS, Kind
-from sweeper.custom_code import LossSignature, is_import_path
+from sweeper.custom_code import is_import_path
 from sweeper.errors import Problem, SpaceError
-from sweeper.records import TrainingSettings, Value
-from sweeper.space.arms import Arm, Definition, define, list_arms
-from sweeper.space.configurations import iterate_grid, n_points
+from sweeper.records import Architecture, TrainingSettings, Value
+from sweeper.space.arms import Arm, Definition, Signatures, define, list_arms
+from sweeper.space.configurations import architectures, iterate_grid, n_points
 from sweeper.space.schema import (
     Compare,
     Constant,
@@ -61,14 +61,14 @@ class Space(Section):
     search: Search
     resources: Resources
     seed: Annotated[Seed, Field(description="Seed of samplers, splits, weights and batches.")] = 1
-    _signatures: Mapping[str, LossSignature] = PrivateAttr(default_factory=dict)
+    _signatures: Signatures = PrivateAttr(default_factory=lambda: Signatures({}))
     _remarks: Remarks = PrivateAttr(default_factory=Remarks)
 
     @classmethod
-    def of(cls, signatures: Mapping[str, LossSignature], remarks: Remarks, **sections: Any) -> Space:
-        """A space with these sections, the signatures of its losses, and what there is to say of how its file was read."""
+    def of(cls, signatures: Signatures, remarks: Remarks, **sections: Any) -> Space:
+        """A space with these sections, the signatures of its losses and models, and what there is to say of how its file was read."""
         space = cls(**sections)
-        space._signatures = dict(signatures)
+        space._signatures = signatures
         space._remarks = remarks
         return space
 
@@ -88,8 +88,13 @@ class Space(Section):
 
     @property
     def custom_code(self) -> tuple[str, ...]:
-        """Import paths of the model and losses that are the user's own."""
-        return tuple(path for path in (self.training.model, *self._signatures) if is_import_path(path))
+        """Import paths of the models and losses that are the user's own."""
+        return tuple(path for path in dict.fromkeys((*self._signatures.models, *self._signatures.losses)) if is_import_path(path))
+
+    @cached_property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """The models that trials can have, each with both ends of the ranges of its arguments."""
+        return tuple(architectures(self.definitions_by_arm, self.training_settings().architecture))
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
@@ -109,15 +114,24 @@ class Space(Section):
         """What all trials of the sweep share."""
         validation = self.dataset.validation
         return TrainingSettings(
-            model=self.training.model,
+            model=self.training.default_model.path,
             epochs=self.training.epochs,
             reduction=self.training.reduction,
             augment=self.training.augment,
             validation=None if validation == "test" else validation,
             evaluate_on="test" if validation == "test" else "validation",
             backend=self.resources.backend,
+            model_arguments=self.training.default_model.arguments,
+            model_parameters=self.model_parameters,
             best_by=self.search.metric if self.training.select == "best" else None,
         )
+
+    @cached_property
+    def model_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters of trials that decide about their models: ``model``, and what models are built with."""
+        found = {name: self._signatures.owner(name, parameter.when) for name, parameter in self.parameters.items()}
+        found |= {name: self._signatures.owner(name, {}) for arm in self.arms for name in (*arm.settings, *arm.ranges) if name not in found}
+        return tuple(name for name, owner in found.items() if "model" in (name, owner))
 
     def parameter_types(self) -> dict[str, ColumnType]:
         """The type of the ``param_*`` column of every parameter that any arm can have, in the order of their first appearance."""
@@ -132,7 +146,8 @@ class Space(Section):
         if metric != "val_loss" or len(self.arms) < 2:
             return True
         losses = [
-            {each.name: each.parameter for each in self.definitions(arm) if each.name not in TRAINING_PARAMETERS} for arm in self.arms
+            {each.name: each.parameter for each in self.definitions(arm) if each.name not in (*TRAINING_PARAMETERS, *self.model_parameters)}
+            for arm in self.arms
         ]
         return losses.count(losses[0]) == len(losses) and all(isinstance(each, Constant) for each in losses[0].values())
 

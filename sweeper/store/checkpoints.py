@@ -1,8 +1,9 @@
 """Checkpoints of a sweep: a file per pack, with a row for each of its members, in which a member is found again by its trial.
 
 A file is an ``.npz`` of plain arrays, which needs no pickle to be read. ``<pack>.pack.npz`` holds a whole pack and is written again and
-again while that trains. ``<trial>.npz`` holds one trial: earlier versions wrote no others, and a trial that is to be trained again in
-another pack gets one before the file of its own goes on without it. Several files may hold a trial, since packs die: most epochs win.
+again while that trains; where its members have several models, it holds those of one, and ``<pack>+1.pack.npz`` those of the next.
+``<trial>.npz`` holds one trial: earlier versions wrote no others, and a trial that is to be trained again in another pack gets one before
+the file of its own goes on without it. Several files may hold a trial, since packs die: most epochs win.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sweeper.store.folder import Folder, file_name
 _Arrays = Mapping[str, npt.NDArray[Any]]
 _Result = TypeVar("_Result")
 _META = "__meta__"
-_SUFFIX, _PACK_SUFFIX = ".npz", ".pack.npz"
+_SUFFIX, _PACK_SUFFIX, _PART = ".npz", ".pack.npz", "+"
 _COLUMNS = [field.name for field in fields(EpochMetrics)]
 _figures = attrgetter(*_COLUMNS)
 
@@ -61,18 +62,19 @@ class Checkpoints:
         self._folder = folder
         self._known: dict[str, tuple[float, dict[str, int]]] = {}
 
-    def write_pack(self, pack_id: str, checkpoint: PackCheckpoint) -> None:
-        """Replace the file of a pack."""
-        members = [
-            {"config": _identity(config), "epochs": len(history)}
-            for config, history in zip(checkpoint.configs, checkpoint.histories, strict=True)
-        ]
-        figures = [_figures(epoch) for history in checkpoint.histories for epoch in history]
-        self._write(
-            f"{file_name(pack_id)}{_PACK_SUFFIX}",
-            {"kinds": checkpoint.shapes, "columns": _COLUMNS, "members": members},
-            {**checkpoint.rows, "history": np.asarray(figures, dtype=np.float64).reshape(-1, len(_COLUMNS))},
-        )
+    def write_pack(self, pack_id: str, *parts: PackCheckpoint) -> None:
+        """Replace the file of a pack, or its files, one for each model of its members."""
+        for number, checkpoint in enumerate(parts):
+            members = [
+                {"config": _identity(config), "epochs": len(history)}
+                for config, history in zip(checkpoint.configs, checkpoint.histories, strict=True)
+            ]
+            figures = [_figures(epoch) for history in checkpoint.histories for epoch in history]
+            self._write(
+                f"{file_name(pack_id)}{f'{_PART}{number}' if number else ''}{_PACK_SUFFIX}",
+                {"kinds": checkpoint.shapes, "columns": _COLUMNS, "members": members},
+                {**checkpoint.rows, "history": np.asarray(figures, dtype=np.float64).reshape(-1, len(_COLUMNS))},
+            )
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Replace the file of one trial."""
@@ -102,8 +104,8 @@ class Checkpoints:
 
     def delete_ended(self, ended: Collection[str], live_packs: Collection[str]) -> None:
         """Delete each file all of whose trials are among ``ended``, but those of ``live_packs``, which hold trials that train."""
-        live = {f"{file_name(pack_id)}{_PACK_SUFFIX}" for pack_id in live_packs}
-        for name, held in list(self._index(lambda name: name not in live)):
+        live = {file_name(pack_id) for pack_id in live_packs}
+        for name, held in list(self._index(lambda name: name.removesuffix(_PACK_SUFFIX).partition(_PART)[0] not in live)):
             if all(trial_id in ended for trial_id in held):
                 self._folder.delete(_path(name))
 

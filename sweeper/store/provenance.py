@@ -27,11 +27,12 @@ PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pandas", "pyarrow
 
 
 def provenance(
-    command: Sequence[str], dataset: dict[str, Any], model: dict[str, Any], custom_code: Sequence[str], space_file: str | None = None
+    command: Sequence[str], dataset: dict[str, Any], model: object, custom_code: Sequence[str], space_file: str | None = None
 ) -> dict[str, Any]:
     """What a stranger needs to judge and repeat a run.
 
-    ``dataset``: name, fingerprint, sizes of the data that was trained on. ``model``: its name and number of weights. ``custom_code``:
+    ``dataset``: name, fingerprint, sizes of the data that was trained on. ``model``: its name and number of weights, or a list of
+    those. ``custom_code``:
     import paths of the user's own losses and model. ``space_file``: where the space was read from, if from a file.
     """
     return {

@@ -13,11 +13,14 @@ class Network(Protocol):
     """The fused model of some members, on weights that others may change; it keeps what backward needs of the latest forward."""
 
     def forward(self, images: Tensor, n_images: int) -> Float[Tensor, "member batch cls"]:
-        """Raw logits of every member, without a graph; ``images`` as the backend's ``cut`` made them, ``n_images`` in each stream."""
+        """Raw logits of every member in training; ``images`` as the backend's ``cut`` made them, ``n_images`` in each stream.
+
+        They hold no graph. A network with buffers changes them, in the memory that :meth:`Backend.network` was given.
+        """
         ...
 
     def logits(self, images: Tensor, n_images: int) -> Float[Tensor, "member batch cls"]:
-        """As :meth:`forward`, where no backward follows: nothing is kept for one."""
+        """As :meth:`forward`, in evaluation, where no backward follows: nothing is kept for one, and nothing changes."""
         ...
 
     def backward(self, gradient: Float[Tensor, "member batch cls"]) -> Float[Tensor, "member weight"]:
@@ -47,9 +50,18 @@ class Backend(Protocol):
         """
         ...
 
-    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int], precision: str) -> Network:
+    def network(
+        self,
+        weights: Float[Tensor, "member weight"],
+        streams: Sequence[int],
+        precision: str = "float32",
+        buffers: Float[Tensor, "member buffer"] | None = None,
+        epochs: Sequence[tuple[int, int]] = (),
+    ) -> Network:
         """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches.
 
         ``precision``: ``float32``, or ``bfloat16`` for that of operators under autocast; weights, logits and gradients are float32.
+        ``buffers`` and ``epochs`` (seed and number of each member's epoch) are for models of the user's own, which may hold more than
+        weights and draw random numbers.
         """
         ...

@@ -36,8 +36,9 @@ class Member:
     """A trial in training: its configuration, flat weights and velocity, and the epochs it has behind it, of all that it is to train.
 
     ``velocity``: the optimiser's mean of gradients, by whatever name it goes. ``extra``: flat rows of what only some members have, by kind:
-    ``second_moment`` of AdamW; ``best_weights`` and ``best_value`` where the best epoch is selected.
-    ``augment``: how its training images are varied, see :mod:`.augment`.
+    ``second_moment`` of AdamW; ``best_weights`` and ``best_value`` where the best epoch is selected; ``buffers`` that
+    training changes, of a model of the user's own, and ``best_buffers``. ``augment``: how its training images are varied, see
+    :mod:`.augment`.
     """
 
     config: TrialConfig
@@ -90,15 +91,16 @@ class Block:
         self._weights = torch.stack([member.weights for member in members])
         self._device = self._weights.device
         self._streams = torch.tensor(streams, device=self._device) if len(set(streams)) > 1 else None
-        self._network = backend.network(self._weights, streams, members[0].kind.precision)
-        losses, seeds = [member.loss for member in members], [member.next_stream[:2] for member in members]
-        self._criterion = Criterion(losses, seeds, reduction, net.n_classes, self._device)
+        self._buffers = torch.stack([member.extra["buffers"] for member in members]) if "buffers" in members[0].extra else None
+        losses, epochs = [member.loss for member in members], [member.next_stream[:2] for member in members]
+        self._network = backend.network(self._weights, streams, members[0].kind.precision, self._buffers, epochs)
+        self._criterion = Criterion(losses, epochs, reduction, net.n_classes, self._device)
 
     def begin(self, n_images: int) -> None:
         """Get ready to train an epoch of so many images."""
         self._n_images = n_images
         self._velocity = torch.stack([member.velocity for member in self.members])
-        self._extra: dict[str, Tensor] = {}
+        self._extra: dict[str, Tensor] = {} if self._buffers is None else {"buffers": self._buffers}
         self._n_steps: Tensor | None = None
         limits = self._settings("gradient_clip")
         self._longest = self._column([limit or math.inf for limit in limits]) if any(limits) else None

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeper.catalogue import MODELS
 from sweeper.custom_code import is_import_path
 from sweeper.data import Dataset
 from sweeper.errors import TrainingError
+from sweeper.records import Architecture
 from sweeper.training.model import ConvNet
 
 if TYPE_CHECKING:
     from sweeper.training.custom_model import CustomModel
 
 
-def build_model(name: str, dataset: Dataset) -> ConvNet | CustomModel:
-    """The model of this name for the images and classes of a data set.
+def build_model(architecture: Architecture, dataset: Dataset) -> ConvNet | CustomModel:
+    """The model for the images and classes of a data set.
 
     Raises :class:`TrainingError` where it is unknown or does not fit them.
     """
+    name = architecture.name
     height, width = dataset.train_images.shape[1:3]
     if is_import_path(name):
         from sweeper.training.custom_model import CustomModel
 
-        return CustomModel(name, height, width, len(dataset.classes))
+        return CustomModel(name, height, width, len(dataset.classes), dict(architecture.arguments))
     if name not in MODELS:
         raise TrainingError(f"unknown model {name!r}; known are {', '.join(MODELS)}, or package.module:Name for one of your own")
     return ConvNet(height, width, len(dataset.classes))
 
 
-def describe_model(name: str, dataset: Dataset) -> dict[str, Any]:
-    """Name and number of weights of the model that a sweep trains, for its provenance; raises as :func:`build_model`."""
-    return {"name": name, "weights": build_model(name, dataset).n_weights}
+def describe_models(architectures: Sequence[Architecture], dataset: Dataset) -> dict[str, Any] | list[dict[str, Any]]:
+    """Name, arguments and number of weights of the model that a sweep trains, or of each, for its provenance; raises as
+    :func:`build_model`.
+    """
+    found = [
+        {
+            "name": each.name,
+            **({"arguments": dict(each.arguments)} if each.arguments else {}),
+            "weights": build_model(each, dataset).n_weights,
+        }
+        for each in architectures
+    ]
+    return found[0] if len(found) == 1 else found

@@ -1,4 +1,4 @@
-"""Tries the custom model and losses before any compute is spent, and reports everything wrong with them at once, with line numbers."""
+"""Tries the custom models and losses before any compute is spent, and reports everything wrong with them at once, with line numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeper.training.loss_trial import loss_problem
 
 
 def check_custom_code(space: Space, dataset: Dataset) -> None:
-    """Try the model on images of the data set's size, and each loss on logits of its classes, with the ends of its parameters' ranges.
+    """Try the models on images of the data set's size, and each loss on logits of its classes, with the ends of its parameters' ranges.
 
     On the device of the trials if there is one here. Where trials want GPUs and this machine has none, what fails for want of one passes.
 
@@ -27,13 +27,17 @@ def check_custom_code(space: Space, dataset: Dataset) -> None:
 
 
 def _model_problems(space: Space, dataset: Dataset) -> list[Problem]:
-    name = space.training.model
-    if is_import_path(name):
+    found: dict[tuple[str, str], Problem] = {}
+    for each in space.architectures:
+        if not is_import_path(each.name):
+            continue
         try:
-            build_model(name, dataset)
+            build_model(each, dataset)
         except ModelError as error:
-            return [space.problem(name, str(error).removeprefix("training.model "))]
-    return []
+            what = str(error).removeprefix("model ")
+            given = ", ".join(f"{name}={value}" for name, value in each.arguments)
+            found.setdefault((each.name, what), space.problem(each.name, f"{what} (with {given})" if given else what))
+    return list(found.values())
 
 
 def _loss_problems(space: Space, n_classes: int) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,6 +101,12 @@ class DeviceData:
         self._drawer = ThreadPoolExecutor(1, thread_name_prefix="sweeper-draws")
         self._fill = torch.tensor(dataset.mean, device=device).mul(255).round().to(torch.uint8)
         self._ahead: dict[Stream, Future[Draws]] = {}
+
+    def cut_by(self, backend: Backend) -> DeviceData:
+        """The same images, in the same memory, cut by another backend."""
+        other = copy.copy(self)
+        other._backend = backend
+        return other
 
     def draw(self, streams: Sequence[Stream]) -> Chosen:
         """What an epoch of each stream trains on, side by side."""

@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from sweeper.custom_code import is_import_path
 from sweeper.data import Dataset
 from sweeper.errors import TrainingError
-from sweeper.records import VAL_METRICS, EpochMetrics, Predictions, TrainingSettings, TrialConfig
+from sweeper.records import VAL_METRICS, Architecture, EpochMetrics, Predictions, TrainingSettings, TrialConfig
 from sweeper.training.augment import normalised_levels
 from sweeper.training.backend import Backend
 from sweeper.training.block import Block, Member
@@ -66,9 +66,13 @@ class Pack:
     the place of ``operators`` if it can be. A loss of the user's own always runs by operators.
 
     ``capture``: what makes a graph of a training step by operators, ``None`` for none; by default CUDA does on a GPU, where
-    :func:`graph_problem` finds none. Steps with a loss of the user's own are never captured.
+    :func:`graph_problem` finds none. Steps with a loss of the user's own, or a network that draws random numbers, are never captured.
 
-    ``notice``: why a pack goes on without the fused kernels, or without graphs, where it could be expected to use them; for the user.
+    ``architecture``: the model of all members, by default that of the settings. ``data``: the images, where another pack has moved them to
+    the device already.
+
+    ``notice``: why a pack goes on without the fused kernels, without graphs, or one member after the other, where it could be expected to
+    do better; for the user.
 
     Raises :class:`TrainingError` for an unknown model or loss, for images too small for the model, for a member already present, and for
     ``fused`` where that cannot be had.
@@ -82,11 +86,14 @@ class Pack:
         device: str | torch.device = "cpu",
         backend: Literal["auto", "lanes", "operators", "fused"] | MakeKernels | None = None,
         capture: Literal["auto"] | Capture | None = "auto",
+        architecture: Architecture | None = None,
+        data: DeviceData | None = None,
     ) -> None:
         self._settings = settings
         self._capture = capture
         self._device = torch.device(device)
-        self.net: ConvNet | CustomModel = build_model(settings.model, dataset)
+        self._architecture = architecture or settings.architecture({})
+        self.net: ConvNet | CustomModel = build_model(self._architecture, dataset)
         self.notice: str | None = None
         backend = backend or settings.backend
         levels = normalised_levels(dataset.mean, dataset.std)
@@ -94,9 +101,11 @@ class Pack:
         self._backend: Backend
         if isinstance(self.net, CustomModel):
             self._backend = Functional(self.net, levels, self._device, packs=not on_lanes)
+            if self._backend.why_alone:
+                self.notice = f"training {self._architecture} one member after the other: {self._backend.why_alone}"
         else:
             self._backend = Lanes(self.net, levels) if on_lanes else Grouped(self.net, levels, self._device)
-        self._data = DeviceData(dataset, settings, self._backend, self._device)
+        self.data = DeviceData(dataset, settings, self._backend, self._device) if data is None else data.cut_by(self._backend)
         self._needs_fused = backend == "fused"
         self._fused = self._make_fused(backend, levels)
         self._members: dict[str, Member] = {}
@@ -111,7 +120,7 @@ class Pack:
             custom, failure = None, None
             if is_import_path(name):
                 try:
-                    custom = CustomLoss(name, config.parameters, self._device, config.seed)
+                    custom = CustomLoss(name, self._settings.of_loss(config.parameters), self._device, config.seed)
                 except (Exception, SystemExit) as error:  # the user's module may raise anything: it is this member's failure
                     failure = MemberFailure.of(error)
             if config.parameters.get("precision") == "bfloat16" and isinstance(self._backend, Lanes):
@@ -122,9 +131,11 @@ class Pack:
             member = Member(config, loss, weights, torch.zeros_like(weights), self._settings.epochs, augment, failure=failure)
             if member.setting("optimizer") == "adamw":
                 member.extra["second_moment"] = torch.zeros_like(weights)
+            if isinstance(self.net, CustomModel) and self.net.buffer_shapes:
+                member.extra["buffers"] = self.net.initial_buffers(config.seed).to(self._device)
             if self._settings.best_by:
                 worst = -math.inf if VAL_METRICS[self._settings.best_by].maximize else math.inf
-                member.extra |= {"best_weights": weights, "best_value": torch.tensor([worst], dtype=torch.float64)}
+                member.extra |= {**_to_select(member), "best_value": torch.tensor([worst], dtype=torch.float64)}
             self._members[config.trial_id] = member
 
     def remove(self, trial_ids: Iterable[str]) -> None:
@@ -161,6 +172,8 @@ class Pack:
 
     def shapes(self, kind: str) -> dict[str, tuple[int, ...]]:
         """Names and shapes of what a row of this kind (see :meth:`rows`) holds of one member, in the order in which it holds them."""
+        if kind in ("buffers", "best_buffers") and isinstance(self.net, CustomModel):
+            return dict(self.net.buffer_shapes)
         return {"value": (1,)} if kind == "best_value" else dict(self.net.shapes)
 
     def rows(self, trial_ids: Sequence[str]) -> dict[str, _Rows]:
@@ -169,6 +182,17 @@ class Pack:
         kinds = {kind: row for rows in members for kind, row in rows.items()}
         none = {kind: torch.zeros_like(row) for kind, row in kinds.items()}
         return {kind: torch.stack([rows.get(kind, none[kind]) for rows in members]).cpu().numpy() for kind in kinds}
+
+    def module(self, trial_id: str) -> nn.Module:
+        """A member's network as a module of PyTorch with what it has learnt, as :meth:`predict` uses it, in eval mode, on the CPU."""
+        member = self._selected(trial_id)
+        if isinstance(self.net, CustomModel):
+            return self.net.trained_module(member.weights, member.extra.get("buffers"))
+        return self.net.trained_module(member.weights)
+
+    def state_dict(self, trial_id: str) -> dict[str, Tensor]:
+        """What ``load_state_dict(strict=True)`` of a module of the member's network takes: all of its weights and buffers by name."""
+        return dict(self.module(trial_id).state_dict())
 
     def state(self, trial_id: str) -> dict[str, npt.NDArray[np.generic]]:
         """All that a member needs to go on elsewhere: ``weights/<name>``, ``velocity/<name>``, ... and ``epochs``, as plain arrays."""
@@ -206,8 +230,8 @@ class Pack:
         (logits,) = self._logits([self._block([member], [0])], [member.config.seed], split)
         return Predictions(
             split=split,
-            images=self._data.index(member.config.seed, split).cpu().numpy().copy(),
-            labels=self._data.labels([member.config.seed], split)[0].cpu().numpy(),
+            images=self.data.index(member.config.seed, split).cpu().numpy().copy(),
+            labels=self.data.labels([member.config.seed], split)[0].cpu().numpy(),
             logits=logits[0].cpu().numpy(),
         )
 
@@ -219,15 +243,18 @@ class Pack:
         block = self._block([member], [0])
         (logits,) = self._logits([block], seeds, split)
         with self._own_draws([member]):
-            value = float(block.evaluate(logits, self._data.labels(seeds, split))[trial_id][0])
+            value = float(block.evaluate(logits, self.data.labels(seeds, split))[trial_id][0])
         if member.failure is not None:
             raise TrainingError(f"trial {trial_id}: {member.failure.error}\n{member.failure.traceback}")
         return value
 
     def _selected(self, trial_id: str) -> Member:
-        """A member with the weights of the epoch that is selected."""
+        """A member with the weights and buffers of the epoch that is selected."""
         member = self._members[trial_id]
-        return replace(member, weights=member.extra["best_weights"]) if self._settings.best_by else member
+        if not self._settings.best_by:
+            return member
+        buffers = {"buffers": member.extra["best_buffers"]} if "best_buffers" in member.extra else {}
+        return replace(member, weights=member.extra["best_weights"], extra=member.extra | buffers)
 
     def _keep_best(self, values: Mapping[str, float]) -> None:
         """Keep the weights of the members whose value is better than in all epochs before."""
@@ -235,11 +262,17 @@ class Pack:
         for trial_id, value in values.items():
             member = self._members[trial_id]
             if math.isfinite(value) and metric.rank(value) > metric.rank(float(member.extra["best_value"])):
-                member.extra |= {"best_weights": member.weights, "best_value": torch.tensor([value], dtype=torch.float64)}
+                member.extra |= {**_to_select(member), "best_value": torch.tensor([value], dtype=torch.float64)}
 
     def _own_draws(self, members: Iterable[Member]) -> contextlib.AbstractContextManager[None]:
-        """A block in which losses of the user's own may draw, each from its own seed; the generators are as before behind it."""
-        return generators_kept(self._device) if any(member.loss.custom for member in members) else contextlib.nullcontext()
+        """A block in which code of the user's own may draw, each from its own seed; the generators are as before behind it."""
+        draws = self._net_draws or any(member.loss.custom for member in members)
+        return generators_kept(self._device) if draws else contextlib.nullcontext()
+
+    @property
+    def _net_draws(self) -> bool:
+        """Whether the network draws random numbers while it trains."""
+        return isinstance(self.net, CustomModel) and self.net.draws
 
     def _train(self, members: Sequence[Member]) -> dict[str, Float[Tensor, " 2"]]:
         """Train the next epoch of each member; its loss and accuracy on the way."""
@@ -255,27 +288,28 @@ class Pack:
             others, lambda member: (member.loss.batch_size, member.next_stream), lambda member: member.loss.batch_size
         ):
             (batch_size, *_), *_ = streams
-            epoch = self._data.draw([stream for _, stream in streams])
+            epoch = self.data.draw([stream for _, stream in streams])
             for block in blocks:
                 block.begin(epoch.index.shape[1])
-            for part in self._data.parts(epoch, batch_size):
+            for part in self.data.parts(epoch, batch_size):
                 self._take_steps(blocks, part.batches(batch_size))
             for block in blocks:
                 figures |= block.finish()
         if self._device.type != "cpu":  # whose cores have time for it while the device trains what it was given
-            self._data.draw_ahead({member.next_stream for member in members})
+            self.data.draw_ahead({member.next_stream for member in members})
         return figures
 
     def _take_steps(self, blocks: Sequence[Block], choices: Sequence[Chosen]) -> None:
         """Train blocks on one batch after the other; those as large as the first by a graph of one step, where that can be had and pays."""
 
         def step(chosen: Chosen) -> None:
-            batch = self._data.training_batch(chosen)
+            batch = self.data.training_batch(chosen)
             for block in blocks:
                 block.step(batch)
 
         n_alike = sum(chosen.index.shape == choices[0].index.shape for chosen in choices)
-        if n_alike >= LEAST_REPLAYED and not any(block.calls_own_losses for block in blocks) and (capture := self._capture_of_steps()):
+        own = self._net_draws or any(block.calls_own_losses for block in blocks)
+        if n_alike >= LEAST_REPLAYED and not own and (capture := self._capture_of_steps()):
             chosen = choices[0].clone()
             try:
                 replay = capture(lambda: step(chosen))
@@ -296,7 +330,7 @@ class Pack:
         figures: dict[str, Tensor] = {}
         for part in (part for together in self._evaluated_together(members, split) for part in self._parted(together)):
             for seeds, blocks in self._fuse(part, lambda member: self._split_seed(member, split), lambda _: None):
-                labels = self._data.labels(seeds, split)
+                labels = self.data.labels(seeds, split)
                 for block, logits in zip(blocks, self._logits(blocks, seeds, split), strict=True):
                     figures |= block.evaluate(logits, labels)
         return figures
@@ -306,7 +340,7 @@ class Pack:
         if self._device.type == "cpu" or not members:
             return [members]
         by_stream = sorted(members, key=lambda member: self._split_seed(member, split))
-        most = members_at_once(len(self._data.index(by_stream[0].config.seed, split)), self.net.n_classes)
+        most = members_at_once(len(self.data.index(by_stream[0].config.seed, split)), self.net.n_classes)
         return [by_stream[start : start + most] for start in range(0, len(by_stream), most)]
 
     def _logits(self, blocks: Sequence[Block], seeds: Sequence[int], split: Split) -> list[Float[Tensor, "member image cls"]]:
@@ -319,7 +353,7 @@ class Pack:
             except KernelError as error:
                 self._give_up_fused(str(error))
         largest = max(block.activation_bytes for block in blocks)
-        batches = [[block.logits(batch) for block in blocks] for batch in self._data.evaluation_batches(seeds, split, largest)]
+        batches = [[block.logits(batch) for block in blocks] for batch in self.data.evaluation_batches(seeds, split, largest)]
         return [torch.cat(of_block, 1) for of_block in zip(*batches, strict=True)]
 
     def _fuse(
@@ -350,7 +384,7 @@ class Pack:
         make = backend if callable(backend) else device_kernels
         net, on_gpu = self.net, self._device.type == "cuda"
         if backend == "fused" and not (on_gpu and isinstance(net, ConvNet)):
-            found = f"model {self._settings.model} on {self._device.type}"
+            found = f"model {self._architecture.name} on {self._device.type}"
             raise TrainingError(f"backend fused trains the convnet on a GPU, got {found}; take auto")
         wanted = callable(backend) or backend == "fused" or (backend == "auto" and on_gpu)
         if not (wanted and isinstance(net, ConvNet)):
@@ -358,7 +392,7 @@ class Pack:
         if make is device_kernels and (problem := fused_problem(make, net, self._device)):
             self._give_up_fused(problem)
             return None
-        return Fused(net, levels, self._settings, self._data, make(net, self._device))
+        return Fused(net, levels, self._settings, self.data, make(net, self._device))
 
     def _give_up_fused(self, reason: str) -> None:
         """Go on with PyTorch's operators, or not if the fused kernels were asked for; what members have learnt is theirs."""
@@ -372,8 +406,8 @@ class Pack:
         if self._capture == "auto":
             self._capture = None
             if self._device.type == "cuda":
-                shape, n_classes = self._data.image_shape, self.net.n_classes
-                if problem := graph_problem(captured, self._settings.model, shape, n_classes, self._device):
+                shape, n_classes = self.data.image_shape, self.net.n_classes
+                if problem := graph_problem(captured, self._architecture, shape, n_classes, self._device):
                     self._give_up_graphs(problem)
                 else:
                     self._capture = captured
@@ -399,6 +433,11 @@ def _rows_of(member: Member) -> dict[str, Tensor]:
     return {"weights": member.weights, "velocity": member.velocity, **member.extra}
 
 
+def _to_select(member: Member) -> dict[str, Tensor]:
+    """What is kept of a member's best epoch, by kind."""
+    return {f"best_{kind}": row for kind, row in _rows_of(member).items() if kind in ("weights", "buffers")}
+
+
 @cache
 def fused_problem(make: MakeKernels, net: ConvNet, device: torch.device) -> str | None:
     """Why the fused kernels cannot be trusted with this network on this device; ``None`` where they can. See :mod:`.gpu.proof`."""
@@ -406,10 +445,10 @@ def fused_problem(make: MakeKernels, net: ConvNet, device: torch.device) -> str 
 
 
 @cache
-def graph_problem(capture: Capture, model: str, shape: tuple[int, int], n_classes: int, device: torch.device) -> str | None:
+def graph_problem(capture: Capture, model: Architecture, shape: tuple[int, int], n_classes: int, device: torch.device) -> str | None:
     """Why graphs of steps cannot be trusted with this model on images of this height and width; ``None`` where they can."""
 
     def pack_of(dataset: Dataset, settings: TrainingSettings, members: Sequence[TrialConfig], capture: Capture | None) -> Pack:
-        return Pack(dataset, settings, members, device, "operators", capture)
+        return Pack(dataset, settings, members, device, "operators", capture, model)
 
-    return problem_with_graphs(pack_of, capture, model, noise(*shape, n_classes))
+    return problem_with_graphs(pack_of, capture, model.name, noise(*shape, n_classes))

@@ -6,6 +6,7 @@ Its shapes can be asked for without loading PyTorch: the driver of a sweep does.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +16,7 @@ from jaxtyping import Float
 from sweeper.errors import ModelError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 CHANNELS = (3, 4, 8)
 """Channels of the image and of both convolutions."""
@@ -126,6 +127,26 @@ class ConvNet:
     def split(self, weights: Float[Tensor, "member weight"]) -> dict[str, Tensor]:
         """Views of the flat rows: each weight tensor by name, with the member axis first."""
         return split_rows(weights, self.shapes)
+
+    def trained_module(self, weights: Float[Tensor, " weight"]) -> nn.Module:
+        """One member as a module of PyTorch's own layers, in eval mode, on the CPU."""
+        from torch import nn
+
+        layers: dict[str, nn.Module] = {
+            "conv1": nn.Conv2d(CHANNELS[0], CHANNELS[1], KERNEL),
+            "relu1": nn.ReLU(),
+            "pool1": nn.MaxPool2d(POOL),
+            "conv2": nn.Conv2d(CHANNELS[1], CHANNELS[2], KERNEL),
+            "relu2": nn.ReLU(),
+            "pool2": nn.MaxPool2d(POOL),
+            "flatten": nn.Flatten(),
+            "fc1": nn.Linear(CHANNELS[2] * math.prod(self.pooled_sizes[1]), HIDDEN),
+            "relu3": nn.ReLU(),
+            "fc2": nn.Linear(HIDDEN, self.n_classes),
+        }
+        module = nn.Sequential(OrderedDict(layers))
+        module.load_state_dict({name: tensor[0] for name, tensor in self.split(weights[None].cpu()).items()})
+        return module.eval()
 
 
 def split_rows(weights: Float[Tensor, "member weight"], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:

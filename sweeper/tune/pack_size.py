@@ -18,7 +18,7 @@ from sweeper.space import Space
 from sweeper.studies.studies import example_members
 
 if TYPE_CHECKING:
-    from sweeper.training.engine import Pack
+    from sweeper.training.packs import Packs
 
 ON_CPU = 8
 """Members of a pack on a CPU, without any timing: there they go through the kernels one after the other, as they would alone, and share
@@ -159,7 +159,7 @@ def size_on_gpu(
     """
     import torch
 
-    from sweeper.training.engine import Pack
+    from sweeper.training.packs import Packs
 
     try:
         free, total = torch.cuda.mem_get_info()
@@ -167,13 +167,13 @@ def size_on_gpu(
         return 1
     piece = piece_of(dataset, settings, TIMED_IMAGES)
 
-    def pack(dataset: Dataset, settings: TrainingSettings, size: int) -> Pack:
+    def pack(dataset: Dataset, settings: TrainingSettings, size: int) -> Packs:
         # as after refills, each member has a stream of batches of its own; a seed costs a split of the images, so that there are few
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         seeds = [1 + index % LARGEST_MEASURED for index in range(size)]
         configs = [replace(members[index % len(members)], number=index, seed=seed) for index, seed in enumerate(seeds)]
-        return Pack(dataset, settings, configs, "cuda")
+        return Packs(dataset, settings, configs, "cuda")
 
     def memory(size: int) -> float:
         pack(dataset, settings, size).train_epoch()
@@ -186,7 +186,7 @@ def size_on_gpu(
     return gaining_size(partial(_or_infinite, seconds), n_trials_each * settings.epochs / piece.share, most)
 
 
-def fastest_epoch(pack: Pack) -> float:
+def fastest_epoch(pack: Packs) -> float:
     """Wall seconds of the fastest of :data:`TIMED_EPOCHS` epochs of a pack, after one that warms up."""
     pack.train_epoch()
     taken = []

@@ -76,7 +76,7 @@ def _time(dataset: Dataset, settings: TrainingSettings, packs: Sequence[Sequence
     """When this process was ready, seconds of the test figures, and of an epoch of each pack."""
     import torch
 
-    from sweeper.training.engine import Pack
+    from sweeper.training.packs import Packs
     from sweeper.tune.trainable import test_figures
 
     ready = time.time()
@@ -84,7 +84,7 @@ def _time(dataset: Dataset, settings: TrainingSettings, packs: Sequence[Sequence
     pack: Any = None
     seconds = []
     for members in packs:
-        pack = Pack(dataset, settings, list(members), device)
+        pack = Packs(dataset, settings, list(members), device)
         pack.train_epoch()
         n_epochs, began = 0, time.perf_counter()
         while n_epochs < 2 or time.perf_counter() - began < LEAST_SECONDS:

@@ -24,7 +24,9 @@ from sweeper.records import EpochMetrics, Phase, Predictions, TestMetrics, Train
 from sweeper.store import PackCheckpoint, SweepFolder, stored_precision
 
 if TYPE_CHECKING:
-    from sweeper.training.engine import MemberFailure, Pack
+    from sweeper.training.custom_loss import MemberFailure
+    from sweeper.training.engine import Pack
+    from sweeper.training.packs import Packs
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 """Least time between two checkpoints of a pack, but for its first: a crash costs at most so much training and the epoch under way, and a
@@ -49,7 +51,7 @@ class PackTrainable(tune.Trainable):
         import torch
 
         from sweeper.training.device import missing_device
-        from sweeper.training.engine import Pack
+        from sweeper.training.packs import Packs
 
         torch.set_num_threads(context.threads)
         self._node = ray.get_runtime_context().get_node_id()
@@ -57,7 +59,7 @@ class PackTrainable(tune.Trainable):
         self._refused = missing_device(context.device)  # told by the first step: Tune would try again and again what fails here
         if self._refused is None:
             try:
-                self._pack = Pack(dataset, context.settings, [], context.device)
+                self._pack = Packs(dataset, context.settings, [], context.device)
             except TrainingError as error:
                 self._refused = str(error)
         self._history: dict[str, list[EpochMetrics]] = {}
@@ -100,8 +102,8 @@ class PackTrainable(tune.Trainable):
     def _epoch(self) -> PackReport:
         import torch
 
+        from sweeper.training.custom_loss import MemberFailure
         from sweeper.training.device import is_out_of_memory
-        from sweeper.training.engine import MemberFailure
 
         finished = [trial_id for trial_id in self._configs if self._is_finished(trial_id)]
         results: dict[str, EpochMetrics | MemberFailure] = {}
@@ -180,15 +182,19 @@ class PackTrainable(tune.Trainable):
         if not trial_ids or not self._has_learnt or time.monotonic() < self._next_checkpoint:
             yield
             return
-        rows = self._pack.rows(trial_ids)
-        configs, histories = zip(*((self._configs[each], tuple(self._history[each])) for each in trial_ids), strict=True)
-        checkpoint = PackCheckpoint({kind: self._pack.shapes(kind) for kind in rows}, rows, configs, histories)
+        checkpoints = [self._checkpoint(*part) for part in self._pack.parts(trial_ids)]
         self._next_checkpoint = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         with ThreadPoolExecutor(1, "checkpoint") as thread:
-            writing = thread.submit(self._context.folder.checkpoints.write_pack, self.trial_id, checkpoint)
+            writing = thread.submit(self._context.folder.checkpoints.write_pack, self.trial_id, *checkpoints)
             yield
         writing.result()
         self._in_file = set(trial_ids)
+
+    def _checkpoint(self, pack: Pack, trial_ids: list[str]) -> PackCheckpoint:
+        """What continues members of one model."""
+        rows = pack.rows(trial_ids)
+        configs, histories = zip(*((self._configs[each], tuple(self._history[each])) for each in trial_ids), strict=True)
+        return PackCheckpoint({kind: pack.shapes(kind) for kind in rows}, rows, configs, histories)
 
     def _keep(self, failed: list[str]) -> None:
         """Copy failed members out of the pack's file, which goes on without them: they are trained again from there, in another pack."""
@@ -213,7 +219,7 @@ class PackTrainable(tune.Trainable):
         return torch.cuda.get_device_name() if self._context.device == "cuda" else "cpu"
 
 
-def test_figures(pack: Pack, trial_id: str, *, with_validation: bool) -> tuple[TestMetrics, list[Predictions]]:
+def test_figures(pack: Packs, trial_id: str, *, with_validation: bool) -> tuple[TestMetrics, list[Predictions]]:
     """A member's figures on the test split, and the predictions behind them, those on the validation split first if there is one."""
     test = stored_precision(pack.predict(trial_id, "test"))
     figures = {"test_loss": pack.loss(trial_id, "test")}

@@ -177,8 +177,11 @@ def _provenance(view: TrialView) -> Iterable[list[str]]:
         yield ["command", printable(str(provenance["command"]))]
     if isinstance(dataset, dict):
         yield ["data", printable(f"{dataset.get('name')}, fingerprint {str(dataset.get('fingerprint'))[:12]}")]
-    if isinstance(model := provenance.get("model"), dict):
-        yield ["model", printable(f"{model.get('name')}, {model.get('weights')} weights")]
+    models = provenance.get("model")
+    for model in models if isinstance(models, list) else [models]:
+        if isinstance(model, dict):
+            arguments = "".join(f", {name}={value}" for name, value in (model.get("arguments") or {}).items())
+            yield ["model", printable(f"{model.get('name')}{arguments}, {model.get('weights')} weights")]
     if hardware := hardware_text(provenance):
         yield ["hardware", hardware]
     if provenance.get("git_commit"):

@@ -69,13 +69,34 @@ class FrozenFeatures(Linear):
         return x.mean((2, 3)) @ self.mix
 
 
-class Normalised(Linear):
-    def __init__(self, n_classes):
-        super().__init__(n_classes)
-        self.norm = nn.BatchNorm2d(3)
+class Normalised(nn.Module):
+    """Batch normalisation, as most networks have it."""
 
-    def features(self, x):
-        return self.norm(x).mean((2, 3))
+    def __init__(self, n_classes, channels=6):
+        super().__init__()
+        self.stem = nn.Conv2d(3, channels, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(channels)
+        self.body = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.head = nn.Linear(channels, n_classes)
+
+    def forward(self, x):
+        x = F.relu(self.norm(self.stem(x)))
+        x = x + self.branch(F.relu(self.norm2(self.body(x))))
+        return self.head(x.mean((2, 3)))
+
+    def branch(self, x):
+        return x
+
+
+class Dropped(Normalised):
+    """Batch normalisation, dropout, and a branch that is left out of whole images at random."""
+
+    def branch(self, x):
+        if not self.training:
+            return F.dropout(x, 0.3, training=False)
+        kept = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.8
+        return F.dropout(x, 0.3) * kept / 0.8
 
 
 class TenForAll(Linear):
@@ -107,9 +128,9 @@ class Half(Linear):
         return super().forward(x).half()
 
 
-class Dropping(Linear):
+class DroppingAlways(Linear):
     def features(self, x):
-        return F.dropout(super().features(x), 0.1, training=self.training)
+        return F.dropout(super().features(x), 0.1, training=True)
 
 
 class Counting(Linear):
@@ -120,6 +141,51 @@ class Counting(Linear):
     def features(self, x):
         self.calls += 1
         return super().features(x)
+
+
+class CountingSteps(Linear):
+    """Puts another tensor in the place of its buffer."""
+
+    def __init__(self, n_classes):
+        super().__init__(n_classes)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def features(self, x):
+        if self.training:
+            self.calls = self.calls + 1
+        return super().features(x) * (1 + 0.1 / (1 + self.calls))
+
+
+class AddingInDouble(Linear):
+    def __init__(self, n_classes):
+        super().__init__(n_classes)
+        self.register_buffer("total", torch.zeros((), dtype=torch.float64))
+
+    def features(self, x):
+        if self.training:
+            self.total += x.mean()
+        return super().features(x)
+
+
+class Remembering(Linear):
+    """Keeps a number that is neither weight nor buffer."""
+
+    n_calls = 0
+
+    def features(self, x):
+        self.n_calls += 1
+        return super().features(x) * self.n_calls
+
+
+class Anything(nn.Module):
+    """Takes what it is given, as torchvision's builders do."""
+
+    def __init__(self, weights=None, **kwargs):
+        super().__init__()
+        self.body = Residual(**{"n_classes": 1000, "channels": 6, **kwargs})
+
+    def forward(self, x):
+        return self.body(x)
 
 
 class Comparing(Linear):

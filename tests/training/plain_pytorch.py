@@ -1,5 +1,7 @@
 """One trial trained the way a PyTorch tutorial would: nn.Module, optim.SGD, StepLR, image by image. The engine's oracle."""
 
+import hashlib
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -116,6 +118,7 @@ class PlainTrial:
     def train_epoch(self):
         """Train loss, train accuracy, own loss on the evaluation split, learning rate."""
         self.epoch += 1
+        self.net.train()
         draws = draw_epoch(self.config.seed, self.epoch, len(self.train_index))
         size = self.config.parameters["batch_size"]
         loss_sum = n_right = 0.0
@@ -130,7 +133,10 @@ class PlainTrial:
                 labels.append(int(self.dataset.train_labels[index]))
             labels = torch.tensor(labels)
             self.optimizer.zero_grad()
-            logits = self.net(torch.stack(images))
+            with torch.random.fork_rng():
+                digest = hashlib.blake2b(f"{self.config.seed}/{self.epoch}/{start // size + 1}/network".encode(), digest_size=4).digest()
+                torch.manual_seed(int.from_bytes(digest, "little"))
+                logits = self.net(torch.stack(images))
             loss = plain_loss(self.config.parameters, logits, labels, self.settings.reduction)
             loss.backward()
             if self.config.parameters.get("gradient_clip"):
@@ -147,6 +153,7 @@ class PlainTrial:
     @torch.no_grad()
     def predict(self, on):
         """Logits and labels of a split, in file order."""
+        self.net.eval()
         if on == "test":
             images, labels = self.dataset.test_images, self.dataset.test_labels
         else:

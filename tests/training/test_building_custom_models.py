@@ -17,6 +17,10 @@ SOUND = {
     "Branching": models_of_a_user.Branching,
     "FrozenFeatures": lambda: models_of_a_user.FrozenFeatures(10),
     "TenForAll": models_of_a_user.TenForAll,
+    "Normalised": lambda: models_of_a_user.Normalised(10),
+    "Dropped": lambda: models_of_a_user.Dropped(10),
+    "CountingSteps": lambda: models_of_a_user.CountingSteps(10),
+    "TwoFaced": lambda: models_of_a_user.TwoFaced(10),
 }
 
 
@@ -39,7 +43,11 @@ def test_a_packed_member_learns_what_its_model_would_learn_alone_in_plain_pytorc
         for member, alone in zip(configs, plain, strict=True):
             assert_same_curve(result[member.trial_id], *alone.train_epoch())
     for member, alone in zip(configs, plain, strict=True):
-        assert_same_weights(pack.state(member.trial_id), alone)
+        state = pack.state(member.trial_id)
+        assert_same_weights(state, alone)
+        for buffer, tensor in alone.net.named_buffers():
+            if f"buffers/{buffer}" in state:
+                np.testing.assert_allclose(state[f"buffers/{buffer}"], tensor.numpy(), rtol=1e-4, atol=1e-4, err_msg=buffer)
         logits, _ = alone.predict("test")
         np.testing.assert_allclose(pack.predict(member.trial_id, "test").logits, logits, atol=1e-4)
 
@@ -50,24 +58,108 @@ def test_frozen_weights_stay_as_they_are_and_out_of_the_checkpoint(dataset):
     assert {name for name in pack.state("arm-0") if name.startswith("weights/")} == {"weights/head.weight", "weights/head.bias"}
 
 
-@pytest.mark.parametrize(("name", "packs"), [("Residual", True), ("mlp", True), ("FrozenFeatures", True), ("Branching", False)])
-def test_a_model_is_packed_where_vmap_can_run_it(name, packs):
-    assert CustomModel(f"{MINE}:{name}", 32, 32, 10).can_be_packed() is packs
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Residual", None),
+        ("mlp", None),
+        ("FrozenFeatures", None),
+        ("Normalised", None),
+        ("CountingSteps", None),
+        ("Branching", "torch.func.vmap fails on it (RuntimeError)"),
+        ("Dropped", "it draws random numbers"),
+    ],
+)
+def test_a_model_is_packed_where_vmap_trains_it_as_alone_and_otherwise_the_pack_says_why_not(dataset, name, reason):
+    assert CustomModel(f"{MINE}:{name}", 32, 32, 10).reason_against_packing() == reason
+    said = reason and f"training {MINE}:{name} one member after the other: {reason}"
+    assert Pack(dataset, own(name), [], backend="operators").notice == said
+    assert Pack(dataset, own(name), []).notice is None  # on the CPU it is always so
 
 
-def test_on_the_cpu_company_changes_no_bit_of_a_member(dataset):
+def test_buffers_that_training_changes_belong_to_the_member_and_others_do_not(dataset):
+    pack = Pack(dataset, own("Normalised"), [config(0), config(1, learning_rate=0.2)])
+    pack.train_epoch()
+    state, other = pack.state("arm-0"), pack.state("arm-1")
+    assert {name for name in state if name.startswith("buffers/")} == {
+        f"buffers/{layer}.{name}" for layer in ("norm", "norm2") for name in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    assert state["buffers/norm.num_batches_tracked"] == 4  # 200 images in batches of 64
+    assert (state["buffers/norm2.running_mean"] != other["buffers/norm2.running_mean"]).any()
+    assert not any(name.startswith("buffers/") for name in Pack(dataset, own("Residual"), [config(0)]).state("arm-0"))
+
+
+def test_evaluation_changes_nothing(dataset):
+    pack = Pack(dataset, own("Dropped"), [config(0)])
+    pack.train_epoch()
+    before, first = pack.state("arm-0"), pack.predict("arm-0", "test").logits
+    np.testing.assert_array_equal(pack.predict("arm-0", "test").logits, first)
+    assert_equal_states(pack.state("arm-0"), before)
+
+
+def test_what_a_network_draws_follows_from_seed_epoch_and_step_alone(dataset):
+    def trained(*configs, disturbed=False):
+        pack = Pack(dataset, own("Dropped"), configs)
+        for _ in range(2):
+            torch.manual_seed(7 if disturbed else 8)
+            pack.train_epoch()
+        return pack.state("arm-0")
+
+    alone = trained(config(0))
+    assert_equal_states(trained(config(1, seed=3), config(0), config(2), disturbed=True), alone)
+    other = trained(config(0, seed=2))
+    assert (other["weights/head.weight"] != alone["weights/head.weight"]).any()
+
+
+def test_a_trained_network_is_a_module_of_pytorch(dataset):
+    pack = Pack(dataset, own("Dropped"), [config(0)])
+    pack.train_epoch()
+    module = models_of_a_user.Dropped(10)
+    module.load_state_dict(pack.state_dict("arm-0"), strict=True)
+    assert pack.state_dict("arm-0")["norm.num_batches_tracked"].dtype == torch.int64
+    images = (torch.from_numpy(dataset.test_images).permute(0, 3, 1, 2) / 255 - torch.tensor(dataset.mean)[:, None, None]) / torch.tensor(
+        dataset.std
+    )[:, None, None]
+    for net in (module.eval(), pack.module("arm-0")):
+        with torch.no_grad():
+            np.testing.assert_allclose(net(images).numpy(), pack.predict("arm-0", "test").logits, atol=1e-4)
+
+
+def test_the_convnet_is_a_module_of_pytorch_too(dataset):
+    pack = Pack(dataset, settings(), [config(0)])
+    pack.train_epoch()
+    plain = PlainTrial(dataset, settings(), config(0))
+    plain.net.load_state_dict(pack.state_dict("arm-0"), strict=True)
+    expected, _ = plain.predict("test")
+    np.testing.assert_allclose(expected.numpy(), pack.predict("arm-0", "test").logits, atol=1e-4)
+
+
+def test_a_builder_that_takes_anything_is_told_the_number_of_classes_by_the_name_it_knows():
+    assert CustomModel(f"{MINE}:Anything", 32, 32, 10).shapes["body.head.weight"] == (10, 6)
+    assert CustomModel(f"{MINE}:Anything", 32, 32, 10, {"weights": None, "channels": 8}).shapes["body.head.weight"] == (10, 8)
+
+
+def test_arguments_that_are_given_go_before_the_size_of_the_images():
+    assert CustomModel(f"{MINE}:Residual", 32, 32, 10, {"channels": 4}).shapes["stem.weight"] == (4, 3, 3, 3)
+    with pytest.raises(ModelError, match=r"cannot be built: TypeError: .*unexpected keyword argument 'depth'"):
+        CustomModel(f"{MINE}:Residual", 32, 32, 10, {"depth": 4})
+
+
+@pytest.mark.parametrize("name", ["Residual", "Normalised", "Dropped"])
+def test_on_the_cpu_company_changes_no_bit_of_a_member(dataset, name):
     configs = varied_configs(5, seeds=(1, 1, 2))
-    together = Pack(dataset, own("Residual"), configs)
+    together = Pack(dataset, own(name), configs)
     together.train_epoch()
     for member in configs:
-        alone = Pack(dataset, own("Residual"), [member])
+        alone = Pack(dataset, own(name), [member])
         alone.train_epoch()
         assert_equal_states(together.state(member.trial_id), alone.state(member.trial_id))
 
 
-def test_a_pack_continues_bit_for_bit_from_its_states(dataset, backend):
+@pytest.mark.parametrize("name", ["Residual", "Normalised", "Dropped"])
+def test_a_pack_continues_bit_for_bit_from_its_states(dataset, backend, name):
     configs = varied_configs(3)
-    pack, resumed = (Pack(dataset, own("Residual"), configs, backend=backend) for _ in range(2))
+    pack, resumed = (Pack(dataset, own(name), configs, backend=backend) for _ in range(2))
     pack.train_epoch()
     for member in configs:
         resumed.restore(member.trial_id, pack.state(member.trial_id))
@@ -77,10 +169,11 @@ def test_a_pack_continues_bit_for_bit_from_its_states(dataset, backend):
         assert_equal_states(resumed.state(member.trial_id), pack.state(member.trial_id))
 
 
-def test_building_and_training_leave_the_global_random_state_alone(dataset):
+@pytest.mark.parametrize("name", ["Residual", "Dropped"])
+def test_building_and_training_leave_the_global_random_state_alone(dataset, name):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    Pack(dataset, own("Residual"), [config(0)]).train_epoch()
+    Pack(dataset, own(name), [config(0)]).train_epoch()
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -94,10 +187,6 @@ def test_building_and_training_leave_the_global_random_state_alone(dataset):
         (f"{MINE}:same_each_time", "returns the same module each time; each trial needs a new one"),
         (f"{MINE}:Empty", "has no parameters to train"),
         (f"{MINE}:Double", "its parameter 'head.weight' is torch.float64; it must be torch.float32"),
-        (
-            f"{MINE}:Normalised",
-            "its layer 'norm' is a BatchNorm2d, which keeps running statistics beside the weights and judges an image by the others",
-        ),
         (f"{MINE}:Unseeded", "has initial weights that do not follow from torch.manual_seed, so no trial could be repeated"),
         (f"{MINE}:OtherEachTime", "has other parameters each time it is built; all trials must train one architecture"),
         (f"{MINE}:RandomFeatures", "draws 'mix', which is not trained, anew each time; all trials must share it, or train it"),
@@ -109,16 +198,26 @@ def test_building_and_training_leave_the_global_random_state_alone(dataset):
         (f"{MINE}:WithExtras", "must return torch.float32 logits of shape [3, 10] for 3 images, got a tuple"),
         (f"{MINE}:Half", "must return torch.float32 logits of shape [3, 10] for 3 images, got torch.float16 of shape [3, 10]"),
         (f"{MINE}:Detached", "returns logits that autograd cannot follow back to its parameters"),
-        (f"{MINE}:Dropping", "draws random numbers when it is called (dropout?), which no trial's seed decides; leave that out"),
-        (f"{MINE}:Counting", "changes its buffer 'calls' when it is called; a trial keeps nothing but its weights"),
-        (f"{MINE}:Comparing", "gives an image other logits in other company: it must judge each image of a batch by itself"),
-        (f"{MINE}:TwoFaced", "gives other logits after .eval() than after .train(); it must do the same in both"),
+        (f"{MINE}:DroppingAlways", "draws random numbers in eval mode too; draw them only where self.training is true"),
+        (
+            f"{MINE}:AddingInDouble",
+            "changes its buffer 'total', which is torch.float64; a trial keeps it as torch.float32, so make it that",
+        ),
+        (
+            f"{MINE}:Remembering",
+            "gives other logits when it is called again with the same weights, buffers and seed; what it draws or counts",
+        ),
+        (f"{MINE}:Counting", "changes its buffer 'calls' in eval mode too; change it only where self.training is true"),
+        (
+            f"{MINE}:Comparing",
+            "gives an image other logits in other company: in eval mode it must judge each image of a batch by itself",
+        ),
     ],
 )
 def test_a_model_that_breaks_a_rule_is_refused_with_the_rule(dataset, path, said):
     with pytest.raises(ModelError) as caught:
         Pack(dataset, settings(model=path), [])
-    assert str(caught.value).startswith(f"training.model '{path}': {said}")
+    assert str(caught.value).startswith(f"model '{path}': {said}")
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
 

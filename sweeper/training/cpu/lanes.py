@@ -61,10 +61,10 @@ class Lanes:
         in_threads(lambda start, stop: self._cut(start, stop, height, width, pixels, index, corners, mirrored, self._levels, out), n_blocks)
         return torch.from_numpy(out)
 
-    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int], precision: str) -> LaneNetwork:  # noqa: ARG002
+    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int], *_: object) -> LaneNetwork:  # noqa: ARG002
         """A fused model of these weights, all of whose members read the only row of the batches; ``streams`` are all 0.
 
-        It computes in float32 alone: the engine lets no other ``precision`` come here.
+        It computes in float32 alone: the engine lets no other precision come here.
         """
         return LaneNetwork(self._net, self._kernels, weights)
 

@@ -60,7 +60,9 @@ class Grouped(DeviceCut):
         super().__init__(levels, device)
         self._net = net
 
-    def network(self, weights: Float[Tensor, "member weight"], streams: Sequence[int], precision: str) -> GroupedNetwork:
+    def network(
+        self, weights: Float[Tensor, "member weight"], streams: Sequence[int], precision: str = "float32", *_: object
+    ) -> GroupedNetwork:
         """A fused model of these weights, whose member i reads row ``streams[i]`` of the batches."""
         rows = torch.tensor(streams, device=self._shift.device) if len(set(streams)) > 1 else None
         return GroupedNetwork(self._net, weights, rows, precision)
