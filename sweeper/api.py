@@ -10,16 +10,22 @@ from typing import Any
 
 import optuna
 import pandas as pd
+from torch import nn
 
 from sweeper.catalogue import SHORTHANDS
 from sweeper.cluster.session import is_connected
 from sweeper.driver.events import Observer
 from sweeper.errors import SweeperError
-from sweeper.preflight import preflight
+from sweeper.export import load as load_model
+from sweeper.preflight import kept_weights, preflight
 from sweeper.process.interruption import Interrupted
 from sweeper.process.state import preserve_process_state
 from sweeper.records import Phase, TrialState, study_name
 from sweeper.report import report
+from sweeper.report.exports import comparison_frame
+from sweeper.report.html import as_snippet
+from sweeper.report.summarize import read_and_summarize
+from sweeper.report.summary import Summary, Verdict
 from sweeper.reproduce import Reproduction, reproduce_trial
 from sweeper.space import Space, check_warnings, dump_space, load_space, parse_space, parse_stored_space
 from sweeper.space.from_python import parse_mapping, python_override
@@ -94,6 +100,27 @@ class Sweep:
         """The comparison, as ``sweep report`` prints it."""
         return report(self.path, format=format, by=by, metric=metric)
 
+    @property
+    def verdict(self) -> Verdict:
+        """What the report says was found: ``str`` of it is the sentence; with its ``kind``, the ``best`` arm and its ``rivals``."""
+        return self._summary().verdict
+
+    @property
+    def comparison(self) -> pd.DataFrame:
+        """The report's table of the arms, from best to worst, unrounded: :func:`sweeper.report.exports.comparison_frame`."""
+        return comparison_frame(self._summary())
+
+    def _repr_html_(self) -> str | None:
+        """The verdict and the comparison, for notebooks; ``None``, and they show the name alone, where the files cannot be read."""
+        try:
+            return as_snippet(self._summary())
+        except SweeperError:
+            return None
+
+    def _summary(self) -> Summary:
+        ((_, summary),) = read_and_summarize(self.path, "arm", None, None)
+        return summary
+
     def trial(self, trial: str) -> TrialView:
         """Everything about one trial.
 
@@ -102,10 +129,20 @@ class Sweep:
         """
         return view_trial(self._folder, trial)
 
-    def reproduce(self, trial: str, *, custom_code: bool | None = None) -> Reproduction:
+    def model(self, arm: str | None = None, *, trial: str | None = None, custom_code: bool | None = None) -> nn.Module:
+        """The network that ``sweep export`` writes, in evaluation mode: of the confirm trial that is best on validation, or of ``trial``.
+
+        It takes normalised images; see :func:`sweeper.export.load`.
+
+        Raises:
+            SweeperError: if its weights were not kept (``training.keep: weights``), or there is no such arm or trial.
+        """
+        return load_model(self._folder, arm, trial, custom_code=custom_code)
+
+    def reproduce(self, trial: str, *, custom_code: bool | None = None, keep_weights: bool = False) -> Reproduction:
         """Train one trial again and compare the curves; see :func:`sweeper.reproduce.reproduce_trial`."""
         with preserve_process_state():
-            return reproduce_trial(self._folder, trial, custom_code=custom_code)
+            return reproduce_trial(self._folder, trial, custom_code=custom_code, keep_weights=keep_weights)
 
     def study(self, arm: str, phase: str = "search", search: int = 1) -> optuna.Study:
         """The Optuna study of one search of an arm, or of the confirm phase of its best, read-only.
@@ -157,6 +194,8 @@ def run(
         for warning in check_warnings(checked):
             _say(f"warning: {warning}")
     preflight(checked, results=results, address=address or ("auto" if is_connected() else None), log_to=log_to)
+    if progress and (kept := kept_weights(checked)):
+        _say(kept)
     command = ["python", *(sys.argv if sys.argv[0] else ["-c"])]
     with _observed(progress) as watcher:
         result = start_sweep(

@@ -16,10 +16,12 @@ from sweeper.data.folder import data_folder
 from sweeper.errors import ClusterError, DataError, StoreError, SweeperError
 from sweeper.records import VAL_METRICS
 from sweeper.space import Space
+from sweeper.space.arms import possible_values
+from sweeper.space.configurations import architectures
 from sweeper.store import Folder
 from sweeper.store.provenance import available_cores
 from sweeper.store.remote import cache_folder
-from sweeper.text import first_line
+from sweeper.text import first_line, plural
 
 _REMOTE = re.compile(r"(?:s3|gs|gcs|abfs|abfss|hdfs|viewfs)://")
 """Storage that Arrow knows. Opening some of it asks the network."""
@@ -29,6 +31,9 @@ _ROOM_BYTES = 2**20
 
 _ALWAYS_LARGE_ENOUGH = 32
 """Pixels a side that suffice for every model of the catalogue; to ask the model itself takes the second that torch is loaded in."""
+
+
+BYTES_A_WEIGHT = 4
 
 
 class PreflightError(SweeperError):
@@ -64,6 +69,7 @@ def preflight(space: Space, *, results: str, address: str | None = None, log_to:
         not_checked.append(f"the cluster at {address}: whether it is there, has the CPUs and GPUs of a trial, and can write to the results")
     else:
         found(lambda: _check_resources(space))
+        found(lambda: _check_precision(space))
     if (dataset := found(lambda: load_data(space, None, glance=True))) is not None:
         found(lambda: not_checked.extend(_unread_data(space)))
         found(lambda: _check_model(space, dataset))
@@ -73,6 +79,32 @@ def preflight(space: Space, *, results: str, address: str | None = None, log_to:
     if problems:
         raise problems[0]
     return tuple(not_checked)
+
+
+def kept_weights(space: Space) -> str | None:
+    """How many trials a sweep will keep the weights of, and how much room they take, in words; ``None`` where it keeps none.
+
+    Raises:
+        SweeperError: as :func:`preflight`.
+    """
+    n_trials = len(space.arms) * space.compare.searches * space.compare.seeds
+    if space.training.keep == "nothing" or not n_trials:
+        return None
+    from sweeper.training.build_model import build_model
+
+    dataset = load_data(space, None, glance=True)
+    sizes = [n_trials * BYTES_A_WEIGHT * build_model(each, dataset).n_weights for each in space.architectures]
+    at_most = "at most " if len(sizes) > 1 else ""
+    return f"keeps the weights of {plural(n_trials, 'confirm trial')}: {at_most}about {_size(max(sizes))}"
+
+
+def _size(n_bytes: float) -> str:
+    """``1.2 MB``, in two digits or whole."""
+    for unit in ("kB", "MB", "GB"):
+        n_bytes /= 1000
+        if n_bytes < 999.5 or unit == "GB":
+            break
+    return f"{n_bytes:.1f} {unit}" if n_bytes < 9.95 else f"{n_bytes:,.0f} {unit}"
 
 
 def load_data(space: Space, notice: Any, *, glance: bool = False) -> Dataset:
@@ -165,6 +197,26 @@ def _check_resources(space: Space) -> None:
         raise ClusterError(
             f"no trial can run on this machine: it wants {cpus:g} CPU and {gpus:g} GPU of {n_cpus} CPU and {n_gpus} GPU; "
             "lower --cpus-per-trial or --gpus-per-trial, or give the --address of a cluster that has them"
+        )
+
+
+def _check_precision(space: Space) -> None:
+    """Whether trials of the convnet that this machine can run only on its CPU are to be trained in bfloat16."""
+    model_of = space.training_settings().architecture
+    wanted = any(
+        each.name == "precision" and "bfloat16" in (possible_values(each.parameter, each.name) or ())
+        for arm, found in space.definitions_by_arm.items()
+        for each in found
+        if any(not is_import_path(model.name) for model in architectures({arm: found}, model_of))
+    )
+    if not wanted or space.resources.backend != "auto":
+        return
+    import torch
+
+    if space.resources.gpus_per_trial == 0 or not torch.cuda.is_available():
+        raise ClusterError(
+            "training.precision: bfloat16 is of no use for the convnet on a CPU, which computes in float32 alone, and faster; "
+            "take float32, or GPUs"
         )
 
 

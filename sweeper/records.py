@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -65,6 +65,7 @@ class TrainingSettings:
     ``model_arguments``: what ``model`` is built with; ``model_parameters``: those parameters of trials that decide about it,
     ``model`` and its arguments.
     ``best_by``: the metric by which the best epoch is found whose weights are tested; ``None`` for the last epoch.
+    ``keep``: ``weights`` stores those of every confirm trial.
     """
 
     model: str
@@ -77,6 +78,7 @@ class TrainingSettings:
     best_by: str | None = None
     model_arguments: Mapping[str, Value | None] = field(default_factory=dict)
     model_parameters: tuple[str, ...] = ()
+    keep: Literal["nothing", "weights"] = "nothing"
 
     def architecture(self, parameters: Mapping[str, Value]) -> Architecture:
         """The model of a trial with these parameters, which may name another than the sweep's."""
@@ -122,6 +124,22 @@ class TrialConfig:
     def trial_id(self) -> str:
         """The name of this trial within its sweep."""
         return trial_name(self.arm, self.search, self.phase, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What it takes, besides its weights, to build a trained network again and to show it images.
+
+    ``model`` is built with the ``arguments``. Images have ``image_size`` (height, width) pixels; channels of pixels from 0 to 1 are
+    normalised by ``mean`` and ``std``.
+    """
+
+    model: str
+    arguments: Mapping[str, Value | None]
+    image_size: Sequence[int]
+    classes: Sequence[str]
+    mean: Sequence[float]
+    std: Sequence[float]
 
 
 def study_name(arm: str, search: int, phase: Phase) -> str:

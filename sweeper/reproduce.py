@@ -61,9 +61,15 @@ class Reproduction:
 
 
 def reproduce_trial(
-    folder: SweepFolder, trial: str, *, notice: Callable[[str], None] = lambda _: None, custom_code: bool | None = None
+    folder: SweepFolder,
+    trial: str,
+    *,
+    notice: Callable[[str], None] = lambda _: None,
+    custom_code: bool | None = None,
+    keep_weights: bool = False,
 ) -> Reproduction:
-    """Train a trial as many epochs as it was trained, in this process, and compare. Writes nothing.
+    """Train a trial as many epochs as it was trained, in this process, and compare. Writes nothing, but where ``keep_weights``, and if the
+    curve is the same, the weights of its network into the sweep's folder.
 
     ``notice`` is told in words what is going on. ``custom_code``: see :func:`sweeper.store.trust.space_to_run`.
 
@@ -103,7 +109,10 @@ def reproduce_trial(
         curve.append(result)
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     exact = view.device == "cpu" and device == "cpu" and settings.backend != "operators"  # whose sums depend on the company in a pack
-    return _compare(view, curve, name, exact=exact, custom_code=space.custom_code)
+    found = _compare(view, curve, name, exact=exact, custom_code=space.custom_code)
+    if keep_weights and found.same:
+        folder.write_weights(view.config, pack.network(trial), {name: each.numpy() for name, each in pack.state_dict(trial).items()})
+    return found
 
 
 def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: bool, custom_code: Sequence[str] = ()) -> Reproduction:

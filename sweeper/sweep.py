@@ -275,6 +275,8 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "train_images": len(dataset.train_labels),
         "test_images": len(dataset.test_labels),
         "classes": list(dataset.classes),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
     }
 
 

@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import optuna
 import pandas as pd
@@ -52,6 +55,50 @@ def test_report_status_predictions_and_space_are_those_of_the_command_line(finis
     assert sweep.space.compare.trials_per_arm == 4
     assert set(sweep.predictions("focal")["trial"]) == {"focal-confirm-0", "focal-confirm-1"}
     assert repr(sweep) == f"sweeper.open('{finished_sweep.path}')"
+
+
+def test_the_verdict_and_the_comparison_are_those_of_the_report(finished_sweep):
+    sweep = sweeper.open(finished_sweep.path)
+    told = json.loads(sweep.report("json"))["sweeps"][0]
+    assert (str(sweep.verdict), sweep.verdict.kind, sweep.verdict.best) == tuple(
+        told["verdict"][key] for key in ("sentence", "kind", "best")
+    )
+    frame, arms = sweep.comparison, told["comparison"]["arms"]
+    assert (frame.index.name, list(frame.index)) == ("arm", [arm["arm"] for arm in arms])
+    for arm in arms:
+        row, mean, contrast = frame.loc[arm["arm"]], arm["measures"]["test_accuracy"], arm["contrast"]
+        assert [row["test_accuracy"], row["low"], row["high"], row["n"]] == [mean[key] for key in ("mean", "low", "high", "n")]
+        if contrast is None:
+            assert row[["to_best", "p_best_wins", "p_value", "outcome"]].isna().all()
+        else:
+            assert list(row[["to_best", "to_best_low", "to_best_high"]]) == [contrast["difference"][key] for key in ("mean", "low", "high")]
+            assert [row["p_best_wins"], row["p_value"], row["outcome"]] == [contrast["p_best_wins"], contrast["p_value"], "undecided"]
+
+
+def test_a_sweep_without_a_confirm_trial_has_a_comparison_without_rows(earlier_sweep):
+    sweep = sweeper.open(earlier_sweep("unfinished"))
+    assert sweep.verdict.kind == "unfinished"
+    assert sweep.comparison.empty
+    assert list(sweep.comparison.columns)[:4] == ["test_accuracy", "low", "high", "n"]
+
+
+def test_a_notebook_shows_verdict_and_comparison_and_names_are_text_in_it(finished_sweep, tmp_path):
+    shown = sweeper.open(finished_sweep.path)._repr_html_()
+    page = ElementTree.fromstring(shown)  # noqa: S314  ours
+    assert "".join(page.find("p").itertext()) == f"{finished_sweep.id}: {sweeper.open(finished_sweep.path).verdict}"
+    assert [cell.text for cell in page.iter("th")] == ["arm", "accuracy %", "to best, points", "P", "p", "outcome"]
+    assert {row[0].text for row in page.iter("tr") if row[0].tag == "td"} == {"cross_entropy", "focal"}
+    assert not {"color", "background", "script"} & set(re.findall(r"[a-z]+", shown))  # the notebook's own colours, light or dark
+    hostile = shutil.copytree(finished_sweep.path, tmp_path / "<script>alert(1)</script>".replace("/", "-"))
+    assert "<script" not in sweeper.open(hostile)._repr_html_()
+    assert "&lt;script&gt;" in sweeper.open(hostile)._repr_html_()
+
+
+def test_a_notebook_shows_the_name_of_a_sweep_whose_files_are_gone(finished_sweep, tmp_path):
+    sweep = sweeper.open(shutil.copytree(finished_sweep.path, tmp_path / "copy"))
+    shutil.rmtree(tmp_path / "copy")
+    assert sweep._repr_html_() is None
+    assert repr(sweep) == f"sweeper.open('{tmp_path / 'copy'}')"
 
 
 def test_optuna_reads_every_study_and_makes_its_table(finished_sweep):

@@ -18,14 +18,22 @@ LAYERS = [
     {"sweeper.cluster", "sweeper.driver"},
     {"sweeper.tune", "sweeper.report"},
     {"sweeper.view", "sweeper.preflight"},
-    {"sweeper.sweep", "sweeper.plan", "sweeper.reproduce"},
+    {"sweeper.sweep", "sweeper.plan", "sweeper.reproduce", "sweeper.export"},
     {"sweeper.api"},
     {"sweeper.cli"},
     {"sweeper.__main__"},
 ]
 
 FOREIGN = {
-    "torch": {"sweeper.training", "sweeper.tune", "sweeper.preflight", "sweeper.plan", "sweeper.reproduce"},
+    "torch": {
+        "sweeper.training",
+        "sweeper.tune",
+        "sweeper.preflight",
+        "sweeper.plan",
+        "sweeper.reproduce",
+        "sweeper.export",
+        "sweeper.api",
+    },
     "ray": {"sweeper.cluster", "sweeper.tune"},
     "optuna": {"sweeper.studies", "sweeper.space.algorithms", "sweeper.api", "sweeper.plan"},
     "click": {"sweeper.cli"},

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sweeper.cli import cli
+from sweeper.errors import ClusterError
 from sweeper.preflight import load_data, preflight
 from sweeper.space import load_space
 
@@ -220,3 +221,28 @@ def test_a_glance_reads_no_image_but_the_first(tmp_path):
 def test_trying_the_results_folder_leaves_nothing_in_it(tmp_path):
     assert preflight(load_space(str(QUICKSTART)), results=str(tmp_path)) == ()
     assert {path.name for path in tmp_path.iterdir()} == {"modules", "here"}
+
+
+IN_HALF = (
+    "training.precision: bfloat16 is of no use for the convnet on a CPU, which computes in float32 alone, and faster; take float32, or GPUs"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        (["training.precision=float32"], None),
+        (["training.precision=bfloat16"], IN_HALF),
+        (["parameters.precision={choices: [float32, bfloat16]}"], IN_HALF),
+        (["training.precision=bfloat16", "resources.backend=operators"], None),
+        (["training.precision=bfloat16", "training.model=torchvision.models:squeezenet1_1"], None),
+    ],
+)
+def test_the_convnet_is_not_trained_in_bfloat16_on_a_cpu(tmp_path, changes, refusal):
+    space = load_space(str(QUICKSTART), overrides=["resources.gpus_per_trial=0", *changes])
+    if refusal is None:
+        preflight(space, results=str(tmp_path))
+        return
+    with pytest.raises(ClusterError) as caught:
+        preflight(space, results=str(tmp_path))
+    assert str(caught.value) == refusal

@@ -5,9 +5,11 @@ import shutil
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from sweeper.records import EPOCH_COLUMNS
 from sweeper.reproduce import ReproduceError, _compare, reproduce_trial, reproduction_text
 from sweeper.store import SweepFolder
 from sweeper.view.trial import view_trial
@@ -40,6 +42,14 @@ def test_kernels_for_a_gpu_keep_no_trial_from_being_repeated_on_a_cpu(altered):
     assert reproduce_trial(SweepFolder(str(altered)), "focal-confirm-0").verdict == "equal"
 
 
+def test_figures_that_an_earlier_version_did_not_store_are_not_compared(altered):
+    (path,) = (altered / "epochs").glob("*.parquet")
+    stored = pq.read_table(path)
+    pq.write_table(stored.drop_columns([column.name for column in EPOCH_COLUMNS if column.is_later]), path)
+    found = reproduce_trial(SweepFolder(str(altered)), "focal-confirm-0")
+    assert (found.verdict, found.first_epoch) == ("equal", None)
+
+
 def test_one_bit_in_a_curve_is_found_and_told(altered):
     (path,) = (altered / "epochs").glob("*.parquet")
     stored = pq.read_table(path)
@@ -52,6 +62,20 @@ def test_one_bit_in_a_curve_is_found_and_told(altered):
     assert (found.verdict, found.same, found.first_epoch, list(found.largest)) == ("different", False, 2, ["val_nll"])
     text = reproduction_text(found)
     assert text.startswith("focal-confirm-0: different from epoch 2 on (3 epochs on cpu)\n\nlargest differences\n  val_nll  ")
+
+
+def test_weights_are_kept_of_a_trial_whose_curve_is_the_same_and_of_no_other(altered):
+    folder = SweepFolder(str(altered))
+    reproduce_trial(folder, "focal-confirm-0")
+    assert not folder.has_weights("focal-confirm-0")
+    assert reproduce_trial(folder, "focal-confirm-0", keep_weights=True).same
+    assert folder.read_weights("focal-confirm-0").tensors["fc2.bias"].shape == (10,)
+    (path,) = (altered / "epochs").glob("*.parquet")
+    stored = pq.read_table(path)
+    position = stored.schema.get_field_index("val_nll")
+    pq.write_table(stored.set_column(position, "val_nll", pc.add(stored["val_nll"], 1.0)).cast(stored.schema), path)
+    assert not reproduce_trial(folder, "focal-0", keep_weights=True).same
+    assert not folder.has_weights("focal-0")
 
 
 def test_what_has_changed_since_is_named(altered):

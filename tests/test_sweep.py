@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import pytest
 
+from sweeper.data import load_dataset
 from sweeper.errors import StoreError
 from sweeper.records import Phase, TestMetrics
 from sweeper.store import SweepFolder
@@ -46,6 +47,13 @@ def test_every_complete_trial_is_measured_on_the_test_split_and_logits_are_store
     assert trials.loc[[*searched.index, *confirmed.index], read].notna().all(axis=None)
     assert trials.drop(index=[*searched.index, *confirmed.index])[read].isna().all(axis=None)
     assert set(folder.read_predictions().frame["trial"]) == set(confirmed.index)
+
+
+def test_the_mean_and_deviation_that_images_are_normalised_by_are_noted(finished_sweep):
+    noted = SweepFolder(str(finished_sweep.path)).read_provenance()["dataset"]
+    dataset = load_dataset("synthetic", train_images=noted["train_images"], test_images=noted["test_images"])
+    assert noted["fingerprint"] == dataset.fingerprint
+    assert (tuple(noted["mean"]), tuple(noted["std"])) == (dataset.mean, dataset.std)
 
 
 def test_the_driver_of_a_sweep_loads_neither_pytorch_nor_numba():

@@ -14,7 +14,7 @@ INTRODUCTION = """\
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | the sweep ended with failed trials, or a trial was not reproduced |
+| 1 | the sweep ended with failed trials, a trial was not reproduced, or there were no weights to export |
 | 2 | usage, or invalid input |
 | 130 | interrupted; everything is saved and the command that goes on is printed |
 

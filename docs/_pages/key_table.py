@@ -196,6 +196,7 @@ WRITTEN = (
             "epochs": ("30", "0"),
             "reduction": ("batch", "element"),
             "augment": ("false", "some"),
+            "keep": ("weights", "everything"),
         },
     ),
     *_section("training", {"batch_size": ("64", "12.5"), "momentum": ("0.9", "1.5"), "weight_decay": ("5e-4", "-5e-4")}, "epochs: 9"),

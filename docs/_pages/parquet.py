@@ -24,6 +24,12 @@ from the log of all rows, `tune/rows.jsonl`, about every 20 seconds and at the e
 so that it can be read at any time. `sweeper.open(...).trials` and every command add the rows that were logged since:
 the file's metadata say how much of the log it holds (`sweeper_log_bytes`).
 
+A sweep with `training.keep: weights` also has a folder `weights` with a file for each confirm trial that is complete,
+`weights/<trial>.safetensors`. It holds the network's tensors, buffers included, under the names of its `state_dict`; as
+metadata `sweep`, `trial` and `model`; and as JSON in the metadata `arguments` (with which the model is built), `image_size`
+(height and width), `classes`, and the `mean` and `std` by which channels of pixels from 0 to 1 are normalised.
+`sweep export` writes Python that uses it.
+
 Accuracies are fractions, times are seconds, negative log-likelihoods are nats. Losses of different arms are on different scales.
 
 This page is made from `sweeper/records.py` by `python docs/generate.py`.

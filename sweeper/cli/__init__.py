@@ -13,6 +13,7 @@ from sweeper import __version__
 from sweeper.cli.check import check
 from sweeper.cli.completion import completion
 from sweeper.cli.dashboard import dashboard
+from sweeper.cli.export import export
 from sweeper.cli.list import list_
 from sweeper.cli.output import Refusal
 from sweeper.cli.report import report
@@ -46,7 +47,7 @@ def cli() -> None:
     """
 
 
-for command in (check, run, resume, status, list_, show, reproduce, report, dashboard, schema, completion):
+for command in (check, run, resume, status, list_, show, reproduce, report, export, dashboard, schema, completion):
     cli.add_command(command)
 
 

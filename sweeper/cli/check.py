@@ -59,13 +59,13 @@ def check_space(
 ) -> tuple[Space, Sequence[str]]:
     """The space in ``file`` with the overrides of the command line, and what only a run can find out, in words.
 
-    ``warn`` is given the warnings about the space, ``announce`` what takes long; ``None`` drops them.
+    ``warn`` is given the warnings about the space, and what it will keep, ``announce`` what takes long; ``None`` drops them.
 
     Raises:
         SweeperError: for a space that cannot be run here.
     """
     with announcing("reading the space file", announce):
-        from sweeper.preflight import preflight
+        from sweeper.preflight import kept_weights, preflight
         from sweeper.space import check_warnings, load_space
 
         space = load_space(file, overrides(settings), allow_custom_code=not no_custom_code)
@@ -73,4 +73,8 @@ def check_space(
         for warning in check_warnings(space):
             warn(f"warning: {warning}")
     with announcing("looking at what it needs", announce):
-        return space, preflight(space, results=results, address=address, log_to=log_to)
+        not_checked = preflight(space, results=results, address=address, log_to=log_to)
+        kept = kept_weights(space) if warn is not None else None
+    if warn is not None and kept is not None:
+        warn(kept)
+    return space, not_checked

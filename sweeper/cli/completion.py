@@ -70,6 +70,19 @@ def complete_trial(context: click.Context, parameter: click.Parameter, incomplet
     return [CompletionItem(name) for name in sorted(trials) if name.startswith(incomplete)][:MOST]
 
 
+def complete_arm(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Arms of the sweep that was named before, or of the newest."""
+    from sweeper.errors import SweeperError
+    from sweeper.space import parse_stored_space
+    from sweeper.view.find import find_sweep
+
+    try:
+        arms = parse_stored_space(find_sweep(context.params.get("sweep"), _results(context)).read_space(), "sweep.yaml").arms
+    except SweeperError:
+        return []
+    return [CompletionItem(arm.name) for arm in arms if arm.name.startswith(incomplete)][:MOST]
+
+
 def _results(context: click.Context) -> str:
     return str(context.params.get("results") or "results")
 

@@ -1,4 +1,4 @@
-"""A report as CSV: every figure of the summary, unrounded."""
+"""A report as CSV: every figure of the summary, unrounded; and its comparison as a data frame."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import pandas as pd
+
+from sweeper.report.layout import outcome_of_a_rival
 from sweeper.report.measure import MEASURES, Measure, find_measure
 from sweeper.report.summary import ArmSummary, Budget, ComparedArm, Cost, Group, Report, Summary
 
@@ -21,6 +24,26 @@ def as_csv(report: Report) -> str:
     writer.writeheader()
     writer.writerows([{name: _cell(value) for name, value in row.items()} for row in rows])
     return stream.getvalue()
+
+
+def comparison_frame(summary: Summary) -> pd.DataFrame:
+    """The table of the comparison, unrounded: a row for each arm, from best to worst; without rows before there is any.
+
+    The mean of the measure, under its own name, with its interval and the ``n`` that it is over; the difference to the best arm with its
+    interval; the chance that the best wins, the p-value, and the outcome. Accuracies and their differences are fractions.
+    """
+    column = summary.comparison.measure if summary.comparison else find_measure(summary.metric).test_column
+    rows = []
+    for arm in summary.comparison.arms if summary.comparison else ():
+        mean, contrast = arm.measures[column], arm.contrast
+        gap = contrast.difference if contrast else None
+        row: dict[str, Any] = {"arm": arm.arm, column: mean.mean, "low": mean.low, "high": mean.high, "n": mean.n}
+        row |= {name: getattr(gap, part, None) for name, part in (("to_best", "mean"), ("to_best_low", "low"), ("to_best_high", "high"))}
+        row |= {name: getattr(contrast, name, None) for name in ("p_best_wins", "p_value")}
+        rows.append(row | {"outcome": outcome_of_a_rival(contrast)})
+    figures = [column, "low", "high", "n", "to_best", "to_best_low", "to_best_high", "p_best_wins", "p_value"]
+    frame = pd.DataFrame(rows, columns=["arm", *figures, "outcome"]).set_index("arm")
+    return frame.astype(dict.fromkeys(figures, float) | {"n": int})
 
 
 def _rows(summary: Summary) -> list[dict[str, Any]]:

@@ -53,6 +53,35 @@ def as_html(sweeps: Sequence[tuple[StoredSweep, Summary]]) -> str:
     return _render(", ".join(summary.sweep for _, summary in sweeps), sections, charts)
 
 
+_IN_A_NOTEBOOK = """\
+<div>
+<p><strong>{{ sweep }}</strong>: {{ verdict }}</p>
+{% if grid %}
+<table>
+<thead><tr>{% for heading in grid.headings %}<th style="text-align: {{ side(loop.index0) }}">{{ heading }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in grid.rows %}
+<tr>{% for cell in row %}<td style="text-align: {{ side(loop.index0) }}">{{ cell.text }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+{% endif %}
+</div>
+"""
+
+
+def as_snippet(summary: Summary) -> str:
+    """The verdict and the table of the comparison, for a notebook, which gives them its own colours."""
+    found = (block for block in lay_out_sweep(summary) if isinstance(block, Grid) and block.name == "comparison")
+    grid = next(found, None)
+
+    def side(index: int) -> str:
+        return "left" if grid is not None and index in grid.text_columns else "right"
+
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined).from_string(_IN_A_NOTEBOOK)
+    return template.render(sweep=summary.sweep, verdict=summary.verdict.sentence, grid=grid, side=side)
+
+
 def _render(title: str, sections: list[dict[str, Any]], charts: dict[str, Any]) -> str:
     libraries = [re.sub(r"//# sourceMappingURL=.*", "", _asset(name)).strip() for name in _LIBRARIES]
     page_script = _asset("page.js")

@@ -10,7 +10,7 @@ from sweeper.report import numbers
 from sweeper.report.configurations import configurations
 from sweeper.report.document import WIDTH, Block, Cell, Code, Document, Drawing, Grid, Heading, Sentence, Warnings, cells
 from sweeper.report.measure import Measure, find_measure
-from sweeper.report.summary import ArmSummary, Budget, ClassAccuracy, ComparedArm, Comparison, Cost, Reference, Report, Summary
+from sweeper.report.summary import ArmSummary, Budget, ClassAccuracy, ComparedArm, Comparison, Contrast, Cost, Reference, Report, Summary
 from sweeper.report.verdict_figures import draw_in_text, verdict_figures
 from sweeper.text import plural
 
@@ -143,7 +143,6 @@ def _compared(comparison: Comparison, measure: Measure) -> Grid:
     for arm in comparison.arms:
         mean, contrast = arm.measures[measure.test_column], arm.contrast
         gap = contrast.difference if contrast else None
-        outcome = contrast.outcome.replace("better", "worse") if contrast else numbers.MISSING  # than the best, in the row of a rival
         rows.append(
             (
                 Cell(arm.arm),
@@ -151,12 +150,17 @@ def _compared(comparison: Comparison, measure: Measure) -> Grid:
                 Cell(numbers.difference_with_interval(gap, measure), gap.mean if gap else None),
                 *cells(numbers.probability, contrast.p_best_wins if contrast else None),
                 *cells(numbers.p_value, contrast.p_value if contrast else None),
-                Cell(outcome),
+                Cell(outcome_of_a_rival(contrast) or numbers.MISSING),
             )
         )
     unit = "points" if measure.is_fraction else "difference"
     headings = ("arm", f"{measure.stem}{numbers.unit(measure)}", f"to best, {unit}", "P", "p", "outcome")
     return Grid("comparison", headings, tuple(rows), frozenset({0, 5}))
+
+
+def outcome_of_a_rival(contrast: Contrast | None) -> str | None:
+    """``worse`` than the best arm, ``equal`` to it or ``undecided``, as the row of a rival says it; ``None`` for the best itself."""
+    return contrast.outcome.replace("better", "worse") if contrast else None
 
 
 def _power(comparison: Comparison) -> str:

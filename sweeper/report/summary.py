@@ -261,6 +261,9 @@ class Verdict:
     best: str | None = None
     rivals: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return self.sentence
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetCurve:

@@ -118,6 +118,8 @@ def _sampler(space: Space) -> Iterator[str]:
 
 def _confirm(space: Space) -> Iterator[str]:
     searches, seeds = space.compare.searches, space.compare.seeds
+    if space.training.keep == "weights" and not seeds:
+        yield "training.keep is weights, and compare.seeds is 0: weights are those of confirm trials, and there are none"
     if len(space.arms) < 2:
         return
     if searches > 1 and not seeds:

@@ -78,7 +78,7 @@ class NamedModel(BaseModel):
 
 def _named_model(raw: object) -> object:
     """A model as written: its name, or ``{path: its name, argument: value, ...}``."""
-    if isinstance(raw, NamedModel) or raw is None:
+    if isinstance(raw, NamedModel):
         return raw
     parts = raw if isinstance(raw, dict) else {"path": raw}
     path = parts.get("path")
@@ -170,9 +170,16 @@ class Dataset(Section):
         ),
     ] = None
     image_size: Annotated[int | None, Field(ge=1, le=4096, description="Side in pixels to which images are resized.")] = None
-    mean: Annotated[ChannelMeans | None, Field(description="Mean per channel for normalising, of pixels from 0 to 1.")] = None
+    mean: Annotated[
+        ChannelMeans | None,
+        Field(
+            description="Mean per channel for normalising, of pixels from 0 to 1; by default CIFAR-10's usual figures for its images, "
+            "and those of the training images for others."
+        ),
+    ] = None
     std: Annotated[
-        ChannelDeviations | None, Field(description="Standard deviation per channel for normalising, of pixels from 0 to 1.")
+        ChannelDeviations | None,
+        Field(description="Standard deviation per channel for normalising, of pixels from 0 to 1; by default as for the mean."),
     ] = None
 
     @model_validator(mode="before")
@@ -219,6 +226,10 @@ class Training(Section):
         Literal["last", "best"],
         Field(description="The epoch whose weights are judged and tested: the last, or the best by the metric of the search."),
     ] = "last"
+    keep: Annotated[
+        Literal["nothing", "weights"],
+        Field(description="weights: the weights of each confirm trial stay in the sweep's folder, as safetensors. nothing: none do."),
+    ] = "nothing"
 
     @property
     def constants(self) -> dict[str, Value]:

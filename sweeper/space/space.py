@@ -124,6 +124,7 @@ class Space(Section):
             model_arguments=self.training.default_model.arguments,
             model_parameters=self.model_parameters,
             best_by=self.search.metric if self.training.select == "best" else None,
+            keep=self.training.keep,
         )
 
     @cached_property

@@ -31,9 +31,9 @@ def provenance(
 ) -> dict[str, Any]:
     """What a stranger needs to judge and repeat a run.
 
-    ``dataset``: name, fingerprint, sizes of the data that was trained on. ``model``: its name and number of weights, or a list of
-    those. ``custom_code``:
-    import paths of the user's own losses and model. ``space_file``: where the space was read from, if from a file.
+    ``dataset``: name, fingerprint and sizes of the data that was trained on, with the mean and deviation that it was normalised by.
+    ``model``: its name and number of weights, or a list of those. ``custom_code``: import paths of the user's own losses and model.
+    ``space_file``: where the space was read from, if from a file.
     """
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -10,12 +10,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from sweeper.errors import FolderExistsError, NoSweepError, StoreError
 from sweeper.records import (
@@ -24,6 +27,7 @@ from sweeper.records import (
     SCHEMA_VERSION,
     TRIAL_COLUMNS,
     Column,
+    Network,
     Predictions,
     TrialConfig,
 )
@@ -33,11 +37,23 @@ from sweeper.store.outage import Patience
 from sweeper.store.remote import JOURNAL, ROW_LOG, RemoteLogs, cache_folder
 from sweeper.store.row_log import Kind
 from sweeper.store.tables import StoredTable, parquet_bytes, read_predictions, read_rows, unlogged_rows, write_rows
+from sweeper.text import first_line
 
 _FLOAT16_MAX = 65504.0
 _SECONDS_TO_LOOK = 1.0
 """How long a process that asks for the owner of a sweep may hold its lock."""
 _FOLDERS = ("trials", "epochs", "predictions", "checkpoints", "tune")
+_WEIGHTS = "weights"
+"""The folder that exists only in a sweep that keeps them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptWeights:
+    """The weights of one trial by name, its network, and both as the bytes of a safetensors file."""
+
+    content: bytes
+    network: Network
+    tensors: Mapping[str, npt.NDArray[Any]]
 
 
 class SweepFolder:
@@ -115,7 +131,7 @@ class SweepFolder:
 
     def tidy(self) -> None:
         """Delete what a killed process left half-written. Only the owner of the :meth:`lock` may."""
-        for name in ("", *_FOLDERS):
+        for name in ("", *_FOLDERS, _WEIGHTS):
             self.folder.delete_temporaries(name)
 
     @contextlib.contextmanager
@@ -249,6 +265,33 @@ class SweepFolder:
         logit_names = [name for name in table.column_names if name.startswith("logit_")]
         self.folder.write(f"predictions/{file_name(config.trial_id)}.parquet", parquet_bytes(table, plain_columns=logit_names))
 
+    def write_weights(self, config: TrialConfig, network: Network, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write the weights of one trial by name, and what else it takes to use its network, as one safetensors file."""
+        about = {name: value if isinstance(value, str) else json.dumps(value) for name, value in asdict(network).items()}
+        content = save(dict(tensors), {"sweep": self.id, "trial": config.trial_id, **about})
+        self.folder.write(_weights_name(config.trial_id), content)
+
+    def has_weights(self, trial_id: str) -> bool:
+        """Whether the weights of a trial were kept."""
+        return self.folder.exists(_weights_name(trial_id))
+
+    def read_weights(self, trial_id: str) -> KeptWeights:
+        """The weights of a trial that were kept.
+
+        Raises:
+            StoreError: if none were, or the file is damaged.
+        """
+        name = _weights_name(trial_id)
+        content = self.folder.read(name)
+        try:
+            tensors = load(content)  # checks that the file is whole
+            about = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+            model = about["model"]
+            others = {field.name: json.loads(about[field.name]) for field in fields(Network) if field.name != "model"}
+            return KeptWeights(content, Network(model=model, **others), tensors)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{self}/{name}: damaged, or not written by sweeper: {first_line(error)}") from error
+
     def read_trials(self) -> StoredTable:
         """One row per trial that has ended, whoever runs the sweep now: ``records.TRIAL_COLUMNS`` and a ``param_<name>`` column per
         parameter.
@@ -293,6 +336,10 @@ class SweepFolder:
             return self.folder.read(name).decode()
         except UnicodeDecodeError as error:
             raise StoreError(f"{self}/{name}: not UTF-8 text: {error}") from error
+
+
+def _weights_name(trial_id: str) -> str:
+    return f"{_WEIGHTS}/{file_name(trial_id)}.safetensors"
 
 
 def find_sweeps(uri: str) -> list[SweepFolder]:

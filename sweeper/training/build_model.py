@@ -9,10 +9,12 @@ from sweeper.catalogue import MODELS
 from sweeper.custom_code import is_import_path
 from sweeper.data import Dataset
 from sweeper.errors import TrainingError
-from sweeper.records import Architecture
+from sweeper.records import Architecture, Network
 from sweeper.training.model import ConvNet
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from sweeper.training.custom_model import CustomModel
 
 
@@ -30,6 +32,16 @@ def build_model(architecture: Architecture, dataset: Dataset) -> ConvNet | Custo
     if name not in MODELS:
         raise TrainingError(f"unknown model {name!r}; known are {', '.join(MODELS)}, or package.module:Name for one of your own")
     return ConvNet(height, width, len(dataset.classes))
+
+
+def build_module(network: Network) -> nn.Module:
+    """The network as a plain module of PyTorch, with weights of its own; raises as :func:`build_model`."""
+    if is_import_path(network.model):
+        from sweeper.training.custom_module import ModuleBuilder
+
+        height, width = network.image_size
+        return ModuleBuilder(network.model, height, width, len(network.classes), network.arguments)(seed=0)
+    return ConvNet(**network.arguments).module()  # type: ignore[arg-type]  # numbers, as ConvNet.arguments gave them
 
 
 def describe_models(architectures: Sequence[Architecture], dataset: Dataset) -> dict[str, Any] | list[dict[str, Any]]:

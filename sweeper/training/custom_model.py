@@ -52,6 +52,11 @@ class CustomModel:
         self.activation_bytes = self._saved_bytes()
 
     @property
+    def arguments(self) -> dict[str, Value | None]:
+        """What it takes to build a module of it."""
+        return dict(self._build.arguments)
+
+    @property
     def n_weights(self) -> int:
         """Trained weights of one member."""
         return sum(math.prod(shape) for shape in self.shapes.values())

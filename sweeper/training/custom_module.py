@@ -27,7 +27,7 @@ class ModuleBuilder:
     """Builds modules of ``package.module:Name`` with ``arguments``, and with those of :data:`MODEL_ARGUMENTS` that its signature names.
 
     One that takes ``**`` and names no number of classes, as torchvision's do, is given it by the name that leads to logits of that width,
-    or not at all. Raises :class:`ModelError` where it cannot be imported or built.
+    or not at all. ``arguments``: all that it is given. Raises :class:`ModelError` where it cannot be imported or built.
     """
 
     def __init__(self, path: str, height: int, width: int, n_classes: int, arguments: Mapping[str, Value | None]) -> None:
@@ -44,8 +44,8 @@ class ModuleBuilder:
             raise self.refusal(f"cannot be imported: {said(error)}") from error
         self._target = target
         known = dict(zip(MODEL_ARGUMENTS, (n_classes, n_classes, height, width), strict=True))
-        self._given = {key: value for key, value in known.items() if key in accepted} | dict(arguments)
-        is_told = bool(self._given.keys() & set(CLASSES))
+        self.arguments = {key: value for key, value in known.items() if key in accepted} | dict(arguments)
+        is_told = bool(self.arguments.keys() & set(CLASSES))
         takes_any = any(each.kind is each.VAR_KEYWORD for each in accepted.values())
         self.way_out = "" if is_told else "; let it take n_classes"
         if takes_any and not is_told:
@@ -56,7 +56,7 @@ class ModuleBuilder:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                module = self._target(**self._given)
+                module = self._target(**self.arguments)
                 if isinstance(module, nn.Module) and any(map(is_lazy, (*module.parameters(), *module.buffers()))):
                     module.eval()(self.images)  # gives layers their sizes; statistics of such images are not kept
                     module.train()
@@ -71,10 +71,10 @@ class ModuleBuilder:
         return ModelError(f"model '{self._path}': {what}")
 
     def _find_name_of_classes(self, n_classes: int) -> None:
-        ways = [{**self._given, name: n_classes} for name in CLASSES] + [self._given]
+        ways = [{**self.arguments, name: n_classes} for name in CLASSES] + [self.arguments]
         built: list[Mapping[str, Value | None]] = []
         refusals: list[ModelError] = []
-        for self._given in ways:
+        for self.arguments in ways:
             try:
                 module = self(seed=0)
             except ModelError as refusal:
@@ -82,10 +82,10 @@ class ModuleBuilder:
                 continue
             if self._width(module) == n_classes:
                 return
-            built.append(self._given)
+            built.append(self.arguments)
         if not built:
             raise refusals[0]
-        self._given = dict(built[0])
+        self.arguments = dict(built[0])
 
     def _width(self, module: nn.Module) -> int | None:
         """Width of the logits; ``None`` where there are none."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from jaxtyping import Float
 
 from sweeper.errors import ModelError
+from sweeper.records import Value
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -128,23 +129,36 @@ class ConvNet:
         """Views of the flat rows: each weight tensor by name, with the member axis first."""
         return split_rows(weights, self.shapes)
 
-    def trained_module(self, weights: Float[Tensor, " weight"]) -> nn.Module:
-        """One member as a module of PyTorch's own layers, in eval mode, on the CPU."""
+    @property
+    def arguments(self) -> dict[str, Value | None]:
+        """What it takes to build one like it."""
+        return asdict(self)
+
+    @property
+    def layers(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """The same network of PyTorch's own layers, one after the other: the class in ``torch.nn`` and its arguments, by name."""
+        return {
+            "conv1": ("Conv2d", (CHANNELS[0], CHANNELS[1], KERNEL)),
+            "relu1": ("ReLU", ()),
+            "pool1": ("MaxPool2d", (POOL,)),
+            "conv2": ("Conv2d", (CHANNELS[1], CHANNELS[2], KERNEL)),
+            "relu2": ("ReLU", ()),
+            "pool2": ("MaxPool2d", (POOL,)),
+            "flatten": ("Flatten", ()),
+            "fc1": ("Linear", (CHANNELS[2] * math.prod(self.pooled_sizes[1]), HIDDEN)),
+            "relu3": ("ReLU", ()),
+            "fc2": ("Linear", (HIDDEN, self.n_classes)),
+        }
+
+    def module(self) -> nn.Module:
+        """The same network as a module, with weights of its own."""
         from torch import nn
 
-        layers: dict[str, nn.Module] = {
-            "conv1": nn.Conv2d(CHANNELS[0], CHANNELS[1], KERNEL),
-            "relu1": nn.ReLU(),
-            "pool1": nn.MaxPool2d(POOL),
-            "conv2": nn.Conv2d(CHANNELS[1], CHANNELS[2], KERNEL),
-            "relu2": nn.ReLU(),
-            "pool2": nn.MaxPool2d(POOL),
-            "flatten": nn.Flatten(),
-            "fc1": nn.Linear(CHANNELS[2] * math.prod(self.pooled_sizes[1]), HIDDEN),
-            "relu3": nn.ReLU(),
-            "fc2": nn.Linear(HIDDEN, self.n_classes),
-        }
-        module = nn.Sequential(OrderedDict(layers))
+        return nn.Sequential(OrderedDict((name, getattr(nn, kind)(*sizes)) for name, (kind, sizes) in self.layers.items()))
+
+    def trained_module(self, weights: Float[Tensor, " weight"]) -> nn.Module:
+        """One member as a module of PyTorch's own layers, in eval mode, on the CPU."""
+        module = self.module()
         module.load_state_dict({name: tensor[0] for name, tensor in self.split(weights[None].cpu()).items()})
         return module.eval()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sweeper.data import Dataset
 from sweeper.errors import TrainingError
-from sweeper.records import Architecture, EpochMetrics, Predictions, TrainingSettings, TrialConfig
+from sweeper.records import Architecture, EpochMetrics, Network, Predictions, TrainingSettings, TrialConfig
 from sweeper.training.custom_loss import MemberFailure
 from sweeper.training.device_data import DeviceData, Split
 from sweeper.training.engine import Pack
@@ -99,6 +99,13 @@ class Packs:
     def state_dict(self, trial_id: str) -> dict[str, Tensor]:
         """As :meth:`.engine.Pack.state_dict`."""
         return self._pack_with(trial_id).state_dict(trial_id)
+
+    def network(self, trial_id: str) -> Network:
+        """What it takes, besides :meth:`state_dict`, to use the network of a member elsewhere."""
+        data, model = self._dataset, self._pack_with(trial_id).net
+        height, width = data.train_images.shape[1:3]
+        name = self._architectures[trial_id].name
+        return Network(name, model.arguments, (height, width), data.classes, data.mean, data.std)
 
     def _pack_with(self, trial_id: str) -> Pack:
         if trial_id not in self._architectures:

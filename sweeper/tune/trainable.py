@@ -203,7 +203,8 @@ class PackTrainable(tune.Trainable):
             self._context.folder.checkpoints.write(checkpoint)
 
     def _test(self, trial_id: str) -> TestMetrics:
-        """Figures on the test split, which is read after the last epoch of a trial; the logits of confirm trials are stored.
+        """Figures on the test split, which is read after the last epoch of a trial; the logits of confirm trials are stored,
+        and their weights if they are to be kept: before the driver hears of the end of a trial, its files are whole.
 
         They are computed from the logits as they are stored, so that anyone can compute the same figures from the files.
         """
@@ -211,6 +212,9 @@ class PackTrainable(tune.Trainable):
         figures, predictions = test_figures(self._pack, trial_id, with_validation=bool(self._context.settings.validation))
         if config.phase is Phase.CONFIRM:
             self._context.folder.write_predictions(config, predictions)
+            if self._context.settings.keep == "weights":
+                tensors = {name: tensor.numpy() for name, tensor in self._pack.state_dict(trial_id).items()}
+                self._context.folder.write_weights(config, self._pack.network(trial_id), tensors)
         return figures
 
     def _device_name(self) -> str:

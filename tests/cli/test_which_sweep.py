@@ -19,6 +19,7 @@ COMMANDS = {
     "resume": (),
     "reproduce": ("focal-7",),
     "dashboard": (),
+    "export": ("--arm", "focal"),
 }
 """What stands after the sweep. Each names the folder of the sweep that it means, if only to say what it cannot do with it."""
 

@@ -73,6 +73,13 @@ def test_channel_statistics_are_those_of_the_pixels():
     np.testing.assert_allclose(std, (images / 255).std((0, 1, 2)), rtol=1e-12)
 
 
+def test_channel_statistics_are_the_same_to_the_bit_in_any_order_of_the_images():
+    images = pixels(1000, side=7)
+    shuffled = images[np.random.default_rng(1).permutation(1000)]
+    assert channel_stats(shuffled) == channel_stats(images)
+    assert channel_stats(np.concatenate([images, images])) == channel_stats(images)
+
+
 def test_a_channel_that_never_changes_can_still_be_divided_by():
     images = pixels(10)
     images[..., 1] = 7

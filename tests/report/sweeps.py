@@ -146,12 +146,17 @@ def _epoch(epoch: int, accuracy: float) -> EpochMetrics:
         val_ece=0.05,
         learning_rate=0.01,
         epoch_seconds=2.5,
+        val_balanced_accuracy=accuracy,
+        val_macro_f1=accuracy - 0.01,
+        val_worst_class_accuracy=accuracy / 2,
     )
 
 
 def _test_metrics(accuracy: float) -> TestMetrics:
     nll = 2 - accuracy
-    return TestMetrics(nll, accuracy, nll, 1 - accuracy, 0.08, 1.25, nll - 0.1, 0.95 - accuracy, 0.02)
+    scaled = {"temperature": 1.25, "test_nll_scaled": nll - 0.1, "test_brier_scaled": 0.95 - accuracy, "test_ece_scaled": 0.02}
+    by_class = {"test_balanced_accuracy": accuracy, "test_macro_f1": accuracy - 0.01, "test_worst_class_accuracy": accuracy / 2}
+    return TestMetrics(nll, accuracy, nll, 1 - accuracy, 0.08, **by_class, **scaled)
 
 
 def _predict(split: str, seed: int, skill: float, n_images: int = 300) -> Predictions:
@@ -175,8 +180,8 @@ def _measure(validation: Predictions, test: Predictions) -> TestMetrics:
 
 
 def _scores(logits: np.ndarray, labels: np.ndarray) -> TestMetrics:
-    nll = metrics.nll(logits, labels)
-    return TestMetrics(nll, metrics.accuracy(logits, labels), nll, metrics.brier(logits, labels), metrics.ece(logits, labels))
+    figures = {metric.test_column: metric.compute(logits, labels) for metric in metrics.METRICS.values() if metric.compute}
+    return TestMetrics(test_loss=metrics.nll(logits, labels), **figures)
 
 
 def searched(results: Path, sweep_id: str = "focal-20260102-030405", space: str = SPACE) -> SweepBuilder:

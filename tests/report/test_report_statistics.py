@@ -396,3 +396,42 @@ def test_a_stated_chance_ranges_over_what_the_spread_may_be():
 
 def test_an_interval_of_a_difference_is_cut_at_what_is_possible():
     assert ours.contrast_of_searches(np.array([0.99, 0.4]), np.array([0.01, 0.6]), **LOSSES).difference.low == -1.0
+
+
+def test_the_interval_of_a_share_of_one_unit_is_wilsons_for_its_images():
+    for n_right in (300, 700, 980):
+        shares = (np.arange(1000) < n_right).astype(float)[None]
+        expected = stats.binomtest(n_right, 1000).proportion_ci(0.95, method="wilson")
+        assert ours.share_interval(shares) == pytest.approx((expected.low, expected.high), abs=2e-4)
+
+
+@pytest.mark.parametrize("n_units", [1, 2, 5])
+def test_the_interval_of_a_share_is_not_empty_where_all_units_agree_on_all_images(n_units):
+    low, high = ours.share_interval(np.ones((n_units, 10)))
+    assert (low, high) == (pytest.approx(10 / (10 + stats.t.ppf(0.975, 9) ** 2)), 1.0)
+    assert ours.share_interval(np.zeros((n_units, 10))) == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize("n_images", [1, 2, 7])
+def test_the_interval_of_a_share_holds_it_and_lies_within_0_and_1(n_images):
+    for shares in itertools.product([0.0, 0.5, 1.0], repeat=2 * n_images if n_images < 7 else 4):
+        table = np.resize(np.array(shares), (2, n_images))
+        low, high = ours.share_interval(table)
+        assert 0 <= low <= table.mean() + 1e-12
+        assert table.mean() - 1e-12 <= high <= 1
+
+
+@pytest.mark.parametrize("n_images", [10, 100])
+@pytest.mark.parametrize("n_units", [2, 5])
+@pytest.mark.parametrize("level", [1.0, 4.0])
+def test_the_interval_of_a_share_holds_that_of_new_units_on_new_images_nineteen_times_in_twenty(n_units, n_images, level):
+    """Networks and images differ in their logit: of being right by 0.3 and 2 (sd), about a level of 66 % or 94 % right."""
+    rng = np.random.default_rng(0)
+
+    def chances(n, rows, columns):
+        units, images = 0.3 * rng.normal(size=(n, rows, 1)), 2 * rng.normal(size=(n, 1, columns))
+        return 1 / (1 + np.exp(-(level + units + images)))
+
+    true = float(chances(1, 1000, 1000).mean())
+    found = [ours.share_interval((rng.random(p.shape) < p).astype(float)) for p in chances(1000, n_units, n_images)]
+    assert np.mean([low <= true <= high for low, high in found]) >= 0.94

@@ -404,7 +404,8 @@ def test_every_figure_of_the_comparison_can_be_computed_again_from_the_files(tmp
         assert entry["measures"]["test_accuracy"]["mean"] == pytest.approx(is_hit.mean())
         assert entry["measures"]["test_nll"]["mean"] == pytest.approx(nll.mean())
         recalls = is_hit.groupby(logits["label"]).mean()
-        assert list(entry["per_class"].values()) == pytest.approx(recalls.tolist())
+        assert [found["mean"] for found in entry["per_class"].values()] == pytest.approx(recalls.tolist())
+        assert [found["n_images"] for found in entry["per_class"].values()] == [100, 100, 100]
         if arm != best:
             gap = accuracy[arm] - accuracy[best]
             contrast = entry["contrast"]

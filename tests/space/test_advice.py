@@ -32,6 +32,8 @@ ARMS = {"arms": "loss"}
         ({"compare": {**ARMS, "searches": 1, "seeds": 0}}, []),
         ({"compare": {**ARMS, "seeds": 0}}, ["compare.seeds is 0: the best of 5 searches is not confirmed on fresh seeds, and nothing compares the arms"]),
         ({"compare": {"searches": 3, "seeds": 0}}, []),
+        ({"compare": {"searches": 3, "seeds": 0}, "training": {"keep": "weights"}}, ["training.keep is weights, and compare.seeds is 0"]),
+        ({"compare": {**ARMS, "searches": 5}, "training": {"keep": "weights"}}, []),
         ({"parameters": {"loss": {"choices": ["l1", "focal"]}, "learning_rate": 0.1}, "compare": {**ARMS, "seeds": 5}}, ["learning_rate is not tuned for arms 'l1' and 'focal'", "compare.seeds is 5: a paired sign-flip test"]),
         (
             {"parameters": {"loss": {"choices": ["cross_entropy", "focal"]}, "learning_rate": 0.1}, "compare": ARMS, "training": {"reduction": "elements"}},

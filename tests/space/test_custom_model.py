@@ -9,7 +9,6 @@ from sweeper.space import dump_space, parse_space, parse_stored_space
 
 NET = "models_for_spaces:Net"
 ARGUMENTS = "n_classes, num_classes, height, width"
-GIVEN = f"and a model is given only {ARGUMENTS}: give it a default, or name a function that sets it"
 
 
 def with_model(path):
@@ -38,8 +37,17 @@ def test_a_model_of_the_users_own_is_kept_by_its_path():
             "models_for_spaces:READY_MADE",
             "'models_for_spaces:READY_MADE' is a module that is built already; name the class, or a function that builds one",
         ),
-        ("models_for_spaces:deep", f"'models_for_spaces:deep' needs 'depth', {GIVEN}"),
-        ("models_for_spaces:positional", f"'models_for_spaces:positional' needs 'n_classes', {GIVEN}"),
+        (
+            "models_for_spaces:deep",
+            (
+                "model 'models_for_spaces:deep' needs 'depth', which has no default: write it there, {path: models_for_spaces:deep, "
+                "depth: ...}, or under parameters"
+            ),
+        ),
+        (
+            "models_for_spaces:positional",
+            "'models_for_spaces:positional' takes 'n_classes' by position only; a model is given its arguments by name",
+        ),
         ("models_for_spaces:NoModule", "'models_for_spaces:NoModule' is a class that does not derive from torch.nn.Module"),
         (
             "models_for_spaces:of_nothing",

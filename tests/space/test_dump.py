@@ -85,7 +85,7 @@ def test_every_default_is_written_out():
         "dataset": {"name": "synthetic", "validation": 1000, "train_images": 10_000, "test_images": 2_000},
         "training": {
             "model": "convnet", "epochs": 9, "reduction": "batch", "augment": "crop_flip", "batch_size": 128, "momentum": 0.9,
-            "weight_decay": 0.0, "step_size": 1, "step_gamma": 1.0, "select": "last",
+            "weight_decay": 0.0, "step_size": 1, "step_gamma": 1.0, "select": "last", "keep": "nothing",
         },
         "parameters": {
             "loss": {"choices": ["cross_entropy", "focal"]},

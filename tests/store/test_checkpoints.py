@@ -4,13 +4,15 @@ import dataclasses
 import json
 import os
 from collections import Counter
+from dataclasses import MISSING, fields
+from operator import attrgetter
 
 import numpy as np
 import pytest
 
 from sweeper.errors import StoreError
 from sweeper.records import EpochMetrics, Phase, TrialConfig
-from sweeper.store import Checkpoint, Folder, PackCheckpoint, SweepFolder
+from sweeper.store import Checkpoint, Folder, PackCheckpoint, SweepFolder, checkpoints
 
 SHAPES = {"conv.weight": (2, 3), "conv.bias": (2,)}
 
@@ -72,6 +74,15 @@ def test_a_member_gets_back_its_own_row_named_and_shaped_and_its_history(sweep):
         np.testing.assert_array_equal(checkpoint.arrays["weights/conv.weight"], first + np.arange(6, dtype=np.float32).reshape(2, 3))
         np.testing.assert_array_equal(checkpoint.arrays["velocity/conv.bias"], [-first - 6, -first - 7])
         assert checkpoint.arrays["weights/conv.bias"].dtype == np.float32
+
+
+def test_a_pack_of_an_earlier_version_that_had_fewer_metrics_is_read(sweep, monkeypatch):
+    with monkeypatch.context() as earlier:
+        columns = [field.name for field in fields(EpochMetrics) if field.default is MISSING]
+        earlier.setattr(checkpoints, "_COLUMNS", columns)
+        earlier.setattr(checkpoints, "_figures", attrgetter(*columns))
+        sweep.checkpoints.write_pack("p", pack_of((trial(1), 2)))
+    assert repr(sweep.checkpoints.read([trial(1)])["focal-1"].history) == repr(history(2))
 
 
 @pytest.mark.parametrize("newest", ["a", "b"])

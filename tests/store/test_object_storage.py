@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -22,7 +23,7 @@ from sweeper.cli import cli
 from sweeper.driver import recorder as recorder_module
 from sweeper.driver.recorder import Recorder
 from sweeper.errors import StoreError
-from sweeper.records import EpochMetrics, Phase, TrialConfig
+from sweeper.records import EpochMetrics, Network, Phase, TrialConfig
 from sweeper.store import Folder, SweepFolder, find_sweeps
 from sweeper.store import remote as remote_module
 from sweeper.view.status import sweep_status
@@ -225,7 +226,7 @@ def test_the_sweep_that_has_ended_says_so_to_all_machines(bucket, elsewhere):
 CLAIMANT = """
 import sys
 from sweeper.errors import StoreError
-from sweeper.records import EpochMetrics, Phase, TrialConfig
+from sweeper.records import EpochMetrics, Network, Phase, TrialConfig
 from sweeper.store import SweepFolder
 print("ready", flush=True)
 for line in sys.stdin:
@@ -394,3 +395,20 @@ def test_every_command_tells_what_is_wrong_with_the_storage(bucket, strict_serve
     assert re.fullmatch(rf"{results}\S*: {words}.*\n", said.output), said.output
     assert said.exit_code == 2
     assert time.monotonic() - started < 30
+
+
+def test_weights_are_kept_beside_the_tables_and_come_back_bit_by_bit(bucket):
+    folder = SweepFolder(f"{bucket}/sweep")
+    config = TrialConfig("focal/½", Phase.CONFIRM, 0, 1, {"loss": "focal"})
+    network = Network("convnet", {"height": 32, "width": 32, "n_classes": 2}, [32, 32], ["cat", "dög"], [0.5, 0.4, 0.3], [0.1, 0.2, 0.3])
+    tensors = {"fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3) / 7, "n_batches": np.asarray(3)}
+    assert not folder.has_weights(config.trial_id)
+    folder.write_weights(config, network, tensors)
+    assert folder.has_weights(config.trial_id)
+    kept = folder.read_weights(config.trial_id)
+    assert kept.network == network
+    assert {name: (array.dtype, array.tolist()) for name, array in kept.tensors.items()} == {
+        name: (array.dtype, array.tolist()) for name, array in tensors.items()
+    }
+    with pytest.raises(StoreError, match=r"s3://.*/sweep/weights/focal-confirm-1.safetensors: "):
+        folder.read_weights("focal-confirm-1")

@@ -1,6 +1,7 @@
 """The row log and the Parquet files that are made from it: whoever reads a sweep, whatever was lost of it, sees every row once."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from stored_rows import store_rows
 
 from sweeper.driver.recorder import Recorder
 from sweeper.errors import StoreError
-from sweeper.records import EPOCH_COLUMNS, TRIAL_COLUMNS
+from sweeper.records import EPOCH_COLUMNS, TRIAL_COLUMNS, EpochMetrics, Phase, TestMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.report import report
 from sweeper.store import SweepFolder
 from sweeper.store.row_log import parse_line, row_line
 from sweeper.store.trust import space_to_run
 from sweeper.sweep import resume_sweep
 from sweeper.view.sweeps import list_sweeps, view_sweep
+from sweeper.view.text import trial_text
 from sweeper.view.trial import view_trial
 
 LATER = [column.name for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS) if column.is_later and column.name != "search"]
@@ -123,6 +125,29 @@ def sweep(tmp_path):
     folder = SweepFolder(str(tmp_path / "s"))
     folder.create()
     return folder
+
+
+def test_a_figure_that_there_is_not_is_null_in_every_file_and_no_number_in_python(sweep):
+    config = TrialConfig("focal", Phase.SEARCH, 0, 1, {})
+    epoch = EpochMetrics(1, 1.0, 0.5, math.nan, 0.5, math.nan, 0.5, 0.1, 0.1, 0.1, 0.5, 0.5, math.nan, 0.25)
+    recorder = Recorder(sweep, {}, "val_accuracy")
+    recorder.epoch(config, epoch)
+    test = TestMetrics(math.nan, 0.5, math.nan, 0.5, 0.1, 0.5, 0.5, math.nan, 0.25)
+    recorder.outcome(TrialOutcome(config, TrialState.COMPLETE, 0.5, (epoch,), test))
+    recorder.flush()
+    recorder.close()
+    null = ["val_top5_accuracy", "best_val_top5_accuracy", "last_val_top5_accuracy", "test_top5_accuracy"]
+    for table in ("trials", "epochs"):
+        stored = pq.read_table(f"{sweep}/{table}").to_pylist()[0]
+        figures = [name for name in stored if name.startswith(("val_", "best_val_", "last_val_", "test_")) and "scaled" not in name]
+        assert [name for name in figures if stored[name] is None] == [name for name in figures if name in null]
+    assert [row["val_top5_accuracy"] for row in logged(sweep, "epoch")] == [None]
+    assert repr(Recorder(sweep, {}, "val_accuracy").epochs("focal-0")) == "{}"  # it has ended
+    (seen,) = view_trial(sweep, "focal-0").curve
+    assert repr(seen) == repr(epoch)
+    assert "test_top5_accuracy" not in view_trial(sweep, "focal-0").test
+    assert "val_top5_accuracy" not in trial_text(view_trial(sweep, "focal-0"))
+    assert "val_macro_f1" in trial_text(view_trial(sweep, "focal-0"))
 
 
 def test_parquet_is_one_file_that_says_how_much_of_the_log_it_holds(sweep):

@@ -7,9 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torchvision.transforms import v2
 
 from sweeper.data import split
 from sweeper.training.augment import draw_epoch
+
+FILL = (125, 122, 115)
+"""The mean colour of the noise of ``toy_trials``, in bytes: 255 times what it says of itself."""
 
 
 class PlainConvNet(nn.Module):
@@ -37,6 +41,15 @@ def plain_loss(parameters, logits, labels, reduction):
     p = logits.softmax(1)
     nll = F.cross_entropy(logits, labels, reduction="none")
     p_true = p.gather(1, labels[:, None])[:, 0]
+    if share := parameters.get("label_smoothing"):
+        target = (1 - share) * onehot + share / n_classes
+        if name in {"l1", "mae", "mse"}:  # distances from the target
+            onehot = target
+        else:  # means over the target: the loss if each class were the true one, weighted
+            of_class = [
+                plain_loss({**parameters, "label_smoothing": 0}, logits, torch.full_like(labels, c), "per image") for c in range(n_classes)
+            ]
+            return (torch.stack(of_class, 1) * target).sum(1).mean() / (n_classes if name == "focal" and reduction == "elements" else 1)
     per_image = {
         "l1": lambda: F.l1_loss(logits, onehot, reduction="none").sum(1),
         "cross_entropy": lambda: nll,
@@ -47,6 +60,8 @@ def plain_loss(parameters, logits, labels, reduction):
         "generalized_cross_entropy": lambda: (1 - p_true ** parameters["q"]) / parameters["q"],
         "poly1": lambda: nll + parameters["epsilon"] * (1 - p_true),
     }[name]()
+    if reduction == "per image":
+        return per_image
     elementwise = name in {"l1", "focal", "mae", "mse"}
     return per_image.mean() / (n_classes if elementwise and reduction == "elements" else 1)
 
@@ -64,6 +79,25 @@ def augmented(image, offset, flip):
     top, left = offset
     cropped = bordered[top : top + height, left : left + width]
     return cropped[:, ::-1] if flip else cropped
+
+
+def edited(policy, image, edits):
+    """One image as ``cutout`` or ``randaugment`` leaves it; the latter by torchvision's own class."""
+    if policy == "cutout":
+        image, side = image.copy(), min(image.shape[:2]) // 2
+        top, left = (max(0, centre - side // 2) for centre in edits)
+        bottom, right = (centre - side // 2 + side for centre in edits)
+        image[top:bottom, left:right] = FILL
+        return image
+    own = v2.RandAugment(num_ops=2, magnitude=9)
+    planes = torch.from_numpy(image.copy()).permute(2, 0, 1)
+    for code in edits:
+        name, (magnitudes_of, is_signed) = list(own._AUGMENTATION_SPACE.items())[code // 2]
+        magnitudes = magnitudes_of(own.num_magnitude_bins, *planes.shape[1:])
+        magnitude = 0.0 if magnitudes is None else float(magnitudes[own.magnitude])
+        magnitude *= -1 if is_signed and code % 2 else 1
+        planes = own._apply_image_or_video_transform(planes, name, magnitude, interpolation=own.interpolation, fill=own._fill)
+    return planes.permute(1, 2, 0).numpy()
 
 
 def plain_optimizer(weights, parameters):
@@ -119,7 +153,8 @@ class PlainTrial:
         """Train loss, train accuracy, own loss on the evaluation split, learning rate."""
         self.epoch += 1
         self.net.train()
-        draws = draw_epoch(self.config.seed, self.epoch, len(self.train_index))
+        policy = self.config.parameters.get("augment", self.settings.policy)
+        draws = draw_epoch(self.config.seed, self.epoch, len(self.train_index), policy, self.dataset.train_images.shape[1:3])
         size = self.config.parameters["batch_size"]
         loss_sum = n_right = 0.0
         for start in range(0, len(self.train_index), size):
@@ -127,8 +162,11 @@ class PlainTrial:
             for position in range(start, min(start + size, len(self.train_index))):
                 index = self.train_index[draws.order[position]]
                 image = self.dataset.train_images[index]
-                if self.settings.augments:
-                    image = augmented(image, draws.offsets[position].tolist(), bool(draws.flips[position]))
+                if policy != "none":
+                    offset = [4, 4] if policy == "flip" else draws.offsets[position].tolist()
+                    image = augmented(image, offset, bool(draws.flips[position]))
+                if draws.edits is not None:
+                    image = edited(policy, image, draws.edits[position])
                 images.append(normalised(self.dataset, image))
                 labels.append(int(self.dataset.train_labels[index]))
             labels = torch.tensor(labels)

@@ -111,6 +111,24 @@ def test_what_a_network_draws_follows_from_seed_epoch_and_step_alone(dataset):
     assert (other["weights/head.weight"] != alone["weights/head.weight"]).any()
 
 
+def test_no_graph_stands_for_a_step_that_draws_random_numbers(dataset):
+    def capture(step):
+        raise AssertionError("captured")
+
+    Pack(dataset, own("Dropped"), [config(0, batch_size=6)], backend="operators", capture=capture).train_epoch()
+
+
+def test_the_best_epoch_is_tested_with_the_buffers_that_it_had(dataset):
+    way = own("Dropped", best_by="val_nll")
+    pack, best = Pack(dataset, way, [config(0, learning_rate=0.5)]), (float("inf"), None)
+    for _ in range(4):
+        nll = pack.train_epoch()["arm-0"].val_nll
+        net = Pack(dataset, own("Dropped"), [config(0)])
+        net.restore("arm-0", {name: array for name, array in pack.state("arm-0").items() if not name.startswith("best_")})
+        best = min(best, (nll, net.predict("arm-0", "test").logits), key=lambda found: found[0])
+    np.testing.assert_array_equal(pack.predict("arm-0", "test").logits, best[1])
+
+
 def test_a_trained_network_is_a_module_of_pytorch(dataset):
     pack = Pack(dataset, own("Dropped"), [config(0)])
     pack.train_epoch()

@@ -6,7 +6,9 @@ from fake_cuda import Watch, fake_cuda
 from torch._subclasses.fake_tensor import DataDependentOutputException
 from toy_trials import LOSSES, config, random_dataset, settings, varied_configs
 
-from sweeper.training import evaluate
+from sweeper.catalogue import TRAINING_PARAMETERS
+from sweeper.training import device_data, evaluate
+from sweeper.training.augment import draw_epoch
 from sweeper.training.engine import Pack
 from sweeper.training.evaluate import EVALUATION_BYTES
 
@@ -40,6 +42,17 @@ def test_an_epoch_of_all_losses_mixes_no_devices_and_waits_once(dataset, monkeyp
 def test_every_way_of_training_stays_on_the_device(dataset, monkeypatch, way):
     with fake_cuda(monkeypatch):
         assert len(train_epoch(Pack(dataset, settings(**way), varied_configs(2, seeds=(1, 2)), "cuda")).waits) == 1
+
+
+def test_recipes_of_their_own_stay_on_the_device(dataset, monkeypatch):
+    recipes = [{"augment": "randaugment"}, {"augment": "cutout", "label_smoothing": 0.1}, {"augment": "flip"}]
+    configs = [config(number, seed=1 + number % 2, **recipe) for number, recipe in enumerate(recipes)]
+    policies = TRAINING_PARAMETERS["augment"].options
+    streams = [(seed, epoch, 110, policy, (32, 32)) for seed in (1, 2) for epoch in (1, 2) for policy in policies]
+    drawn = {stream: draw_epoch(*stream) for stream in streams}  # made on a CPU that computes values
+    monkeypatch.setattr(device_data, "draw_epoch", lambda *stream: drawn.get(stream) or draw_epoch(*stream))
+    with fake_cuda(monkeypatch):
+        assert len(train_epoch(Pack(dataset, settings(), configs, "cuda", "operators")).waits) == 1
 
 
 def test_a_member_that_joins_does_not_wait_for_the_device_either(dataset, monkeypatch):

@@ -36,7 +36,7 @@ def on_the_gpu(logits, labels):
 
 class Normed(nn.Sequential):
     def __init__(self, n_classes):
-        super().__init__(nn.Flatten(), nn.Linear(3072, 8), nn.BatchNorm1d(8), nn.Linear(8, n_classes))
+        super().__init__(nn.Flatten(), nn.Linear(3072, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, n_classes))
 """
 SPACE = """
 name: own
@@ -70,8 +70,8 @@ def test_all_that_is_wrong_with_code_of_the_users_own_is_told_at_once_with_its_l
     assert done.exit_code == 2
     assert done.stderr.partition("own.yaml: ")[2] == (
         "3 problems\n"
-        "  line 4   training.model: 'tried_code:Normed': its layer '2' is a BatchNorm1d, which keeps running statistics beside the weights "
-        "and judges an image by the others of its batch; use torch.nn.GroupNorm\n"
+        "  line 4   training.model: 'tried_code:Normed': gives an image other logits in other company: in eval mode it must judge each "
+        "image of a batch by itself\n"
         f"  line 9   parameters.loss.choices[1].loss: loss 'tried_code:Scaled' has parameters to train (scale), {UNTRAINED}\n"
         "  line 10  parameters.loss.choices[2].loss: loss 'tried_code:powered' is nan on small logits, where training begins "
         "(with q=0.0, kind=mean)\n"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from emulation import EmulatedKernels
 from plain_pytorch import PlainTrial
-from toy_trials import config, random_dataset, settings, varied_configs
+from toy_trials import LOSSES, config, random_dataset, settings, varied_configs
 
 from sweeper import metrics
 from sweeper.errors import TrainingError
@@ -112,6 +112,103 @@ def test_other_image_sizes_and_class_counts_resize_the_linear_layers(height, wid
         alone = PlainTrial(data, way, member)
         assert_same_curve(result[member.trial_id], *alone.train_epoch())
         assert_same_weights(pack.state(member.trial_id), alone)
+
+
+def varied_recipes(**changes):
+    """Members that differ in how images are varied, and in whether and how far targets are smoothed."""
+    policies = ("randaugment", "none", "crop_flip", "cutout", "flip")
+    losses = [each for each in LOSSES if each["loss"] != "label_smoothing"]
+    shares = ({}, {"label_smoothing": 0.0}, {"label_smoothing": 0.3})
+    return [
+        config(number, augment=policies[number % 5], **losses[number % len(losses)], **shares[number % 3], **changes)
+        for number in range(16)
+    ]
+
+
+def test_members_with_recipes_of_their_own_learn_what_they_would_alone(dataset, backend):
+    configs = varied_recipes(learning_rate=0.02)
+    pack = Pack(dataset, settings(), configs, backend=backend)
+    result = pack.train_epoch()
+    for member in configs:
+        alone = PlainTrial(dataset, settings(), member)
+        assert_same_curve(result[member.trial_id], *alone.train_epoch())
+        assert_same_weights(pack.state(member.trial_id), alone)
+
+
+@pytest.mark.parametrize("policy", ["flip", "cutout", "randaugment"])
+def test_a_sweep_varies_images_as_its_settings_say(dataset, policy, backend):
+    result = Pack(dataset, settings(augment=policy), [config(0), config(1, augment="none")], backend=backend).train_epoch()
+    assert_same_curve(result["arm-0"], *PlainTrial(dataset, settings(augment=policy), config(0)).train_epoch())
+    assert_same_curve(result["arm-1"], *PlainTrial(dataset, settings(augment=False), config(1)).train_epoch())
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_on_the_cpu_recipes_of_others_change_no_bit_of_a_member_which_goes_on_from_its_state(dataset, n_threads):
+    torch.set_num_threads(n_threads)
+    configs = varied_recipes()
+    together = Pack(dataset, settings(), configs)
+    curves = [together.train_epoch()]
+    saved = states(together)
+    curves.append(together.train_epoch())
+    for member in configs:
+        alone, resumed = Pack(dataset, settings(), [member]), Pack(dataset, settings(), [member])
+        for curve in curves:
+            (metrics,) = alone.train_epoch().values()
+            assert replace(metrics, epoch_seconds=0.0) == replace(curve[member.trial_id], epoch_seconds=0.0)
+        resumed.restore(member.trial_id, saved[member.trial_id])
+        resumed.train_epoch()
+        for pack in (alone, resumed):
+            assert_equal_states(together.state(member.trial_id), pack.state(member.trial_id))
+
+
+def test_targets_cannot_be_smoothed_twice(dataset):
+    with pytest.raises(TrainingError, match="label_smoothing beside the loss label_smoothing, which smooths by its own parameter"):
+        Pack(dataset, settings(), [config(0, loss="label_smoothing", smoothing=0.1, label_smoothing=0.1)])
+
+
+RESIDUAL = "models_of_a_user:Residual"
+
+
+@pytest.mark.parametrize(("model", "backend"), [(RESIDUAL, "auto"), (RESIDUAL, "operators"), ("convnet", "operators")])
+def test_in_bfloat16_a_network_learns_nearly_the_same_and_twice_the_same_bits(dataset, model, backend):
+    way = settings(model=model)
+    exact, halves = [config(number, precision="float32") for number in (0, 1)], [config(number, precision="bfloat16") for number in (2, 3)]
+    pack, again = (Pack(dataset, way, [exact[0], *halves, exact[1]], backend=backend) for _ in range(2))
+    result, repeated = pack.train_epoch(), again.train_epoch()
+    assert result["arm-0"].train_loss == pytest.approx(Pack(dataset, way, [exact[0]], backend=backend).train_epoch()["arm-0"].train_loss)
+    for trial_id in ("arm-2", "arm-3"):
+        assert result[trial_id].train_loss != result["arm-0"].train_loss
+        assert result[trial_id].train_loss == pytest.approx(result["arm-0"].train_loss, rel=0.02)
+        assert result[trial_id].val_loss == pytest.approx(result["arm-0"].val_loss, rel=0.05)
+        assert replace(result[trial_id], epoch_seconds=0.0) == replace(repeated[trial_id], epoch_seconds=0.0)
+        assert_equal_states(pack.state(trial_id), again.state(trial_id))
+        assert {array.dtype for array in pack.state(trial_id).values()} == {np.dtype("float32"), np.dtype("int64")}
+        assert pack.predict(trial_id, "test").logits.dtype == np.float32
+    if backend == "auto":  # member by member
+        alone = Pack(dataset, way, [halves[0]])
+        alone.train_epoch()
+        assert_equal_states(alone.state("arm-2"), pack.state("arm-2"))
+
+
+def test_the_fused_kernels_take_no_member_in_bfloat16_with_smoothed_targets_or_changed_bytes(dataset):
+    pack = Pack(dataset, settings(), varied_recipes(), backend=EmulatedKernels)
+    pack.add([config(20, precision="bfloat16")])
+    taken = {member.config.trial_id for member in pack._members.values() if pack._fused.takes(member)}
+    assert taken == {
+        each.trial_id
+        for each in varied_recipes()
+        if each.parameters["augment"] in {"none", "flip", "crop_flip"} and not each.parameters.get("label_smoothing")
+    }
+
+
+def test_the_convnet_refuses_bfloat16_on_a_cpu_and_its_company_trains_on(dataset):
+    pack = Pack(dataset, settings(), [config(0), config(1, precision="bfloat16")])
+    result = pack.train_epoch()
+    assert result["arm-1"].error == (
+        "precision bfloat16: the convnet on a CPU computes in float32 alone, where it is faster; take float32, or train on a GPU"
+    )
+    assert isinstance(result["arm-0"], EpochMetrics)
+    assert live(pack) == ("arm-0",)
 
 
 def test_members_that_leave_and_come_do_not_disturb_the_others(dataset, backend):

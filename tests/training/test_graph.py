@@ -53,6 +53,8 @@ def both(dataset, way, configs, capture, backend="operators"):
         ((1, 2, 3), (3, 5), {}, 2),
         ((1,), (5,), {"augment": False, "reduction": "elements"}, 1),
         ((1, 2), (3,), {"validation": None, "evaluate_on": "test"}, 1),
+        ((1, 2), (3,), {"augment": "randaugment"}, 1),
+        ((1,), (5,), {"augment": "cutout"}, 1),
     ],
 )
 def test_a_graph_of_a_step_changes_no_bit_of_any_member(dataset, captures, seeds, batch_sizes, way, n_graphs):

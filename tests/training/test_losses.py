@@ -50,6 +50,58 @@ def test_a_loss_and_its_gradient_are_those_of_its_formula_under_autograd(name, p
         torch.testing.assert_close(gradient[member] / labels.shape[1], expected_gradient, rtol=1e-9, atol=1e-9)
 
 
+SMOOTHABLE = [case for case in CASES if case[0] != "label_smoothing"]
+
+
+def smoothed(name, parameters, logits, labels, shares):
+    tensors = {key: torch.full(logits.shape[:1], value, dtype=logits.dtype) for key, value in parameters.items()}
+    return LOSS_FUNCTIONS[name](Outputs.of(logits, labels).smoothed(torch.tensor(shares, dtype=logits.dtype)), **tensors)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [case for case in SMOOTHABLE if case[1].get("q", 1.0) > 1e-6])
+def test_against_smoothed_targets_a_loss_is_its_mean_over_the_target_or_the_distance_from_it(name, parameters):
+    logits, labels = some_logits(n_members=3)
+    shares = [0.05, 0.4, 1.0]
+    found, gradient = smoothed(name, parameters, logits, labels, shares)
+    for member, share in enumerate(shares):
+        leaf = logits[member].clone().requires_grad_()
+        expected = plain_loss({"loss": name, **parameters, "label_smoothing": share}, leaf, labels[member], "batch")
+        (expected_gradient,) = torch.autograd.grad(expected, leaf)
+        torch.testing.assert_close(found[member].mean(), expected.detach(), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(gradient[member] / labels.shape[1], expected_gradient, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_cross_entropy_against_smoothed_targets_is_pytorchs_own(share):
+    logits, labels = some_logits(n_members=1, dtype=torch.float32)
+    leaf = logits[0].clone().requires_grad_()
+    expected = F.cross_entropy(leaf, labels[0], reduction="none", label_smoothing=share)
+    (expected_gradient,) = torch.autograd.grad(expected.sum(), leaf)
+    found, gradient = smoothed("cross_entropy", {}, logits, labels, [share])
+    torch.testing.assert_close(found[0], expected.detach())
+    torch.testing.assert_close(gradient[0], expected_gradient)
+
+
+@pytest.mark.parametrize(("name", "parameters"), SMOOTHABLE)
+def test_smoothing_by_nothing_is_the_loss_itself(name, parameters):
+    logits, labels = some_logits()
+    for found, expected in zip(
+        smoothed(name, parameters, logits, labels, [0.0, 0.0]), on_all_members(name, parameters, logits, labels), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(("name", "parameters"), SMOOTHABLE)
+def test_smoothed_losses_stay_finite_for_logits_of_ten_thousand(name, parameters):
+    logits = torch.tensor([[1e4, -1e4, 0.0], [1e4, 1e4, 1e4], [0.0, 0.0, 0.0], [20.0, 0.0, 0.0]]).repeat_interleave(3, 0)[None]
+    labels = torch.arange(3).repeat(4)[None]
+    found = smoothed(name, parameters, logits, labels, [0.3])
+    for value, exact in zip(found, smoothed(name, parameters, logits.double(), labels, [0.3]), strict=True):
+        assert value.dtype == torch.float32
+        assert value.isfinite().all()
+        torch.testing.assert_close(value.double(), exact, rtol=1e-4, atol=1e-5)
+
+
 class AsAutograd(torch.autograd.Function):
     """A loss as autograd would have it, for gradcheck."""
 
