@@ -25,8 +25,9 @@ import pandas as pd
 import yaml
 from scipy import stats
 
-MEASURES = ("loss", "accuracy", "nll", "brier", "ece", "nll_scaled", "brier_scaled", "ece_scaled")
-MOST = {"accuracy": 1.0, "ece": 1.0, "ece_scaled": 1.0, "brier": 2.0, "brier_scaled": 2.0}
+BY_CLASS = ("balanced_accuracy", "macro_f1", "top5_accuracy", "worst_class_accuracy")
+MEASURES = ("loss", "accuracy", "nll", "brier", "ece", *BY_CLASS, "nll_scaled", "brier_scaled", "ece_scaled")
+MOST = {"accuracy": 1.0, "ece": 1.0, "ece_scaled": 1.0, "brier": 2.0, "brier_scaled": 2.0, **dict.fromkeys(BY_CLASS, 1.0)}
 MOST_PERMUTATIONS = 20_000
 NOT_COMPUTED = {
     "sentence", "method", "warnings", "skipped_files", "hardware", "versions", "started_at", "sweep", "name", "dataset", "evaluate_on",
@@ -51,6 +52,27 @@ def spread(figures: np.ndarray, found: Sequence[Any]) -> tuple[float, float, int
     return float((weights * (values - mean) ** 2).sum()) / (1 - share), share, len(values) - 1
 
 
+def figures_by_class(rows: pd.DataFrame) -> dict[str, float]:
+    """The figures of :data:`BY_CLASS` from the logits of one network on the test split."""
+    names = logit_columns(rows)
+    logits, labels = rows[names].to_numpy(np.float32), rows["label"].to_numpy()
+    given = logits.argmax(axis=1)
+    recalls = [float((given[labels == label] == label).mean()) for label in sorted(set(labels))]
+    f1 = []
+    for label in sorted({*labels, *given}):
+        right = ((labels == label) & (given == label)).sum()
+        precision, recall = (right / max(1, (found == label).sum()) for found in (given, labels))
+        f1.append(2 * precision * recall / (precision + recall) if right else 0.0)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    top5 = float((order == labels[:, None]).any(axis=1).mean()) if len(names) > 5 else math.nan
+    return dict(zip(BY_CLASS, (float(np.mean(recalls)), float(np.mean(f1)), top5, min(recalls)), strict=True))
+
+
+def logit_columns(rows: pd.DataFrame) -> list[str]:
+    """The columns of logits in the order of the classes."""
+    return sorted((name for name in rows if name.startswith("logit_")), key=lambda name: int(name[6:]))
+
+
 class Sweep:
     """The files of one sweep."""
 
@@ -62,6 +84,11 @@ class Sweep:
         self.trials = self.trials.sort_values(["search", "number"])
         paths = sorted((folder / "predictions").glob("*.parquet"))
         self.logits = pd.concat(pd.read_parquet(path) for path in paths) if paths else pd.DataFrame()
+        if "test_macro_f1" not in self.trials:  # a version without these metrics wrote it
+            test = self.logits[self.logits["split"] == "test"] if paths else self.logits
+            found = {trial: figures_by_class(rows) for trial, rows in test.groupby("trial")} if paths else {}
+            for name in BY_CLASS:
+                self.trials[f"test_{name}"] = self.trials["trial"].map({trial: figures[name] for trial, figures in found.items()})
         provenance = json.loads((folder / "provenance.json").read_text())
         self.classes = provenance["dataset"]["classes"]
         self.n_searches = int(self.space["compare"].get("searches", 1))
@@ -228,17 +255,34 @@ def chance(difference: float, sd: float, n_best: int, n_rival: int, unit: str) -
     return float(stats.nct.sf(stats.t.ppf(1 - level / 2, freedom), freedom, difference / error)) if level else 0.0
 
 
-def recalls_and_image_error(sweep: Sweep, arm: str) -> tuple[dict[str, float], float | None]:
-    """Recall of each class, mean over networks, and the standard error over test images."""
+def recalls_and_image_error(sweep: Sweep, arm: str) -> tuple[dict[str, Any], float | None]:
+    """Recall of each class with its interval, mean over searches or seeds, and the standard error of the accuracy over test images."""
     if sweep.logits.empty:
         return {}, None
     test = sweep.logits[(sweep.logits["arm"] == arm) & (sweep.logits["split"] == "test")]
-    columns = sorted((name for name in test if name.startswith("logit_")), key=lambda name: int(name[6:]))
-    right = test[columns].to_numpy(np.float32).argmax(axis=1) == test["label"].to_numpy()
-    table = test.assign(right=right)
-    recall = table.groupby(["trial", "label"])["right"].mean().groupby("label").mean()
+    right = test[logit_columns(test)].to_numpy(np.float32).argmax(axis=1) == test["label"].to_numpy()
+    table = test.assign(right=right.astype(float))
+    recalls = {
+        sweep.classes[label]: recall(rows.pivot_table(index=sweep.unit, columns="image", values="right"))
+        for label, rows in table.groupby("label")
+    }
     shares = table.groupby("image")["right"].mean()
-    return {sweep.classes[label]: float(value) for label, value in recall.items()}, float(shares.std(ddof=1) / math.sqrt(len(shares)))
+    return recalls, float(shares.std(ddof=1) / math.sqrt(len(shares)))
+
+
+def recall(shares: pd.DataFrame) -> dict[str, float]:
+    """Mean of a table of units (rows) and images (columns) with the Wilson interval of as many images as have its standard error."""
+    p, n = float(shares.to_numpy().mean()), shares.shape[1]
+    squared = [
+        (float(means.var(ddof=1)) / len(means), len(means) - 1) for means in (shares.mean(axis=1), shares.mean(axis=0)) if len(means) > 1
+    ]
+    total = math.fsum(part for part, _ in squared)
+    freedom = total**2 / math.fsum(part**2 / each for part, each in squared) if total else n - 1
+    t = float(stats.t.ppf(0.975, freedom))
+    alike = p * (1 - p) / total if total else n
+    half = t / (1 + t**2 / alike) * math.sqrt(p * (1 - p) / alike + (t / (2 * alike)) ** 2)
+    middle = (p + t**2 / (2 * alike)) / (1 + t**2 / alike)
+    return {"n_images": n, "mean": p, "low": max(0.0, middle - half), "high": min(1.0, middle + half)}
 
 
 def comparison(sweep: Sweep, searches: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/modules.md": modules.page,
 }
 PARTS: Mapping[str, Callable[[str, str], str]] = {
+    "code": included.code,
     "file": included.file,
     "rooms": modules.rooms,
     "session": included.screen,

@@ -9,10 +9,12 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Sweep", "__version__", "open", "resume", "run"]
+__all__ = ["Sweep", "Trial", "__version__", "open", "resume", "run"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Trial":  # what a training loop of the user's own is given: without Ray
+        return import_module("sweeper.training.trial").Trial
     if name in __all__:
         hook = sys.excepthook
         api = import_module("sweeper.api")

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 CONFIGURATION, WEIGHTS, PROGRAM = "configuration.yaml", "weights.safetensors", "load.py"
 
+BUILD_IT = "build the network as your training loop does; it takes model.load_state_dict(safetensors.torch.load_file(the weights))"
+"""Of a network that only the user's own code knows how to build."""
+
 
 class ExportError(SweeperError):
     """What cannot be exported: an arm that there is not, a sweep that has not ended, a trial of another arm."""
@@ -79,7 +82,9 @@ def export(folder: SweepFolder, arm: str | None, trial: str | None, to: str | No
     kept = folder.read_weights(choice.trial) if folder.has_weights(choice.trial) else None
     files: dict[str, bytes] = {CONFIGURATION: choice.space.encode()}
     if kept is not None:
-        files |= {WEIGHTS: kept.content, PROGRAM: program(choice, kept.network).encode()}
+        files[WEIGHTS] = kept.content
+        if kept.network.model:  # else the user's loop alone can build it
+            files[PROGRAM] = program(choice, kept.network).encode()
     try:
         target.mkdir(parents=True)
     except OSError as error:
@@ -165,14 +170,11 @@ def _alone(stored: StoredSweep, parameters: Mapping[str, Value]) -> str:
     sections: dict[str, Any] = yaml.safe_load(dump_space(stored.space))  # type: ignore[arg-type]
     training = {name: value for name, value in sections["training"].items() if name not in parameters}
     alone = {
-        "name": sections["name"],
-        "dataset": sections["dataset"],
+        **sections,
         "training": {**training, "keep": "weights"},
         "parameters": dict(parameters),
         "compare": {"seeds": max(1, sections["compare"]["seeds"])},
         "search": {"metric": sections["search"]["metric"]},
-        "resources": sections["resources"],
-        "seed": sections["seed"],
     }
     return yaml.dump(alone, Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=LINE_WIDTH, default_flow_style=None)
 
@@ -194,6 +196,8 @@ def load(folder: SweepFolder, arm: str | None, trial: str | None, *, custom_code
     if not folder.has_weights(choice.trial):
         raise NoWeightsError(f"{folder}: {_no_weights(folder, choice.trial)}")
     kept = folder.read_weights(choice.trial)
+    if not kept.network.model:
+        raise ExportError(f"{folder}: {choice.trial}: {BUILD_IT}")
     if is_import_path(kept.network.model) and kept.network.model not in space_to_run(folder, custom_code).custom_code:
         raise ExportError(f"{folder}: the weights of {choice.trial} are of a model that its space does not name: {kept.network.model}")
     return _loaded(kept)
@@ -266,4 +270,6 @@ def export_text(found: Export) -> str:
     """What was exported, for a person."""
     lines = [f"{found.choice.trial} of {found.choice.arm}: {found.choice.why}"]
     lines += [f"  {Path(found.folder) / name}" for name in found.files]
+    if WEIGHTS in found.files and PROGRAM not in found.files:
+        lines.append(BUILD_IT)
     return "\n".join(lines)

@@ -89,8 +89,19 @@ class Metric:
 
 
 def metric_of(column: str) -> Metric:
-    """The metric that a column holds: ``val_nll``, ``test_nll_scaled`` or ``train_loss``."""
-    return METRICS[column.partition("_")[2].removesuffix("_scaled")]
+    """The metric that a column holds: ``val_nll``, ``test_nll_scaled`` or ``train_loss``; also one that was :func:`declare`-d."""
+    name = column.partition("_")[2]
+    return _DECLARED.get(name) or METRICS[name.removesuffix("_scaled")]
+
+
+def declare(metrics: Iterable[Metric]) -> None:
+    """Make metrics of the user's own known to :func:`metric_of`; of two of one name the last one counts: a notebook may change its mind."""
+    _DECLARED.update({metric.name: metric for metric in metrics})
+
+
+def declared() -> Mapping[str, Metric]:
+    """The metrics of the user's own that the spaces read so far declare, by name."""
+    return MappingProxyType(_DECLARED)
 
 
 def best_of(column: str, candidates: Iterable[Candidate], value: Callable[[Candidate], float | None]) -> Candidate | None:
@@ -290,6 +301,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric
 """Every metric by name, in the order of the columns. A new one is an entry here, its fields in ``records``, and a line in the engine's
 ``score``.
 """
+
+
+_DECLARED: dict[str, Metric] = {}
 
 
 def _centred(logits: Float[np.ndarray, "*n cls"]) -> Float64[np.ndarray, "*n cls"]:

@@ -14,7 +14,7 @@ from sweeper.data import Dataset, load_dataset, split
 from sweeper.data.cifar10 import is_there
 from sweeper.data.folder import data_folder
 from sweeper.errors import ClusterError, DataError, StoreError, SweeperError
-from sweeper.records import VAL_METRICS
+from sweeper.metrics import metric_of
 from sweeper.space import Space
 from sweeper.space.arms import possible_values
 from sweeper.space.configurations import architectures
@@ -90,6 +90,8 @@ def kept_weights(space: Space) -> str | None:
     n_trials = len(space.arms) * space.compare.searches * space.compare.seeds
     if space.training.keep == "nothing" or not n_trials:
         return None
+    if space.training.loop is not None:
+        return f"keeps the weights that the loop returns of {plural(n_trials, 'confirm trial')}"
     from sweeper.training.build_model import build_model
 
     dataset = load_data(space, None, glance=True)
@@ -127,7 +129,7 @@ def load_data(space: Space, notice: Any, *, glance: bool = False) -> Dataset:
         progress=notice,
         glance=glance,
     )
-    metric, n_classes = VAL_METRICS[space.search.metric], dataset.n_classes
+    metric, n_classes = metric_of(space.search.metric), dataset.n_classes
     if n_classes < metric.least_classes:
         raise DataError(
             f"{options.data_dir or options.name}: search.metric {metric.val_column} needs at least {metric.least_classes} classes, "
@@ -209,7 +211,7 @@ def _check_precision(space: Space) -> None:
         for each in found
         if any(not is_import_path(model.name) for model in architectures({arm: found}, model_of))
     )
-    if not wanted or space.resources.backend != "auto":
+    if not wanted or space.resources.backend != "auto" or space.training.loop is not None:
         return
     import torch
 

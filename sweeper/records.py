@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
@@ -66,6 +66,9 @@ class TrainingSettings:
     ``model`` and its arguments.
     ``best_by``: the metric by which the best epoch is found whose weights are tested; ``None`` for the last epoch.
     ``keep``: ``weights`` stores those of every confirm trial.
+
+    ``loop``: the import path of a training loop of the user's own, which then does what ``model``, ``reduction`` and ``augment`` say
+    otherwise. ``metric``: what the search goes by; ``own_metrics``: names of the metrics that the space declares.
     """
 
     model: str
@@ -79,6 +82,9 @@ class TrainingSettings:
     model_arguments: Mapping[str, Value | None] = field(default_factory=dict)
     model_parameters: tuple[str, ...] = ()
     keep: Literal["nothing", "weights"] = "nothing"
+    loop: str | None = None
+    metric: str = "val_accuracy"
+    own_metrics: tuple[str, ...] = ()
 
     def architecture(self, parameters: Mapping[str, Value]) -> Architecture:
         """The model of a trial with these parameters, which may name another than the sweep's."""
@@ -130,8 +136,8 @@ class TrialConfig:
 class Network:
     """What it takes, besides its weights, to build a trained network again and to show it images.
 
-    ``model`` is built with the ``arguments``. Images have ``image_size`` (height, width) pixels; channels of pixels from 0 to 1 are
-    normalised by ``mean`` and ``std``.
+    ``model`` is built with the ``arguments``; it is empty where a training loop of the user's own has built the network. Images have
+    ``image_size`` (height, width) pixels; channels of pixels from 0 to 1 are normalised by ``mean`` and ``std``.
     """
 
     model: str
@@ -156,40 +162,62 @@ def trial_name(arm: str, search: int, phase: Phase, number: int) -> str:
 class EpochMetrics:
     """One epoch of one trial. ``epoch`` counts from 1 and is Optuna's step.
 
-    ``epoch_seconds`` is this trial's share of the device: the wall seconds of its pack's epoch divided by the live members. NaN in a field
-    that defaults to it: there is no such figure (see :class:`sweeper.metrics.Metric`).
+    ``epoch_seconds`` is this trial's share of the device: the wall seconds of its pack's epoch divided by the live members. ``own``: the
+    metrics that the space declares, by column. What a training loop of the user's own does not give is ``None``. NaN in a field that
+    defaults to it: there is no such figure (see :class:`sweeper.metrics.Metric`).
     """
 
     epoch: int
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    val_nll: float
-    val_brier: float
-    val_ece: float
-    learning_rate: float
+    train_loss: float | None
+    train_accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    val_nll: float | None
+    val_brier: float | None
+    val_ece: float | None
+    learning_rate: float | None
     epoch_seconds: float
-    val_balanced_accuracy: float = math.nan
-    val_macro_f1: float = math.nan
-    val_top5_accuracy: float = math.nan
-    val_worst_class_accuracy: float = math.nan
+    val_balanced_accuracy: float | None = math.nan
+    val_macro_f1: float | None = math.nan
+    val_top5_accuracy: float | None = math.nan
+    val_worst_class_accuracy: float | None = math.nan
+    own: Mapping[str, float | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> EpochMetrics:
+        """The epoch that a row of figures by column holds; one of an earlier version lacks some."""
+        own = {name: value for name, value in row.items() if name.startswith("val_") and name not in VAL_METRICS}
+        return cls(**{name: row[name] for name in EPOCH_FIGURES if name in row} | {"epoch": int(row["epoch"]), "own": own})
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Every figure by its column: what :meth:`of` is made from."""
+        return {name: getattr(self, name) for name in EPOCH_FIGURES} | dict(self.own)
+
+    def __getitem__(self, column: str) -> float:
+        """The figure of a column; not a number where there is none."""
+        value = self.own.get(column) if column in self.own else getattr(self, column)
+        return math.nan if value is None else float(value)
+
+
+EPOCH_FIGURES = tuple(each.name for each in fields(EpochMetrics) if each.name != "own")
+"""Columns of an epoch's figures that every sweep has."""
 
 
 @dataclass(frozen=True, slots=True)
 class TestMetrics:
     """Figures of a trained network on the test split, read once, for reports alone: nothing is chosen by them.
 
-    ``*_scaled``: after temperature scaling fitted on validation.
+    ``*_scaled``: after temperature scaling fitted on validation. ``own``: as of :class:`EpochMetrics`.
     """
 
     __test__ = False  # not a test class, whatever pytest reads into the name
 
-    test_loss: float
-    test_accuracy: float
-    test_nll: float
-    test_brier: float
-    test_ece: float
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    test_nll: float | None = None
+    test_brier: float | None = None
+    test_ece: float | None = None
     test_balanced_accuracy: float | None = None
     test_macro_f1: float | None = None
     test_top5_accuracy: float | None = None
@@ -198,6 +226,12 @@ class TestMetrics:
     test_nll_scaled: float | None = None
     test_brier_scaled: float | None = None
     test_ece_scaled: float | None = None
+    own: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """Every figure by its column."""
+        return {name: value for name, value in asdict(self).items() if name != "own"} | dict(self.own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +283,11 @@ def is_absent(column: str, value: float | None) -> bool:
     return column in _NULL_IF_NAN and (value is None or math.isnan(value))
 
 
+def trial_columns(metric: Metric) -> tuple[str, ...]:
+    """The columns of ``trials/`` that a metric of the user's own has."""
+    return f"best_{metric.val_column}", f"last_{metric.val_column}", metric.test_column
+
+
 IDENTITY_COLUMNS = (
     Column("sweep", "string", "", "id of the sweep, the name of its folder"),
     Column("arm", "string", "", "value of the compared parameter"),
@@ -292,7 +331,7 @@ TRIAL_COLUMNS = (
     Column("error", "string", "", "first line of the error of a failed trial"),
     Column("traceback", "string", "", "traceback of a failed trial"),
 )
-"""Columns of ``trials/``; one ``param_<name>`` column per parameter follows, typed by the space."""
+"""Columns of ``trials/``; those of metrics that the space declares follow, and one ``param_<name>`` per parameter, typed by the space."""
 
 EPOCH_COLUMNS = (
     *IDENTITY_COLUMNS,
@@ -303,7 +342,7 @@ EPOCH_COLUMNS = (
     Column("learning_rate", "float64", "", "learning rate of this epoch"),
     Column("epoch_seconds", "float64", "s", "wall seconds of the pack's epoch divided by its live members"),
 )
-"""Columns of ``epochs/``, one row per trial and epoch."""
+"""Columns of ``epochs/``, one row per trial and epoch; a column ``val_<name>`` per metric that the space declares follows."""
 
 PREDICTION_COLUMNS = (
     *IDENTITY_COLUMNS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -15,18 +15,19 @@ from sweeper.custom_code import source_digests
 from sweeper.errors import SpaceError, SweeperError
 from sweeper.metrics import METRICS
 from sweeper.preflight import changed_fingerprint, load_data
-from sweeper.records import EpochMetrics, is_absent
+from sweeper.records import EPOCH_FIGURES, EpochMetrics, is_absent
 from sweeper.store import SweepFolder
 from sweeper.store.provenance import git_state, package_versions, processor
 from sweeper.store.trust import space_to_run
 from sweeper.text import plural
 from sweeper.training.custom_loss import MemberFailure
-from sweeper.training.packs import Packs
+from sweeper.training.loop import make_pack
+from sweeper.training.packs import as_arrays
 from sweeper.view.text import aligned
 from sweeper.view.trial import TrialView, view_trial
 
-COMPARED = tuple(field.name for field in fields(EpochMetrics) if field.name not in {"epoch", "epoch_seconds"})
-"""Figures of an epoch that training alone decides."""
+COMPARED = tuple(name for name in EPOCH_FIGURES if name not in {"epoch", "epoch_seconds"})
+"""Figures of an epoch that training alone decides, besides those of metrics that the space declares."""
 
 ACCURACY_TOLERANCE = 0.02
 RELATIVE_TOLERANCE = 0.05
@@ -100,7 +101,7 @@ def reproduce_trial(
     settings = space.training_settings()
     if device == "cpu" and settings.backend == "fused":  # for the GPU that the sweep had
         settings = replace(settings, backend="auto")
-    pack = Packs(dataset, settings, [replace(view.config, parameters=parameters)], device)
+    pack = make_pack(dataset, settings, [replace(view.config, parameters=parameters)], device)
     curve: list[EpochMetrics] = []
     for _ in view.curve:
         result = pack.train_epoch()[trial]
@@ -110,8 +111,8 @@ def reproduce_trial(
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     exact = view.device == "cpu" and device == "cpu" and settings.backend != "operators"  # whose sums depend on the company in a pack
     found = _compare(view, curve, name, exact=exact, custom_code=space.custom_code)
-    if keep_weights and found.same:
-        folder.write_weights(view.config, pack.network(trial), {name: each.numpy() for name, each in pack.state_dict(trial).items()})
+    if keep_weights and found.same and (tensors := pack.state_dict(trial)):
+        folder.write_weights(view.config, pack.network(trial), as_arrays(tensors))
     return found
 
 
@@ -119,8 +120,8 @@ def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: 
     pairs = list(zip(view.curve, curve, strict=True))
     differences = {
         name: found
-        for name in COMPARED
-        if (found := [(epoch.epoch, a, b) for epoch, again in pairs if not _equal(name, a := _at(epoch, name), b := _at(again, name))])
+        for name in (*COMPARED, *curve[0].own)
+        if (found := [(epoch.epoch, a, b) for epoch, again in pairs if not _equal(name, a := epoch[name], b := again[name])])
     }
     first = min((found[0][0] for found in differences.values()), default=None)
     close = all(_close(name, a, b) for name, found in differences.items() for _, a, b in found)
@@ -134,10 +135,6 @@ def _compare(view: TrialView, curve: list[EpochMetrics], device: str, *, exact: 
         largest={name: max(abs(a - b) for _, a, b in found) for name, found in differences.items()},
         changed=_changes(view, device, custom_code),
     )
-
-
-def _at(epoch: EpochMetrics, name: str) -> float:
-    return float(getattr(epoch, name))
 
 
 def _equal(name: str, stored: float, found: float) -> bool:

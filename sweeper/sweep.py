@@ -84,7 +84,7 @@ def start_sweep(
     with _interruptible("interrupted before the sweep began: there is nothing to resume"):
         Folder(results).require_bucket()  # tells what is wrong with object storage before anything is loaded
         dataset = _load(space, observe)
-        model = describe_models(space.architectures, dataset)  # refuses what no trial could be trained with
+        model = _describe_model(space, dataset)  # refuses what no trial could be trained with
         observe(_connecting(address))
         with ray_session(address) as cluster:
             cluster.require_shared_results(results)
@@ -138,7 +138,7 @@ def resume_sweep(
                 from sweeper.training.custom_code_check import check_custom_code  # loads PyTorch, which a driver does without
 
                 check_custom_code(space, dataset)
-            _compare_custom_code(space, folder, describe_models(space.architectures, dataset), began, _notices_to(observe))
+            _compare_custom_code(space, folder, _describe_model(space, dataset), began, _notices_to(observe))
             observe(_connecting(address))
             with ray_session(address) as cluster:
                 cluster.require_shared_results(str(folder))
@@ -187,7 +187,7 @@ def _opened(space: Space, folder: SweepFolder) -> Iterator[tuple[Recorder, Studi
 def _open(space: Space, folder: SweepFolder) -> tuple[Recorder, Studies]:
     folder.make_folders()
     folder.tidy()
-    recorder = Recorder(folder, space.parameter_types(), space.search.metric)
+    recorder = Recorder(folder, space.parameter_types(), space.search.metric, space.training.own_metrics)
     studies = Studies(space, folder.journal)
     studies.settle(recorder.ends)
     return recorder, studies
@@ -266,6 +266,12 @@ def _connecting(address: str | None) -> Preparing:
 def _notices_to(observe: Observer) -> Callable[[str], None]:
     """A function that hands its line to an observer as a :class:`Notice`."""
     return lambda line: observe(Notice(line))
+
+
+def _describe_model(space: Space, dataset: Dataset) -> dict[str, Any] | list[dict[str, Any]]:
+    """What a sweep trains, for its provenance: a model with its weights, or a training loop, which alone knows what it builds."""
+    loop = space.training.loop
+    return {"loop": loop} if loop is not None else describe_models(space.architectures, dataset)
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import sweeper
 from sweeper.cli import cli
 from sweeper.cli.completion import complete_arm
 from sweeper.errors import SweeperError
-from sweeper.export import Choice, NoWeightsError, program
+from sweeper.export import Choice, ExportError, NoWeightsError, program
 from sweeper.preflight import load_data
 from sweeper.records import Network
 from sweeper.space import load_space
@@ -33,7 +33,7 @@ from sweeper.store import SweepFolder
 from sweeper.store.trust import CustomCodeError
 from sweeper.training.augment import normalised_levels
 from sweeper.training.gpu.grouped import DeviceCut
-from sweeper.training.packs import Packs
+from sweeper.training.packs import Packs, as_arrays
 from sweeper.view.trial import view_trial
 
 TESTS = Path(__file__).parent
@@ -336,11 +336,32 @@ def test_a_program_of_this_user_only_imports_a_model_for_which_consent_was_given
     with pytest.raises(CustomCodeError, match="was not begun here by you"):
         sweeper.open(copy).model("24")
     assert sweeper.open(copy).model("24", custom_code=True).training is False
-    path = next((copy / "weights").iterdir())
-    space = copy / "sweep.yaml"
-    space.write_text(space.read_text().replace("models_to_export:Scaled", "convnet"))
-    with pytest.raises(SweeperError, match=r"a model that its space does not name: models_to_export:Scaled"):
-        sweeper.open(copy).model(trial=path.stem)
+    store = SweepFolder(str(copy))
+    kept = store.read_weights("24-confirm-0")
+    store.write_weights(view_trial(store, "24-confirm-0").config, replace(kept.network, model="antigravity:Model"), kept.tensors)
+    with pytest.raises(SweeperError, match=r"a model that its space does not name: antigravity:Model"):
+        sweeper.open(copy).model(trial="24-confirm-0")
+
+
+def test_weights_of_a_network_that_only_a_training_loop_can_build_come_without_a_program(altered, export, tmp_path):
+    folder = SweepFolder(str(altered(lambda frame: frame)))
+    kept = folder.read_weights("focal-confirm-0")
+    folder.write_weights(view_trial(folder, "focal-confirm-0").config, replace(kept.network, model="", arguments={}), kept.tensors)
+    code, said, _ = export(folder, "--trial", "focal-confirm-0", "--to", "model")
+    assert code == 0
+    assert said.endswith(
+        "model/weights.safetensors\nbuild the network as your training loop does; it takes model.load_state_dict("
+        "safetensors.torch.load_file(the weights))\n"
+    )
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["configuration.yaml", "weights.safetensors"]
+    with pytest.raises(ExportError, match="focal-confirm-0: build the network as your training loop does"):
+        sweeper.open(str(folder)).model(trial="focal-confirm-0")
+
+
+def test_numbers_that_numpy_has_no_type_for_are_kept_as_the_same_numbers():
+    arrays = as_arrays({"half": torch.tensor([0.1, -3.0], dtype=torch.bfloat16), "count": torch.tensor(3), "weight": torch.ones(2)})
+    assert {name: array.dtype.name for name, array in arrays.items()} == {"half": "float32", "count": "int64", "weight": "float32"}
+    assert arrays["half"].tolist() == torch.tensor([0.1, -3.0]).bfloat16().tolist()
 
 
 def test_names_from_elsewhere_are_text_in_the_program_and_never_run():

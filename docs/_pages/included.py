@@ -17,6 +17,12 @@ def screen(name: str, page: str) -> str:  # noqa: ARG001
     return f"```text\n{text}```"
 
 
+def code(path: str, page: str) -> str:  # noqa: ARG001
+    """A file of code as a block that a reader writes under its name; ``path`` is relative to the project's root."""
+    language = {".py": "python", ".yaml": "yaml"}[Path(path).suffix]
+    return f'```{language} title="{Path(path).name}"\n{(ROOT / path).read_text(encoding="utf-8")}```'
+
+
 def file(path: str, page: str) -> str:
     """The text of a Markdown file as ``page`` shows it; both paths are relative to the project's root.
 

@@ -176,6 +176,7 @@ def _form(key: str, right: str, wrong: str) -> Key:
 
 
 PICTURES = "name: imagefolder, data_dir: pictures, validation: 200"
+LOOP = "examples.own_loop.resnet:train"
 FIGURES = "{source: the paper, test_accuracy: {focal: 0.59}}"
 WRITTEN = (
     Key("name", "name: focal-again", "name: focal again!"),
@@ -198,6 +199,11 @@ WRITTEN = (
             "augment": ("false", "some"),
             "keep": ("weights", "everything"),
         },
+    ),
+    Key("training.model.path", "training: {model: {path: convnet}}", "training: {model: {path: convnet, width: 64}}"),
+    *_section("training", {"loop": (LOOP, "resnet.train")}, "epochs: 9"),
+    *_section(
+        "training", {"metrics": ("{f1: {unit: fraction, maximize: true}}", "{accuracy: {maximize: true}}")}, f"epochs: 9, loop: {LOOP}"
     ),
     *_section("training", {"batch_size": ("64", "12.5"), "momentum": ("0.9", "1.5"), "weight_decay": ("5e-4", "-5e-4")}, "epochs: 9"),
     *_section("training", {"step_gamma": ("0.5", "0")}, "epochs: 9, step_size: 3"),
@@ -225,6 +231,7 @@ WRITTEN = (
     Key("parameters", _parameters(""), "parameters: [loss, learning_rate]"),
     Key("parameters.loss", _parameters("", "{choices: [l1, focal]}"), _parameters("", "{choices: [l1, focul]}")),
     Key("parameters.learning_rate", _parameters("", rate="learning_rate: {low: 1e-4, high: 1.0, log: true}"), _parameters("", rate="")),
+    _parameter("model", "convnet", "{choices: [convnet, resnet]}"),
     _parameter("momentum", "{low: 0.5, high: 0.99}", "{low: 0.5, high: 1.5}"),
     _parameter("weight_decay", "{low: 1e-6, high: 1e-2, log: true}", "{low: 0, high: 1e-2, log: true}"),
     _parameter("batch_size", "{choices: [64, 128]}", "{choices: [64, large]}"),

@@ -30,6 +30,9 @@ metadata `sweep`, `trial` and `model`; and as JSON in the metadata `arguments` (
 (height and width), `classes`, and the `mean` and `std` by which channels of pixels from 0 to 1 are normalised.
 `sweep export` writes Python that uses it.
 
+Files of earlier versions lack the columns of metrics that came later. Readers find null there, and `sweep report` computes those
+of the test split from `predictions`.
+
 Accuracies are fractions, times are seconds, negative log-likelihoods are nats. Losses of different arms are on different scales.
 
 This page is made from `sweeper/records.py` by `python docs/generate.py`.

@@ -74,12 +74,19 @@ def _sections() -> Iterator[str]:
     )
     yield table(_HEAD, [_row(f"training.{key}", field, _training_default(key)) for key, field in schema["training"]["properties"].items()])
     yield table(("model", "what it is"), [(code(name), doc) for name, doc in MODELS.items()])
-    yield "A model of your own is `model: my_package.my_module:MyNet`: see the [tutorial](../tutorial.md#a-model-of-your-own).\n"
+    yield (
+        "A model of your own is `model: my_package.my_module:MyNet`, or `{path: my_package.my_module:MyNet, width: 64}` with what it is "
+        "built with: see the [tutorial](../tutorial.md#a-model-of-your-own).\n"
+    )
+    yield (
+        "A training loop of your own is `loop: my_package.my_module:train`. Beside it only `epochs`, `metrics` and `keep` may stand here, "
+        "and every name under `parameters` is the loop's: see [a loop of your own](../own_loop.md).\n"
+    )
     yield "## parameters\n"
     yield FORMS
     yield table(_HEAD, [_row(name, {}, None) for name in _names() if name.startswith("parameters.*")])
     yield table(_HEAD, [_parameter_row(name, field) for name, field in schema["parameters"]["properties"].items()])
-    yield "Any other name is a parameter of a loss of your own.\n"
+    yield "Any other name is a parameter of a loss of your own. All names are the loop's where `training.loop` names one.\n"
     yield table(("loss", "what it is", "its own parameters"), [_loss_row(name) for name in LOSSES])
     yield "A loss of your own is `loss: my_package.my_module:MyLoss`: see the [tutorial](../tutorial.md).\n"
     yield "## compare\n"

@@ -21,7 +21,8 @@ def export(sweep: str | None, results: str, arm: str | None, trial: str | None, 
     The configuration is the pick of the arm's searches with the best validation metric, as a space file that trains it alone. The weights,
     if the sweep was run with `training.keep: weights`, are those of its confirm trial with the best validation metric; nothing is chosen
     by the test split. `load.py` needs torch and safetensors only, and the model where that is your own; it has `logits(images)` and
-    `classify(images)`. The exit code is 1 if there are no weights to write.
+    `classify(images)`. A network that a training loop of your own has built comes without it. The exit code is 1 if there are no
+    weights to write.
 
     \b
     sweep export --arm cross_entropy

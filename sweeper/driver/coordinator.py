@@ -218,9 +218,9 @@ class Coordinator:
                 continue
             epoch = self._recorder.epoch(member.config, reported)
             member.epochs.append(epoch)
-            value = float(getattr(epoch, self._metric))
+            value = epoch[self._metric]
             prune = self._studies.report(member.config.trial_id, epoch.epoch, value)
-            if not all(map(math.isfinite, (epoch.train_loss, epoch.val_loss, value))):
+            if not all(math.isfinite(each) for each in (epoch.train_loss, epoch.val_loss, value) if each is not None):
                 return TrialState.DIVERGED
             if prune:
                 return TrialState.PRUNED
@@ -240,7 +240,7 @@ class Coordinator:
         return TrialOutcome(
             config=member.config,
             state=state,
-            value=float(getattr(self._judged(member.epochs), self._metric)) if state is TrialState.COMPLETE else None,
+            value=self._judged(member.epochs)[self._metric] if state is TrialState.COMPLETE else None,
             epochs=tuple(member.epochs),
             test=test,
             pack=pack_id,

@@ -8,13 +8,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
 from operator import attrgetter
 from typing import Any
 
 from sweeper.errors import StoreError
-from sweeper.metrics import best_of
-from sweeper.records import SCHEMA_VERSION, VAL_METRICS, EpochMetrics, TrialConfig, TrialOutcome, TrialState, as_stored, study_name
+from sweeper.metrics import Metric, best_of
+from sweeper.records import (
+    EPOCH_FIGURES,
+    SCHEMA_VERSION,
+    VAL_METRICS,
+    EpochMetrics,
+    TrialConfig,
+    TrialOutcome,
+    TrialState,
+    as_stored,
+    study_name,
+)
 from sweeper.store import SweepFolder
 from sweeper.store.append_log import AppendLog
 from sweeper.store.row_log import Kind, header_line, parse_line, row_line
@@ -25,8 +34,7 @@ FLUSH_SECONDS = 20.0
 WRITE_SECONDS = 0.4
 """Files that take longer to write are written less often, so that a fiftieth of the time at most goes into them."""
 
-_METRIC_NAMES = tuple(field.name for field in fields(EpochMetrics))
-_values_of = attrgetter(*_METRIC_NAMES)
+_values_of = attrgetter(*EPOCH_FIGURES)
 
 
 class Recorder:
@@ -36,10 +44,11 @@ class Recorder:
         StoreError: if the log or a table cannot be read or written, or the log holds a line that is no row.
     """
 
-    def __init__(self, folder: SweepFolder, parameter_types: Mapping[str, str], metric: str) -> None:
+    def __init__(self, folder: SweepFolder, parameter_types: Mapping[str, str], metric: str, own_metrics: Sequence[Metric] = ()) -> None:
         self._folder = folder
         self._parameter_types = parameter_types
         self._metric = metric
+        self._own_metrics = own_metrics
         self._uncommitted: list[bytes] = []
         self._ends: dict[str, TrialEnd] = {}
         self._epochs: dict[str, dict[int, EpochMetrics]] = {}
@@ -93,7 +102,7 @@ class Recorder:
 
         def write() -> None:
             if log_bytes == self._n_flushed:  # else a later one, which holds more, is waiting behind this one
-                self._folder.write_tables(self._parameter_types, log_bytes)
+                self._folder.write_tables(self._parameter_types, log_bytes, self._own_metrics)
 
         self._folder.later(write)
         ended = time.monotonic()
@@ -132,10 +141,9 @@ class Recorder:
         logged.add(key)
         epochs = self._epochs.setdefault(row["trial"], {})
         if kind == "epoch":
-            figures: dict[str, Any] = {name: math.nan if row.get(name) is None else row[name] for name in _METRIC_NAMES}
-            epochs[row["epoch"]] = EpochMetrics(**figures)
+            epochs[row["epoch"]] = EpochMetrics.of(row)
             return True
-        reports = {number: float(getattr(metrics, self._metric)) for number, metrics in epochs.items()}
+        reports = {number: metrics[self._metric] for number, metrics in epochs.items()}
         self._ends[row["trial"]] = TrialEnd(TrialState(row["state"]), row["value"], row.get("error"), row.get("diverged_epoch"), reports)
         del self._epochs[row["trial"]]
         return True
@@ -166,23 +174,22 @@ class Recorder:
             "diverged_epoch": outcome.diverged_epoch,
             "error": outcome.error,
             "traceback": outcome.traceback,
-            **(asdict(outcome.test) if outcome.test else {}),
+            **(outcome.test.figures if outcome.test else {}),
             **{f"param_{name}": value for name, value in config.parameters.items()},
         }
         if outcome.epochs:
             best, last = best_epoch(outcome.epochs, self._metric), outcome.epochs[-1]
             row["best_epoch"] = best.epoch
-            for name in VAL_METRICS:
-                row[f"best_{name}"] = getattr(best, name)
-                row[f"last_{name}"] = getattr(last, name)
+            for when, figures in (("best", best.figures), ("last", last.figures)):
+                row |= {f"{when}_{name}": figures[name] for name in (*VAL_METRICS, *best.own)}
         return as_stored(row)
 
 
 def _figures(metrics: EpochMetrics) -> dict[str, Any]:
     """The figures by name; ``asdict``, which copies each of them, takes ten times as long."""
-    return as_stored(dict(zip(_METRIC_NAMES, _values_of(metrics), strict=True)))
+    return as_stored({**dict(zip(EPOCH_FIGURES, _values_of(metrics), strict=True)), **metrics.own})
 
 
 def best_epoch(epochs: Sequence[EpochMetrics], metric: str) -> EpochMetrics:
     """The epoch with the best value of the search metric, the first of equals; the first of all where no value is finite."""
-    return best_of(metric, epochs, lambda epoch: float(getattr(epoch, metric))) or epochs[0]
+    return best_of(metric, epochs, lambda epoch: epoch[metric]) or epochs[0]

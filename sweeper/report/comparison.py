@@ -11,7 +11,7 @@ import pandas as pd
 
 from sweeper.metrics import metric_of
 from sweeper.report import numbers, statistics
-from sweeper.report.measure import MEASURES, Measure
+from sweeper.report.measure import Measure
 from sweeper.report.summary import ArmSummary, ClassAccuracy, ComparedArm, Comparison, Contrast, Estimate, SearchSummary
 from sweeper.significance import NEEDED_SEARCHES, NEEDED_SEEDS, SIGNIFICANCE
 from sweeper.space import Space
@@ -161,7 +161,7 @@ def _by_seed(searches: Sequence[SearchSummary], column: str, seeds: Sequence[int
 
 def _estimates(searches: Sequence[SearchSummary], unit: Unit) -> dict[str, Estimate]:
     estimates, common = {}, _common_seeds(searches)
-    for name in MEASURES:
+    for name in searches[0].values:
         if all(name in search.means for search in searches):
             bounds = (metric_of(name).least, metric_of(name).most) if name != "temperature" else ()
             figures = [search.means[name] for search in searches] if unit == "search" else searches[0].values[name]

@@ -126,7 +126,7 @@ def _compared(arm: ComparedArm | None) -> dict[str, Any]:
     if arm is None:
         return {}
     row: dict[str, Any] = {}
-    for name in MEASURES:
+    for name in dict.fromkeys([*MEASURES, *arm.measures]):
         found = arm.measures.get(name)
         for part in ("n", "mean", "sd", "low", "high"):
             row[f"{name}_{part}"] = getattr(found, part) if found else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sweeper.errors import SweeperError
-from sweeper.metrics import METRICS, Metric
+from sweeper.metrics import Metric, declared, metric_of
 from sweeper.records import TRIAL_COLUMNS, VAL_METRICS
 from sweeper.text import nearest, shown
 
@@ -57,14 +57,13 @@ class Measure:
 
 
 def find_measure(name: str) -> Measure:
-    """The measure behind ``val_nll``, ``test_nll``, ``test_nll_scaled`` or plain ``nll``.
+    """The measure behind ``val_nll``, ``test_nll``, ``test_nll_scaled`` or plain ``nll``, or a metric that a space declares.
 
     Raises:
         ReportError: for any other name, with the nearest one.
     """
-    known = [*VAL_METRICS, *TEST_MEASURES]
+    known = [*VAL_METRICS, *TEST_MEASURES, *(column for own in declared().values() for column in (own.val_column, own.test_column))]
     column = next((column for column in (name, f"val_{name}", f"test_{name}") if column in known), None)
     if column is None:
         raise ReportError(f"--metric: unknown metric {shown(name)}; {nearest(name, known)}")
-    stem = column.partition("_")[2]
-    return Measure(METRICS[stem.removesuffix("_scaled")], stem.endswith("_scaled"))
+    return Measure(metric_of(column), column.endswith("_scaled"))

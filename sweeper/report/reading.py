@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 
 from sweeper.catalogue import TRAINING_PARAMETERS
 from sweeper.errors import SpaceError, StoreError
-from sweeper.records import ONLY_SEARCH, Phase, TrialState, Value
+from sweeper.records import ONLY_SEARCH, Phase, TrialState, Value, trial_columns
 from sweeper.report.measure import ReportError
 from sweeper.space import Space, parse_stored_space
 from sweeper.store import StoredTable, SweepFolder, find_sweeps
@@ -82,7 +83,8 @@ class StoredSweep:
             value = row[f"param_{name}"]
             if pd.isna(value):
                 continue
-            whole = types.get(name) == "int64" or (name in TRAINING_PARAMETERS and TRAINING_PARAMETERS[name].kind == "int")
+            is_of_training = name not in types and name in TRAINING_PARAMETERS  # where nothing is known of the space
+            whole = types.get(name) == "int64" or (is_of_training and TRAINING_PARAMETERS[name].kind == "int")
             is_float = types.get(name) == "float64" and not isinstance(value, str)
             found[name] = int(value) if whole else float(value) if is_float else value.item() if hasattr(value, "item") else value
         return found
@@ -119,6 +121,8 @@ def read_sweep(folder: SweepFolder) -> StoredSweep:
     table = folder.read_trials()
     problems += skipped_files(folder, table)
     trials, n_unknown = _known_rows(table.frame)
+    for name in (column for metric in (space.training.own_metrics if space else ()) for column in trial_columns(metric)):
+        trials[name] = trials[name].astype(float) if name in trials else math.nan  # before the first trial has ended there is no column
     if n_unknown:
         problems.append(f"{n_unknown} rows of trials/ have a phase, state or search that this sweeper does not know, and are left out")
     return StoredSweep(folder, space, provenance, trials, tuple(map(printable, problems)), len(table.skipped))

@@ -49,7 +49,8 @@ def _summarize_search(sweep: StoredSweep, arm: str, number: int, planned: int | 
     seeds = sweep.space.compare.seeds if sweep.space else None
     is_hopeless = search.best is None and search.ended >= (planned or 0)  # nothing to confirm, and nothing more to come
     measured = _measured(confirm_rows, measure)
-    values = {name: tuple(map(_finite, measured[name])) for name in MEASURES}
+    own = sweep.space.training.own_metrics if sweep.space else ()
+    values = {name: tuple(map(_finite, measured[name])) for name in (*MEASURES, *(metric.test_column for metric in own))}
     return SearchSummary(
         number=number,
         search=_cost(sweep, search, rows, planned),

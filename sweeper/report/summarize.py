@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from sweeper.metrics import METRICS
+from sweeper.metrics import METRICS, declare
 from sweeper.records import Phase, TrialState
 from sweeper.report.budget import budget_of
 from sweeper.report.comparison import OfLogits, compare_arms, logit_columns, of_logits, unit_of
 from sweeper.report.groups import check_grouping, group_trials
-from sweeper.report.measure import Measure, find_measure
+from sweeper.report.measure import Measure, ReportError, find_measure
 from sweeper.report.reading import StoredSweep, choose_sweeps, read_sweep, skipped_files
 from sweeper.report.search import summarize_arms
 from sweeper.report.summary import FORMAT_VERSION, ArmSummary, Comparison, PublishedFigure, Reference, Report, Summary
@@ -36,8 +37,12 @@ def summarize(uri: str, *, by: str = "arm", metric: str | None = None, sweep: st
 
 def read_and_summarize(uri: str, by: str, metric: str | None, sweep: str | None) -> list[tuple[StoredSweep, Summary]]:
     """As :func:`summarize`, each sweep with what was read of it."""
-    measure = find_measure(metric) if metric is not None else None
     stored = [read_sweep(folder) for folder in choose_sweeps(uri, sweep)]
+    measure = find_measure(metric) if metric is not None else None  # it may be one that a space declares
+    if measure is not None and (without := [each for each in stored if measure.test_column not in each.trials]):
+        raise ReportError(
+            f"--metric: {measure.stem} is a metric that sweep {without[0].folder.id} does not declare; report others with --sweep"
+        )
     check_grouping(by, tuple(dict.fromkeys(name for each in stored for name in each.parameters)))
     return [(each, summarize_sweep(each, by, measure or default_measure(each))) for each in stored]
 
@@ -50,6 +55,7 @@ def default_measure(sweep: StoredSweep) -> Measure:
 def summarize_sweep(sweep: StoredSweep, by: str, measure: Measure) -> Summary:
     """One sweep's summary."""
     space = sweep.space
+    declare(space.training.own_metrics if space else ())  # another sweep's metric of one name may have another direction
     table = _predictions(sweep)
     sweep = _with_later_figures(sweep, table.frame)
     logits, problems = _logits(sweep, table)
@@ -107,7 +113,7 @@ def _with_later_figures(sweep: StoredSweep, predictions: pd.DataFrame) -> Stored
     test = predictions[predictions["split"] == "test"]
     trials, found = sweep.trials.copy(), dict[str, dict[str, float]]()
     for trial, rows in test[test["label"].between(0, len(names) - 1)].groupby("trial", observed=True):
-        logits, labels = rows[names].to_numpy(), rows["label"].to_numpy()
+        logits, labels = rows[names].to_numpy(dtype=np.float32), rows["label"].to_numpy()
         found[printable(str(trial))] = {metric.test_column: metric.compute(logits, labels) for metric in later if metric.compute}
     for metric in later:
         trials[metric.test_column] = trials["trial"].map({trial: figures[metric.test_column] for trial, figures in found.items()})

@@ -257,7 +257,9 @@ def _without_confirm(arms: Sequence[ArmSummary], measure: Measure, done: int, pl
     if done < planned:
         return Verdict("unfinished", f"No verdict yet: {done:,} of {planned:,} confirm trials are finished; in the search {lead}.", best)
     if done:
-        return Verdict("unconfirmed", f"Nothing is confirmed: no confirm trial is complete; in the search {lead}, with one seed.", best)
+        is_complete = any(arm.confirm.ends.complete for arm in arms)  # of a training loop that does not return the metric
+        lacking = f"no confirm trial has a {measure.test_column}" if is_complete else "no confirm trial is complete"
+        return Verdict("unconfirmed", f"Nothing is confirmed: {lacking}; in the search {lead}, with one seed.", best)
     return Verdict("unconfirmed", f"Nothing is confirmed: {lead}, in one trial with one seed. That is no basis for a claim.", best)
 
 

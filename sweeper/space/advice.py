@@ -28,6 +28,8 @@ def _selection(space: Space) -> Iterator[str]:
 
 
 def _fairness(space: Space) -> Iterator[str]:
+    if space.training.loop is not None:
+        return
     fixed = []
     for arm in space.arms:
         if not any(definition.name == "learning_rate" and definition.is_free for definition in space.definitions(arm)):

@@ -119,15 +119,20 @@ def contains(parameter: Parameter, name: str, value: Value) -> bool:
     return parameter.low <= value <= parameter.high and abs(steps - round(steps)) < 1e-8
 
 
-def define(parameters: Mapping[str, Parameter], constants: Mapping[str, Value], arm: Arm, signatures: Signatures) -> tuple[Definition, ...]:
+def define(parameters: dict[str, Parameter], constants: Mapping[str, Value], arm: Arm, signatures: Signatures) -> tuple[Definition, ...]:
     """Every parameter that can be active in ``arm``, each after those that its condition names.
 
     A loss's own parameter on which the file is silent has the loss's default, and exists for that loss only. A model's does not exist: its
-    default stays with the model.
+    default stays with the model. Without any loss the parameters are those of a training loop of the user's own: they exist as the file
+    says.
     """
+    of_the_arm = {name: Constant(value=value) for name, value in arm.settings.items()} | dict(arm.ranges)
+    if not signatures.losses:
+        of_loop = {name: Definition(name, each, each.when) for name, each in (parameters | of_the_arm).items()}
+        return _reachable([of_loop[name] for name in in_order({name: each.when for name, each in of_loop.items()})])
     merged: dict[str, Parameter] = {"loss": parameters["loss"], **parameters}
     merged |= {name: Constant(value=value) for name, value in constants.items() if name not in merged}
-    merged |= {name: Constant(value=value) for name, value in arm.settings.items()} | dict(arm.ranges)
+    merged |= of_the_arm
     of_arm = {owner: possible_owners(merged, owner, signatures) for owner in (LOSS, MODEL)}
     fixed = {*arm.settings, *arm.ranges}
     conditions: dict[str, Condition] = {}

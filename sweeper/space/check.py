@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sweeper.catalogue import DATASETS, TRAINING_PARAMETERS
+from sweeper.records import VAL_METRICS
 from sweeper.space.check_arms import arm_problems, compared_problems
 from sweeper.space.check_conditions import condition_problems
 from sweeper.space.draft import Draft
-from sweeper.space.schema import Constant, Dataset, FloatRange, IntRange, Search
+from sweeper.space.elsewhere import suggestion
+from sweeper.space.schema import LOOP_KEYS, Constant, Dataset, FloatRange, IntRange, Search, Training
 from sweeper.space.values import Finding, UnfitError, fitted
 from sweeper.space.wording import Path
 from sweeper.text import listed, shown
@@ -19,7 +21,8 @@ N_CLASSES = 10
 
 def find_problems(draft: Draft) -> Iterator[Finding]:
     """Every broken rule between the parts of ``draft``. Rules about whole arms are tried only once everything below them is sound."""
-    findings = [*_training(draft), *condition_problems(draft), *compared_problems(draft)]
+    training = _loop(draft) if draft.has_loop else _training(draft)
+    findings = [*training, *_metric(draft), *condition_problems(draft), *compared_problems(draft)]
     if draft.dataset is not None:
         findings += _dataset(draft.dataset)
     if draft.search is not None and draft.training is not None:
@@ -83,6 +86,31 @@ def _training(draft: Draft) -> Iterator[Finding]:
         if name in given and other not in given and "step" in draft.training_values("schedule"):
             section = "training" if name in draft.written_training else "parameters"
             yield Finding((section, name), f"does nothing without {other}; write both or neither")
+
+
+def _loop(draft: Draft) -> Iterator[Finding]:
+    """Keys that do nothing beside a training loop of the user's own."""
+    for name in sorted(draft.written_training - LOOP_KEYS):
+        if name in TRAINING_PARAMETERS:
+            yield Finding(("training", name), "training.loop is handed what is under parameters, and nothing else: write it there")
+        elif name in Training.model_fields:
+            yield Finding(("training", name), "does nothing beside training.loop, which trains as it likes: leave it out")
+    if draft.resources and draft.resources.backend != "auto":
+        yield Finding(("resources", "backend"), f"does nothing beside training.loop: leave it out, got {shown(draft.resources.backend)}")
+
+
+def _metric(draft: Draft) -> Iterator[Finding]:
+    """The metric of the search is known, and metrics are declared for a loop alone."""
+    own = {each.val_column: each for each in draft.training.own_metrics} if draft.training else {}
+    if own and not draft.has_loop:
+        yield Finding(
+            ("training", "metrics"), "only a training loop of your own gives metrics of your own: write training.loop, or leave it out"
+        )
+    known = {**VAL_METRICS, **own}
+    if draft.search is not None and draft.search.metric not in known:
+        name, hint = draft.search.metric, suggestion(draft.search.metric, known, "metric")
+        declared = " one of your own is declared under training.metrics;" if draft.has_loop else ""
+        yield Finding(("search", "metric"), f"unknown metric {shown(name)};{declared} {hint}")
 
 
 def _pruner(search: Search, epochs: int) -> Iterator[Finding]:

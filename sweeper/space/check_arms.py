@@ -98,6 +98,8 @@ def _arm_path(draft: Draft, compare: Compare, index: int) -> Path:
 
 def _settings(draft: Draft, arm: Arm, path: Path) -> Iterator[Finding]:
     """Settings of an arm that neither its loss nor its model has."""
+    if draft.has_loop:
+        return
     fixed = {**draft.parameters, **{name: Constant(value=value) for name, value in arm.settings.items()}}
     losses, models = (possible_owners(fixed, owner, draft.owners) for owner in (LOSS, MODEL))
     for name in (*arm.settings, *arm.ranges):
@@ -115,7 +117,7 @@ def _unequal_defaults(draft: Draft, definitions: Mapping[str, tuple[Definition, 
     """One study can hold one default of a parameter, so two losses of one arm that differ in it must be told apart in the file."""
     kinds: dict[str, set[str]] = {}
     for index, found in enumerate(definitions.values()):
-        losses = next((possible_values(one.parameter, "loss") or () for one in found if one.name == "loss"), ())
+        losses = next((possible_values(one.parameter, "loss") or () for one in found if one.name == "loss" and not draft.has_loop), ())
         for definition in found:
             owners = [draft.signatures[str(loss)].arguments.get(definition.name) for loss in losses]
             defaults = {repr(argument.default) for argument in owners if argument is not None}
@@ -131,6 +133,8 @@ def _unequal_defaults(draft: Draft, definitions: Mapping[str, tuple[Definition, 
 
 def _unsmoothed(draft: Draft, definitions: Mapping[str, tuple[Definition, ...]], compare: Compare) -> Iterator[Finding]:
     """Losses whose targets cannot be smoothed beside a ``label_smoothing`` that is not 0, told once for each place of it."""
+    if draft.has_loop:
+        return
     name = "label_smoothing"
     place: Path | None = ("training", name) if name in draft.written_training else ("parameters", name) if name in draft.written else None
     found: dict[Path, str] = {}

@@ -23,6 +23,9 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
     in_cycles = {name for trail in _trails(draft.parameters) for name in trail}
     for name, parameter in draft.parameters.items():
         path: Path = ("parameters", name)
+        if draft.has_loop:
+            yield from _condition(draft, name, parameter.when)
+            continue
         if name in (LOSS, MODEL, *TRAINING_PARAMETERS):
             if parameter.when:
                 beside = TRAINING_PARAMETERS[name].when if name in TRAINING_PARAMETERS else {}
@@ -39,7 +42,7 @@ def condition_problems(draft: Draft) -> Iterator[Finding]:
             yield from _ownership(draft, name, parameter)
     for name, when in draft.unread_conditions.items():
         yield from _condition(draft, name, when)
-        yield from _slip(draft, name)
+        yield from _slip(draft, name) if not draft.has_loop else ()
     for trail in _trails(draft.parameters):
         yield Finding(("parameters", trail[0], "when"), f"conditions form a cycle: {' -> '.join([*trail, trail[0]])}")
     if draft.all_losses_known:
@@ -60,11 +63,13 @@ def _condition(draft: Draft, name: str, when: Condition) -> Iterator[Finding]:
         at: Path = ("parameters", name, "when", other)
         if other == name:
             yield Finding(at, "a parameter cannot depend on itself")
-        elif other == "loss" and other not in draft.written:
+        elif other == "loss" and other not in draft.written and not draft.has_loop:
             continue  # told once, where it is missing
         elif other not in draft.written:
             hint = (
-                "it is a constant under training" if other in (MODEL, *draft.constants) else nearest(other, sorted(draft.written - {name}))
+                "it is a constant under training"
+                if other in (MODEL, *draft.constants) and not draft.has_loop
+                else nearest(other, sorted(draft.written - {name}))
             )
             yield Finding(at, f"no parameter has this name; {hint}")
         elif condition := draft.parameters.get(other):

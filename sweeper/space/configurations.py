@@ -66,6 +66,11 @@ def loss_points(definitions_by_arm: Mapping[str, tuple[Definition, ...]]) -> dic
     return points
 
 
+def first_point(definitions: tuple[Definition, ...]) -> dict[str, Value]:
+    """The parameters of one trial of an arm: the low end of every range, the first of all choices."""
+    return next(_corners(definitions, {}))
+
+
 def architectures(
     definitions_by_arm: Mapping[str, tuple[Definition, ...]], architecture: Callable[[Mapping[str, Value]], Architecture]
 ) -> list[Architecture]:

@@ -18,8 +18,8 @@ def contained(space: Space, outer: Arm, inner: Arm) -> str | None:
     """
     wide, narrow = ({each.name: each.parameter for each in space.definitions(arm)} for arm in (outer, inner))
     where = ""
-    losses = [one["loss"].value if isinstance(one["loss"], Constant) else None for one in (wide, narrow)]
-    if losses[0] != losses[1] and losses[1] == "cross_entropy" and space.training.reduction == "batch":
+    losses = [loss.value if isinstance(loss := one.get("loss"), Constant) else None for one in (wide, narrow)]
+    if space.training.loop is None and losses[0] != losses[1] and losses[1] == "cross_entropy" and space.training.reduction == "batch":
         entry = LOSSES.get(str(losses[0]))
         for name, value in entry.cross_entropy_at.items() if entry else ():
             where += f" ({name} {value:g})"

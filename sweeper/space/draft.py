@@ -31,7 +31,14 @@ from sweeper.space.schema import (
     SweepName,
     Training,
 )
-from sweeper.space.signatures import UnusableError, listed_values, loss_signature, model_signature, signature_as_written
+from sweeper.space.signatures import (
+    UnusableError,
+    check_loop,
+    listed_values,
+    loss_signature,
+    model_signature,
+    signature_as_written,
+)
 from sweeper.space.space import Remarks, Space
 from sweeper.space.values import Finding, common_domain, validated
 from sweeper.space.wording import Path
@@ -78,6 +85,8 @@ class Draft:
         self._unknown_and_missing_keys()
         self.dataset = self._section("dataset", Dataset) if "dataset" in self._data else None
         self.training = self._section("training", Training)
+        if self.training is not None and self.training.loop is not None:
+            self._check_loop(self.training.loop)
         self.compare = self._section("compare", Compare)
         self.resources = self._section("resources", Resources)
         self.search = self._search()
@@ -117,6 +126,11 @@ class Draft:
         return frozenset(name for name, value in raw.items() if value is not None) if isinstance(raw, dict) else frozenset()
 
     @property
+    def has_loop(self) -> bool:
+        """Whether a training loop of the user's own is named, to which all parameters belong."""
+        return "loop" in self.written_training
+
+    @property
     def constants(self) -> dict[str, Value]:
         """The training parameters that are constants under ``training``."""
         return self.training.constants if self.training else {}
@@ -144,7 +158,9 @@ class Draft:
         return None
 
     def completed(self, training: Training) -> Training:
-        """The section with the defaults of what the file does not tune and what has an effect."""
+        """The section with the defaults of what the file does not tune and what has an effect: beside a loop nothing has."""
+        if self.has_loop:
+            return training
         return training.completed({*self.parameters, *filter(self.does_nothing, ALWAYS_RECORDED)})
 
     def choice_path(self, name: str, index: int) -> Path:
@@ -169,6 +185,14 @@ class Draft:
             findings = [Finding((key,), f"must be a mapping of keys to values, got {shown(raw)}; write {key}: {{{MAIN_KEYS[key]}: {raw}}}")]
         self.report(findings)
         return section
+
+    def _check_loop(self, path: str) -> None:
+        """Look up a training loop of the user's own, as far as that can be done without images."""
+        self.places[path] = self._document.problem(("training", "loop"), "")
+        try:
+            self._signature(path, check_loop, LossSignature({}))
+        except UnusableError as error:
+            self.report([Finding(("training", "loop"), str(error))])
 
     @property
     def owners(self) -> Signatures:
@@ -196,7 +220,7 @@ class Draft:
             self.models[model] = replace(signature, arguments=own)
 
     def _signature(self, path: str, look_up: Callable[[str], LossSignature], unseen: LossSignature) -> LossSignature:
-        """What a loss or model may be configured with; ``unseen`` for code of the user's own that is not to be run."""
+        """What a loss, model or loop may be configured with; ``unseen`` for code of the user's own that is not to be run."""
         if is_import_path(path) and self._custom_code == "refuse":
             raise UnusableError(f"{shown(path)} is code of your own, which --no-custom-code refuses to run")
         return unseen if is_import_path(path) and self._custom_code == "unseen" else look_up(path)
@@ -224,14 +248,16 @@ class Draft:
 
     def _read_parameters(self) -> None:
         raw = self._data.get("parameters")
-        self._look_up_models(raw if isinstance(raw, dict) else {})
+        if not self.has_loop:
+            self._look_up_models(raw if isinstance(raw, dict) else {})
         if not isinstance(raw, dict):
             if "parameters" in self._data:
                 self.report([Finding(("parameters",), f"must be a mapping of keys to values, got {shown(raw)}")])
             self.all_losses_known = False
             return
-        self._look_up_losses(raw)
-        if "loss" not in raw:
+        if not self.has_loop:
+            self._look_up_losses(raw)
+        if "loss" not in raw and not self.has_loop:
             self.all_losses_known = False
             self.report([Finding(("parameters", "loss"), f"is missing: write one of {', '.join(LOSSES)}, or {{choices: [...]}} of them")])
         for name, value in raw.items():
@@ -244,7 +270,7 @@ class Draft:
             if isinstance(parameter, Choices):
                 faulty = {finding.path[3] for finding in findings if finding.path[2:3] == ("choices",) and len(finding.path) > 3}
                 self._positions[name] = [index for index in range(len(value["choices"])) if index not in faulty]
-        self.all_losses_known = self.all_losses_known and "loss" in self.parameters
+        self.all_losses_known = self.all_losses_known and ("loss" in self.parameters or self.has_loop)
         self._fit_conditions()
 
     def _look_up_losses(self, raw: Mapping[str, Any]) -> None:
@@ -261,6 +287,8 @@ class Draft:
                 self.report([Finding(path, f"is written {here} here, got {shown(loss)}" if here else str(error))])
 
     def _domain(self, name: str) -> Domain:
+        if self.has_loop:
+            return Domain("any")
         if name in ("loss", "model"):
             return Domain("text")
         if name in TRAINING_PARAMETERS:

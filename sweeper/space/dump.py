@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from sweeper.space.schema import ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
+from sweeper.space.schema import LOOP_KEYS, ArmChoice, Choices, Constant, FloatRange, IntRange, Parameter
 from sweeper.space.space import Space
 from sweeper.space.yaml_lines import RESOLVERS
 
@@ -30,6 +30,8 @@ def dump_space(space: Space) -> str:
     if space.training.model is not None:
         data["training"]["model"] = space.training.model.as_written()
     data["parameters"] = {name: _parameter(parameter) for name, parameter in space.parameters.items()}
+    if space.training.loop is not None:  # beside which the other keys are refused
+        data["training"] = {key: value for key, value in data["training"].items() if key in LOOP_KEYS}
     search = space.search
     data["search"] = {"metric": search.metric, "sampler": search.sampler.as_written(), "pruner": search.pruner.as_written()}
     ordered = {name: data[name] for name in type(space).model_fields}

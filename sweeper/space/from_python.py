@@ -79,7 +79,7 @@ def _plain(value: object, path: Path, problems: list[Problem], holders: tuple[in
     if isinstance(value, PathLike):
         return fspath(value)
     try:
-        return import_path(value, "my_nets" if "model" in path else "my_losses")
+        return import_path(value, "my_nets" if "model" in path else "my_loops" if path[-1:] == ("loop",) else "my_losses")
     except NoImportPathError as error:
         return _refused(path, problems, str(error))
 

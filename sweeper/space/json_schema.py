@@ -56,7 +56,9 @@ def json_schema() -> Schema:
         "title": "A sweep's space",
         "description": "A space file of sweeper.",
     }
-    return {**schema, **head, "required": ["name", "dataset", "parameters"], "$defs": _DEFINITIONS}
+    has_loop: Schema = {"properties": {"training": {"required": ["loop"], "type": "object"}}, "required": ["training"]}
+    needs_loss: Schema = {"if": has_loop, "else": {"properties": {"parameters": {"required": ["loss"]}}}}
+    return {**schema, **head, "required": ["name", "dataset", "parameters"], **needs_loss, "$defs": _DEFINITIONS}
 
 
 def _generated(model: type[Section]) -> Schema:
@@ -82,7 +84,9 @@ def _plain(schema: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _parameters() -> Schema:
-    """The section ``parameters``; a name that the catalogue does not know is a parameter of a loss of the user's own."""
+    """The section ``parameters``; a name that the catalogue does not know is a parameter of a loss, or of a training loop,
+    of the user's own.
+    """
     loss = f"Which loss: {', '.join(LOSSES)}, or package.module:name of your own."
     model = f"Which network, where it differs between trials: {', '.join(MODELS)}, or package.module:Name of your own."
     own = {name: entry for loss in LOSSES.values() for name, entry in loss.parameters.items()}
@@ -92,7 +96,7 @@ def _parameters() -> Schema:
         **{name: {"description": entry.doc, **_parameter(_value(entry))} for name, entry in TRAINING_PARAMETERS.items()},
         **{name: {"description": entry.doc, **_parameter({"type": "number"})} for name, entry in own.items()},
     }
-    return {"required": ["loss"], "properties": properties, "additionalProperties": _parameter(_SCALAR)}
+    return {"properties": properties, "additionalProperties": _parameter(_SCALAR)}
 
 
 def _parameter(value: Schema) -> Schema:

@@ -18,13 +18,15 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "training": Training,
 }
 _PLACES: Mapping[str, str] = {
-    **{letters(key): f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields},
+    **{letters(key): f"{section}.{key}" for section, model in _SECTIONS.items() for key in model.model_fields if key != "metrics"},
     **{letters(key): f"parameters.{key}" for entry in LOSSES.values() for key in entry.parameters},
     **{letters(key): key for key in ("name", "seed", "parameters", *_SECTIONS)},
     "learningrate": "parameters.learning_rate",
     "loss": "parameters.loss",
 }
-"""The dotted key for every key of a space file, by its letters; ``name`` and ``seed`` are those at the top level."""
+"""The dotted key for every key of a space file, by its letters; ``name`` and ``seed`` are those at the top level. Who writes ``metrics``
+elsewhere than under ``training`` means the one of the search.
+"""
 
 
 def place_of(word: str) -> str | None:

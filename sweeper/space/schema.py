@@ -22,17 +22,21 @@ from pydantic_core import ValidationError
 
 from sweeper.catalogue import ALWAYS_RECORDED, DATASETS, MODELS, TRAINING_PARAMETERS, DatasetEntry
 from sweeper.custom_code import is_import_path
+from sweeper.metrics import METRICS, Metric
 from sweeper.records import VAL_METRICS, Value
 from sweeper.space.elsewhere import suggestion
 from sweeper.space.wording import rule, unquoted
 from sweeper.text import nearest, shown
+
+LOOP_KEYS = frozenset({"loop", "metrics", "epochs", "keep"})
+"""Keys of ``training`` that mean something beside a training loop of the user's own; ``parameters`` holds what it is given."""
 
 MAX_NAME_LENGTH = 64
 SWEEP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 WINDOWS_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 
 
-def one_of(known: Mapping[str, object], what: Literal["data set", "metric"]) -> AfterValidator:
+def one_of(known: Mapping[str, object], what: Literal["data set"]) -> AfterValidator:
     """Accepts the names in ``known``; refuses others with the nearest one."""
 
     def check(name: str) -> str:
@@ -100,6 +104,12 @@ def _augment_name(policy: str | bool) -> str:
     if policy not in known:
         raise rule(f"must be one of {', '.join(known)}, got {shown(policy)}{unquoted(policy)}")
     return policy
+
+
+def _loop_path(path: str | None) -> str | None:
+    if path is not None and not is_import_path(path):
+        raise rule(f"a training loop of your own is written my_package.my_module:train, got {shown(path)}")
+    return path
 
 
 def _sweep_name(name: str) -> str:
@@ -193,9 +203,38 @@ class Dataset(Section):
         return {**validation, **data, **own}
 
 
+OWN_METRIC = "[a-z][a-z0-9_]{0,39}"
+
+
+def _metric_name(name: str) -> str:
+    if not re.fullmatch(OWN_METRIC, name):
+        raise rule(f"a metric's name is 1 to 40 small letters, digits and '_', the first a letter, got {shown(name)}")
+    if name in METRICS or name.endswith("_scaled"):
+        taken = f"{name} is computed anyway, or taken from what the loop gives under this name" if name in METRICS else "the end is taken"
+        raise rule(f"is no name for a metric of your own: {taken}; leave it out, or choose another name")
+    return name
+
+
+class OwnMetric(Section):
+    """A metric that a training loop of the user's own gives, beside those that are built in."""
+
+    unit: Annotated[str, Field(max_length=20, description="Its unit; fraction is shown in percent.")] = ""
+    maximize: Annotated[bool, Field(description="Whether more is better.")]
+    doc: Annotated[str, Field(max_length=200, description="What it is, for reports and for the descriptions of columns.")] = ""
+
+
 class Training(Section):
     """What all trials share. Optimiser parameters that are not tuned are set here."""
 
+    loop: Annotated[
+        str | None,
+        AfterValidator(_loop_path),
+        Field(description="package.module:name of a training loop of your own; everything under parameters is then handed to it."),
+    ] = None
+    metrics: Annotated[
+        dict[Annotated[str, AfterValidator(_metric_name)], OwnMetric] | None,
+        Field(description="Metrics that the loop gives beside the built-in ones: {f1: {unit: fraction, maximize: true, doc: ...}}."),
+    ] = None
     model: Annotated[
         NamedModel | None,
         BeforeValidator(_named_model),
@@ -230,6 +269,22 @@ class Training(Section):
         Literal["nothing", "weights"],
         Field(description="weights: the weights of each confirm trial stay in the sweep's folder, as safetensors. nothing: none do."),
     ] = "nothing"
+
+    @property
+    def own_metrics(self) -> tuple[Metric, ...]:
+        """The metrics that the space declares."""
+        return tuple(
+            Metric(
+                name,
+                name,
+                entry.unit,
+                f"{(entry.doc or name).replace('{', '{{').replace('}', '}}')} on the {{split}} split",
+                maximize=entry.maximize,
+                least=0.0 if entry.unit == "fraction" else -math.inf,
+                most=1.0 if entry.unit == "fraction" else math.inf,
+            )
+            for name, entry in (self.metrics or {}).items()
+        )
 
     @property
     def constants(self) -> dict[str, Value]:
@@ -382,9 +437,8 @@ class Search(Section):
 
     metric: Annotated[
         str,
-        one_of(VAL_METRICS, "metric"),
-        WithJsonSchema({"enum": list(VAL_METRICS)}),
-        Field(description="What is optimised and pruned by."),
+        WithJsonSchema({"anyOf": [{"enum": list(VAL_METRICS)}, {"type": "string", "pattern": f"^val_{OWN_METRIC}$"}]}),
+        Field(description="What is optimised and pruned by: a built-in metric, or one of training.metrics."),
     ] = "val_accuracy"
     sampler: Annotated[Algorithm, Field(description="Optuna's sampler and its options.")] = Algorithm(name="tpe")
     pruner: Annotated[Algorithm, Field(description="Optuna's pruner and its options.")] = Algorithm(name="median")

@@ -1,4 +1,4 @@
-"""Whether a loss or model that a space names can be used, and the parameters that belong to it."""
+"""Whether a loss, a model or a training loop that a space names can be used, and the parameters that belong to it."""
 
 from __future__ import annotations
 
@@ -59,6 +59,26 @@ def model_signature(name: str) -> LossSignature:
         if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
             raise UnusableError(f"{shown(path)} takes {shown(parameter.name)} by position only; a model is given its arguments by name")
     return read_model_signature(target)
+
+
+def check_loop(path: str) -> LossSignature:
+    """What a training loop may be configured with: anything. It is imported, which runs its module, and what it takes is read.
+
+    Raises:
+        UnusableError: if it cannot be imported, is no generator function, or takes something else than a trial.
+    """
+    target, parameters = _imported(path)
+    if isinstance(target, type) or not inspect.isgeneratorfunction(inspect.unwrap(target)):
+        raise UnusableError(
+            f"{shown(path)} is no generator function: a training loop takes the trial, yields its metrics after every epoch, "
+            "and returns those on the test split"
+        )
+    needed = [each.name for each in parameters if each.default is each.empty and each.kind not in VARIADIC]
+    by_position = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL)]
+    if not by_position or needed[1:] or (needed and needed[0] != by_position[0].name):
+        takes = ", ".join(map(str, parameters)) or "nothing"
+        raise UnusableError(f"{shown(path)} must take one argument, the trial, and takes ({takes}): what is tuned is in trial.parameters")
+    return LossSignature({}, takes_any=True)
 
 
 def loss_signature(loss: str) -> LossSignature:

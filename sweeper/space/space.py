@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr
 from sweeper.catalogue import TRAINING_PARAMETERS, Kind
 from sweeper.custom_code import is_import_path
 from sweeper.errors import Problem, SpaceError
+from sweeper.metrics import declare
 from sweeper.records import Architecture, TrainingSettings, Value
 from sweeper.space.arms import Arm, Definition, Signatures, define, list_arms
 from sweeper.space.configurations import architectures, iterate_grid, n_points
@@ -70,6 +71,7 @@ class Space(Section):
         space = cls(**sections)
         space._signatures = signatures
         space._remarks = remarks
+        declare(space.training.own_metrics)
         return space
 
     def problem(self, place: str, message: str) -> Problem:
@@ -88,12 +90,16 @@ class Space(Section):
 
     @property
     def custom_code(self) -> tuple[str, ...]:
-        """Import paths of the models and losses that are the user's own."""
+        """Import paths of the loop, or of the models and losses, that are the user's own."""
+        if self.training.loop is not None:
+            return (self.training.loop,)
         return tuple(path for path in dict.fromkeys((*self._signatures.models, *self._signatures.losses)) if is_import_path(path))
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
-        """The models that trials can have, each with both ends of the ranges of its arguments."""
+        """The models that trials can have, each with both ends of the ranges of its arguments; none that a loop builds by itself."""
+        if self.training.loop is not None:
+            return ()
         return tuple(architectures(self.definitions_by_arm, self.training_settings().architecture))
 
     @cached_property
@@ -125,11 +131,16 @@ class Space(Section):
             model_parameters=self.model_parameters,
             best_by=self.search.metric if self.training.select == "best" else None,
             keep=self.training.keep,
+            loop=self.training.loop,
+            metric=self.search.metric,
+            own_metrics=tuple(self.training.metrics or ()),
         )
 
     @cached_property
     def model_parameters(self) -> tuple[str, ...]:
         """Names of the parameters of trials that decide about their models: ``model``, and what models are built with."""
+        if self.training.loop is not None:
+            return ()
         found = {name: self._signatures.owner(name, parameter.when) for name, parameter in self.parameters.items()}
         found |= {name: self._signatures.owner(name, {}) for arm in self.arms for name in (*arm.settings, *arm.ranges) if name not in found}
         return tuple(name for name, owner in found.items() if "model" in (name, owner))
@@ -139,13 +150,16 @@ class Space(Section):
         types: dict[str, set[ColumnType]] = {}
         for arm in self.arms:
             for definition in self.definitions(arm):
-                types.setdefault(definition.name, set()).update(_column_types(definition.name, definition.parameter))
+                name = definition.name if self.training.loop is None else ""  # whatever a loop takes for a learning rate
+                types.setdefault(definition.name, set()).update(_column_types(name, definition.parameter))
         return {name: found.pop() if len(found) == 1 else "float64" for name, found in types.items()}
 
     def is_comparable(self, metric: str) -> bool:
         """Whether values of a metric mean the same in every arm: a trial's own loss does only where all train with one and the same."""
         if metric != "val_loss" or len(self.arms) < 2:
             return True
+        if self.training.loop is not None:  # which may have one loss for all
+            return self.compare.arms != "loss"
         losses = [
             {each.name: each.parameter for each in self.definitions(arm) if each.name not in (*TRAINING_PARAMETERS, *self.model_parameters)}
             for arm in self.arms

@@ -12,7 +12,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any, BinaryIO, TypeVar
@@ -22,15 +22,14 @@ import numpy.typing as npt
 from jaxtyping import Float
 
 from sweeper.errors import StorageAwayError, StoreError
-from sweeper.records import ONLY_SEARCH, SCHEMA_VERSION, EpochMetrics, Phase, TrialConfig
+from sweeper.records import EPOCH_FIGURES, ONLY_SEARCH, SCHEMA_VERSION, EpochMetrics, Phase, TrialConfig
 from sweeper.store.folder import Folder, file_name
 
 _Arrays = Mapping[str, npt.NDArray[Any]]
 _Result = TypeVar("_Result")
 _META = "__meta__"
 _SUFFIX, _PACK_SUFFIX, _PART = ".npz", ".pack.npz", "+"
-_COLUMNS = [field.name for field in fields(EpochMetrics)]
-_figures = attrgetter(*_COLUMNS)
+_figures = attrgetter(*EPOCH_FIGURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,8 @@ class Checkpoints:
             figures = [_figures(epoch) for history in checkpoint.histories for epoch in history]
             self._write(
                 f"{file_name(pack_id)}{f'{_PART}{number}' if number else ''}{_PACK_SUFFIX}",
-                {"kinds": checkpoint.shapes, "columns": _COLUMNS, "members": members},
-                {**checkpoint.rows, "history": np.asarray(figures, dtype=np.float64).reshape(-1, len(_COLUMNS))},
+                {"kinds": checkpoint.shapes, "columns": EPOCH_FIGURES, "members": members},
+                {**checkpoint.rows, "history": np.asarray(figures, dtype=np.float64).reshape(-1, len(EPOCH_FIGURES))},
             )
 
     def write(self, checkpoint: Checkpoint) -> None:
@@ -178,7 +177,7 @@ def _checkpoints(arrays: Any, meta: dict[str, Any], wanted: Mapping[str, TrialCo
             plain = {"epochs": np.asarray(stop - start)}
             for kind, values in rows.items():
                 plain |= {f"{kind}/{name}": piece for name, piece in _split(values[row], kinds[kind]).items()}
-            history = tuple(_epoch(dict(zip(meta["columns"], epoch, strict=True))) for epoch in figures[start:stop])
+            history = tuple(EpochMetrics.of(dict(zip(meta["columns"], epoch, strict=True))) for epoch in figures[start:stop])
             found.append(Checkpoint(plain, history, this))
     return found
 
@@ -187,10 +186,6 @@ def _split(row: npt.NDArray[Any], shapes: Mapping[str, Sequence[int]]) -> dict[s
     """The arrays of these shapes that a row holds one after the other."""
     stops = np.cumsum([math.prod(shape) for shape in shapes.values()])
     return {name: piece.reshape(shape) for (name, shape), piece in zip(shapes.items(), np.split(row, stops[:-1]), strict=True)}
-
-
-def _epoch(figures: dict[str, float]) -> EpochMetrics:
-    return EpochMetrics(**{**figures, "epoch": int(figures["epoch"])})  # type: ignore[arg-type]  # all others are floats
 
 
 def _path(name: str) -> str:

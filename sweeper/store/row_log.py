@@ -16,7 +16,7 @@ from sweeper.records import ONLY_SEARCH, SCHEMA_VERSION, EpochMetrics, TrialStat
 Kind = Literal["header", "epoch", "trial"]
 _REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     "header": ("schema_version",),
-    "epoch": ("trial", *(field.name for field in fields(EpochMetrics) if field.default is MISSING)),
+    "epoch": ("trial", *(each.name for each in fields(EpochMetrics) if each.default is each.default_factory is MISSING)),
     "trial": ("trial",),
 }
 

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sweeper.errors import FolderExistsError, NoSweepError, StoreError
+from sweeper.metrics import Metric
 from sweeper.records import (
     EPOCH_COLUMNS,
     PREDICTION_COLUMNS,
@@ -30,6 +31,7 @@ from sweeper.records import (
     Network,
     Predictions,
     TrialConfig,
+    trial_columns,
 )
 from sweeper.store.checkpoints import Checkpoints
 from sweeper.store.folder import Folder, file_name
@@ -244,11 +246,15 @@ class SweepFolder:
             raise StoreError(f"{self}/provenance.json: expected an object, found {type(content).__name__}")
         return content
 
-    def write_tables(self, parameter_types: Mapping[str, str], log_bytes: int) -> None:
-        """Make the files of ``trials`` and ``epochs`` from the first bytes of the row log; with a ``param_*`` column per parameter."""
+    def write_tables(self, parameter_types: Mapping[str, str], log_bytes: int, own_metrics: Sequence[Metric] = ()) -> None:
+        """Make the files of ``trials`` and ``epochs`` from the first bytes of the row log; with a ``param_*`` column per parameter, and
+        those of the metrics that the space declares.
+        """
         parameters = [Column(f"param_{name}", kind, "", "") for name, kind in sorted(parameter_types.items())]  # type: ignore[arg-type]
-        write_rows(self.folder, "epochs", EPOCH_COLUMNS, self._logged, log_bytes)
-        write_rows(self.folder, "trials", [*TRIAL_COLUMNS, *parameters], self._logged, log_bytes)
+        epochs, trials = [each.val_column for each in own_metrics], [each for metric in own_metrics for each in trial_columns(metric)]
+        own_epochs, own_trials = ([Column(name, "float64", "", "") for name in names] for names in (epochs, trials))
+        write_rows(self.folder, "epochs", [*EPOCH_COLUMNS, *own_epochs], self._logged, log_bytes)
+        write_rows(self.folder, "trials", [*TRIAL_COLUMNS, *own_trials, *parameters], self._logged, log_bytes)
 
     def write_predictions(self, config: TrialConfig, predictions: Iterable[Predictions]) -> None:
         """Write the logits of one trial, rounded to float16 and clipped to its range, as one file."""

@@ -34,6 +34,8 @@ _KEYS: Mapping[RowTable, list[str]] = {"trials": ["sweep", "trial"], "epochs": [
 
 _PART = re.compile(r"part-\d{1,12}-[0-9a-f]{8}\.parquet")
 """Files of earlier versions."""
+_OWN_METRIC = re.compile(r"(?:(?:best_|last_)?val|test)_")
+"""Columns of metrics that the space declares."""
 _VERSION_KEY = b"sweeper_schema_version"
 _LOG_BYTES_KEY = b"sweeper_log_bytes"
 _ARROW_TYPES: Mapping[str, pa.DataType] = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
@@ -92,6 +94,7 @@ def read_rows(folder: Folder, table: RowTable, log: LogLines) -> StoredTable:
     rows = list(rows_of(_KINDS[table], log(_n_held(files), None)))
     types: dict[str, pa.DataType | None] = {column.name: _ARROW_TYPES[column.type] for column in COLUMNS[table]}
     types |= dict.fromkeys(name for row in rows for name in row if name.startswith("param_"))
+    types |= dict.fromkeys((name for row in rows for name in row if name not in types and _OWN_METRIC.match(name)), pa.float64())
     types |= {field.name: field.type for file in files for field in file.rows.schema}
     logged = pa.table({name: _readable_column([row.get(name) for row in rows], type_) for name, type_ in types.items()})
     return StoredTable(_merge(table, files, logged).to_pandas(), tuple(skipped))

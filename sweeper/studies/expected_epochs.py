@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import optuna
 
-from sweeper.records import VAL_METRICS
+from sweeper.metrics import metric_of
 from sweeper.space.space import Space
 from sweeper.studies.optuna_parts import build_pruner
 
@@ -25,7 +25,7 @@ def expected_epochs(space: Space, side_by_side: int = 2) -> tuple[int, ...]:
     n_epochs, n_trials = space.training.epochs, min(MOST_TRIALS, max(space.planned_trials(arm) for arm in space.arms))
     if space.search.pruner.name == "none":
         return (n_epochs,) * n_trials
-    maximize = VAL_METRICS[space.search.metric].maximize
+    maximize = metric_of(space.search.metric).maximize
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize" if maximize else "minimize", sampler=optuna.samplers.RandomSampler(seed=0), pruner=build_pruner(space)

@@ -30,10 +30,9 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import SpaceError, StudyError
-from sweeper.metrics import best_of
+from sweeper.metrics import best_of, metric_of
 from sweeper.records import (
     SCHEMA_VERSION,
-    VAL_METRICS,
     Phase,
     Planned,
     TrialConfig,
@@ -290,7 +289,7 @@ class Studies:
         try:
             return optuna.load_study(study_name=name, storage=self._storage)
         except KeyError:
-            direction = StudyDirection.MAXIMIZE if VAL_METRICS[self._space.search.metric].maximize else StudyDirection.MINIMIZE
+            direction = StudyDirection.MAXIMIZE if metric_of(self._space.search.metric).maximize else StudyDirection.MINIMIZE
             return optuna.create_study(storage=self._storage, study_name=name, direction=direction)
 
     def _trial_ids(self, *, finished: bool) -> Collection[str]:

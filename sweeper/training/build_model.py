@@ -27,8 +27,9 @@ def build_model(architecture: Architecture, dataset: Dataset) -> ConvNet | Custo
     height, width = dataset.train_images.shape[1:3]
     if is_import_path(name):
         from sweeper.training.custom_model import CustomModel
+        from sweeper.training.threads import on_one_thread  # three images: more threads would wait for each other on a busy machine
 
-        return CustomModel(name, height, width, len(dataset.classes), dict(architecture.arguments))
+        return on_one_thread(CustomModel, name, height, width, len(dataset.classes), dict(architecture.arguments))
     if name not in MODELS:
         raise TrainingError(f"unknown model {name!r}; known are {', '.join(MODELS)}, or package.module:Name for one of your own")
     return ConvNet(height, width, len(dataset.classes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,17 @@ class CustomModel:
     def n_weights(self) -> int:
         """Trained weights of one member."""
         return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @cached_property
+    def learns_from_one_image(self) -> bool:
+        """Whether a batch may have a single image: normalisation over a batch has nothing to go by then, where maps are one pixel large."""
+        try:
+            with generators_kept(CPU):
+                self._module.train()
+                self._try(self._images[:1].to(next(self._module.parameters()).device))
+        except ModelError:
+            return False
+        return True
 
     def initial_weights(self, seed: int) -> Float[Tensor, " weight"]:
         """Flat initial weights: those of a module built after ``torch.manual_seed(seed)``. Leaves the global generator as it was."""
@@ -203,12 +215,12 @@ class CustomModel:
             before = _generators()
             logits = self._try(self._images)
             draws = _generators() != before
-            alone = self._try(self._images[:1])
+            fewer = self._try(self._images[:-1])
         if draws:
             raise self._refusal("draws random numbers in eval mode too; draw them only where self.training is true")
         if not isinstance(logits, Tensor) or list(logits.shape) != [N_PROBES, self.n_classes] or logits.dtype != torch.float32:
             raise self._refusal("returns something else after .eval() than after .train(); it must return logits in both")
-        if not _close(alone, logits[:1]):
+        if not _close(fewer, logits[:-1]):
             raise self._refusal("gives an image other logits in other company: in eval mode it must judge each image of a batch by itself")
         held, after = dict(self._module.named_buffers()), self._held_after(training=False)
         if changed := next((name for name, each in held.items() if not _same(each, after[name])), None):

@@ -180,6 +180,10 @@ class DeviceData:
         """All labels of ``train`` or ``test``."""
         return self._labels[source]
 
+    def n_training_images(self, seed: int) -> int:
+        """Images that a member with this seed trains on."""
+        return len(self._split(seed)[0])
+
     def labels(self, seeds: Sequence[int], split: Split) -> Int[Tensor, "stream image"]:
         """Labels of a split in file order, one row per seed."""
         source = "train" if split == "validation" else "test"

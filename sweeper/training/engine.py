@@ -123,8 +123,8 @@ class Pack:
                     custom = CustomLoss(name, self._settings.of_loss(config.parameters), self._device, config.seed)
                 except (Exception, SystemExit) as error:  # the user's module may raise anything: it is this member's failure
                     failure = MemberFailure.of(error)
-            if config.parameters.get("precision") == "bfloat16" and isinstance(self._backend, Lanes):
-                failure = failure or MemberFailure.of(TrainingError(NO_BFLOAT16))
+            if failure is None and (reason := self._unfit(config)):
+                failure = MemberFailure.of(TrainingError(reason))
             weights = self.net.initial_weights(config.seed).to(self._device)
             loss = MemberLoss(name, config.parameters, int(config.parameters["batch_size"]), custom)
             augment = str(config.parameters.get("augment", self._settings.policy))
@@ -137,6 +137,18 @@ class Pack:
                 worst = -math.inf if VAL_METRICS[self._settings.best_by].maximize else math.inf
                 member.extra |= {**_to_select(member), "best_value": torch.tensor([worst], dtype=torch.float64)}
             self._members[config.trial_id] = member
+
+    def _unfit(self, config: TrialConfig) -> str | None:
+        """Why a trial cannot be trained here, as far as its parameters tell; ``None`` where it can."""
+        if config.parameters.get("precision") == "bfloat16" and isinstance(self._backend, Lanes):
+            return NO_BFLOAT16
+        n_images, batch_size = self.data.n_training_images(config.seed), int(config.parameters["batch_size"])
+        if isinstance(self.net, CustomModel) and (n_images % batch_size or batch_size) == 1 and not self.net.learns_from_one_image:
+            return (
+                f"{self._architecture} cannot learn from a single image (batch normalisation?), and the last batch of each epoch is one: "
+                f"{n_images} images in batches of {batch_size}; take another batch_size"
+            )
+        return None
 
     def remove(self, trial_ids: Iterable[str]) -> None:
         """Drop members, with their weights; ids that are not in the pack are passed over."""

@@ -65,7 +65,8 @@ def class_sums(values: Float[Tensor, "member image"], classes: Int[Tensor, "memb
 def is_among_five(logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Bool[Tensor, "member image"]:
     """Whether fewer than five classes come before the label: those of a higher logit, and lower classes of the same."""
     own, classes = logits.gather(-1, labels[..., None]), torch.arange(logits.shape[-1], device=logits.device)
-    return ((logits > own) | ((logits == own) & (classes < labels[..., None]))).sum(-1) < TOP5_CLASSES - 1
+    is_before = (logits > own) | ((logits == own) & (classes < labels[..., None]))
+    return is_before.sum(-1, dtype=torch.int32) < TOP5_CLASSES - 1  # half the time of 64 bits
 
 
 def score(logits: Float[Tensor, "member image cls"], labels: Int[Tensor, "member image"]) -> Float[Tensor, "member metric"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,3 +118,9 @@ class Packs:
             pack = Pack(self._dataset, self._settings, [], self._device, architecture=architecture, data=self._data)
             self._packs[architecture], self._data = pack, pack.data
         return self._packs[architecture]
+
+
+def as_arrays(tensors: Mapping[str, Tensor]) -> dict[str, npt.NDArray[Any]]:
+    """Tensors as arrays on the host; those of bfloat16, which NumPy has not, in float32, which holds the same numbers."""
+    on_host = {name: each.detach().cpu() for name, each in tensors.items()}
+    return {name: (each.float() if each.dtype == torch.bfloat16 else each).numpy() for name, each in on_host.items()}

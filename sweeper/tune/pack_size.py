@@ -82,6 +82,8 @@ def choose_pack_size(
     """
     if space.resources.pack != "auto":
         return PackSize(space.resources.pack)
+    if space.training.loop is not None:  # whose trials share nothing
+        return PackSize(1)
     n_packs = max(1, n_packs)
     most = largest_useful(space, n_trials, n_packs)
     if device == "cpu":

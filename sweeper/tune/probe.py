@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeper.data import Dataset
@@ -17,6 +17,10 @@ from sweeper.records import TrainingSettings, TrialConfig
 
 LEAST_SECONDS = 1.5
 """How long each process trains to be timed: other work on the machine comes and goes."""
+
+
+MOST_EPOCHS = 1_000
+"""Epochs that a trial is told it has, of which few are trained: schedules may be laid out for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def _time(dataset: Dataset, settings: TrainingSettings, packs: Sequence[Sequence
     """When this process was ready, seconds of the test figures, and of an epoch of each pack."""
     import torch
 
-    from sweeper.training.packs import Packs
+    from sweeper.training.loop import make_pack
     from sweeper.tune.trainable import test_figures
 
     ready = time.time()
@@ -84,16 +88,29 @@ def _time(dataset: Dataset, settings: TrainingSettings, packs: Sequence[Sequence
     pack: Any = None
     seconds = []
     for members in packs:
-        pack = Packs(dataset, settings, list(members), device)
-        pack.train_epoch()
+        pack = make_pack(dataset, replace(settings, epochs=MOST_EPOCHS), list(members), device)
+        _train(pack)
         n_epochs, began = 0, time.perf_counter()
-        while n_epochs < 2 or time.perf_counter() - began < LEAST_SECONDS:
-            pack.train_epoch()
+        while n_epochs < 2 or (time.perf_counter() - began < LEAST_SECONDS and n_epochs < MOST_EPOCHS - 2):
+            _train(pack)
             n_epochs += 1
         seconds.append((time.perf_counter() - began) / n_epochs)
+    trial = packs[-1][0]
+    if settings.loop is not None:  # which returns its test figures after its last epoch alone
+        pack = make_pack(dataset, replace(settings, epochs=1), [trial], device)
+        began = time.perf_counter()
+        _train(pack)
+        return [ready, max(0.0, time.perf_counter() - began - seconds[0]), *seconds]
     began = time.perf_counter()
-    test_figures(pack, packs[-1][0].trial_id, with_validation=bool(settings.validation))
+    test_figures(pack, trial.trial_id, with_validation=bool(settings.validation))
     return [ready, time.perf_counter() - began, *seconds]
+
+
+def _train(pack: Any) -> None:
+    """Train an epoch; what is the user's own may fail in it."""
+    for result in pack.train_epoch().values():
+        if not hasattr(result, "epoch"):
+            raise TrainingError(result.error)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -21,11 +22,12 @@ from sweeper.driver.messages import NODE_KEY, REPORT_KEY, Failure, PackReport, m
 from sweeper.errors import StoreError, TrainingError
 from sweeper.metrics import METRICS, fit_temperature
 from sweeper.records import EpochMetrics, Phase, Predictions, TestMetrics, TrainingSettings, TrialConfig
-from sweeper.store import PackCheckpoint, SweepFolder, stored_precision
+from sweeper.store import Checkpoint, PackCheckpoint, SweepFolder, stored_precision
 
 if TYPE_CHECKING:
     from sweeper.training.custom_loss import MemberFailure
     from sweeper.training.engine import Pack
+    from sweeper.training.loop import Loops
     from sweeper.training.packs import Packs
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
@@ -51,7 +53,7 @@ class PackTrainable(tune.Trainable):
         import torch
 
         from sweeper.training.device import missing_device
-        from sweeper.training.packs import Packs
+        from sweeper.training.loop import make_pack
 
         torch.set_num_threads(context.threads)
         self._node = ray.get_runtime_context().get_node_id()
@@ -59,7 +61,7 @@ class PackTrainable(tune.Trainable):
         self._refused = missing_device(context.device)  # told by the first step: Tune would try again and again what fails here
         if self._refused is None:
             try:
-                self._pack = Packs(dataset, context.settings, [], context.device)
+                self._pack = make_pack(dataset, context.settings, [], context.device)
             except TrainingError as error:
                 self._refused = str(error)
         self._history: dict[str, list[EpochMetrics]] = {}
@@ -182,13 +184,33 @@ class PackTrainable(tune.Trainable):
         if not trial_ids or not self._has_learnt or time.monotonic() < self._next_checkpoint:
             yield
             return
-        checkpoints = [self._checkpoint(*part) for part in self._pack.parts(trial_ids)]
+        write, in_file = self._writing_of_checkpoint(trial_ids)
         self._next_checkpoint = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         with ThreadPoolExecutor(1, "checkpoint") as thread:
-            writing = thread.submit(self._context.folder.checkpoints.write_pack, self.trial_id, *checkpoints)
+            writing = thread.submit(write)
             yield
         writing.result()
-        self._in_file = set(trial_ids)
+        self._in_file = in_file
+
+    def _writing_of_checkpoint(self, trial_ids: list[str]) -> tuple[Callable[[], None], set[str]]:
+        """What writes what these members have learnt until now, and which of them the pack's own file then holds."""
+        from sweeper.training.packs import Packs
+
+        checkpoints = self._context.folder.checkpoints
+        if isinstance(self._pack, Packs):
+            parts = [self._checkpoint(*part) for part in self._pack.parts(trial_ids)]
+            return partial(checkpoints.write_pack, self.trial_id, *parts), {*trial_ids}
+        states = {trial_id: state for trial_id in trial_ids if (state := self._pack.state(trial_id)) is not None}
+        of_loops = [
+            Checkpoint(state, tuple(self._history[trial_id][: int(state["epochs"])]), self._configs[trial_id])
+            for trial_id, state in states.items()
+        ]
+
+        def write() -> None:
+            for checkpoint in of_loops:
+                checkpoints.write(checkpoint)
+
+        return write, set()
 
     def _checkpoint(self, pack: Pack, trial_ids: list[str]) -> PackCheckpoint:
         """What continues members of one model."""
@@ -208,13 +230,15 @@ class PackTrainable(tune.Trainable):
 
         They are computed from the logits as they are stored, so that anyone can compute the same figures from the files.
         """
+        from sweeper.training.packs import as_arrays
+
         config = self._configs[trial_id]
         figures, predictions = test_figures(self._pack, trial_id, with_validation=bool(self._context.settings.validation))
         if config.phase is Phase.CONFIRM:
-            self._context.folder.write_predictions(config, predictions)
-            if self._context.settings.keep == "weights":
-                tensors = {name: tensor.numpy() for name, tensor in self._pack.state_dict(trial_id).items()}
-                self._context.folder.write_weights(config, self._pack.network(trial_id), tensors)
+            if predictions:  # which a training loop need not return, nor weights
+                self._context.folder.write_predictions(config, predictions)
+            if self._context.settings.keep == "weights" and (tensors := self._pack.state_dict(trial_id)):
+                self._context.folder.write_weights(config, self._pack.network(trial_id), as_arrays(tensors))
         return figures
 
     def _device_name(self) -> str:
@@ -223,17 +247,24 @@ class PackTrainable(tune.Trainable):
         return torch.cuda.get_device_name() if self._context.device == "cuda" else "cpu"
 
 
-def test_figures(pack: Packs, trial_id: str, *, with_validation: bool) -> tuple[TestMetrics, list[Predictions]]:
-    """A member's figures on the test split, and the predictions behind them, those on the validation split first if there is one."""
-    test = stored_precision(pack.predict(trial_id, "test"))
-    figures = {"test_loss": pack.loss(trial_id, "test")}
-    figures |= {metric.test_column: metric.compute(test.logits, test.labels) for metric in METRICS.values() if metric.compute}
-    predictions = [test]
-    if with_validation:
-        validation = stored_precision(pack.predict(trial_id, "validation"))
-        predictions.insert(0, validation)
+def test_figures(pack: Packs | Loops, trial_id: str, *, with_validation: bool) -> tuple[TestMetrics, list[Predictions]]:
+    """A member's figures on the test split, and the predictions behind them, those on the validation split first if there is one.
+
+    A training loop of the user's own gives figures, or logits from which they follow, or both.
+    """
+    from sweeper.training.packs import Packs
+
+    if isinstance(pack, Packs):
+        given = TestMetrics(test_loss=pack.loss(trial_id, "test"))
+        predicted = [pack.predict(trial_id, split) for split in ("validation", "test") if with_validation or split == "test"]
+    else:
+        given, predicted = pack.test(trial_id), list(pack.logits(trial_id))
+    if not predicted:
+        return given, []
+    *validations, test = predictions = [stored_precision(each) for each in predicted]
+    figures = {metric.test_column: metric.compute(test.logits, test.labels) for metric in METRICS.values() if metric.compute}
+    for validation in validations:
         figures["temperature"] = fit_temperature(validation.logits, validation.labels)
         scaled = test.logits / figures["temperature"]
-
         figures |= {each.scaled_column: each.compute(scaled, test.labels) for each in METRICS.values() if each.compute and each.scaled}
-    return TestMetrics(**figures), predictions
+    return replace(given, **figures), predictions  # type: ignore[arg-type]  # none of the figures is `own`

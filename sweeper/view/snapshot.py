@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from sweeper.metrics import best_of
-from sweeper.records import ONLY_SEARCH, VAL_METRICS, Phase, Planned
+from sweeper.metrics import best_of, metric_of
+from sweeper.records import ONLY_SEARCH, Phase, Planned
 from sweeper.space import Space
 from sweeper.trial_counts import BestTrial, Part, saved_by_pruning, together
 
@@ -88,7 +88,7 @@ def before_any_trial(sweep: str, space: Space, planned: Planned = MappingProxyTy
         sweep=sweep,
         stage=Phase.SEARCH,
         metric=space.search.metric,
-        maximize=VAL_METRICS[space.search.metric].maximize,
+        maximize=metric_of(space.search.metric).maximize,
         comparable=space.is_comparable(space.search.metric),
         epochs_per_trial=space.training.epochs,
         parts=tuple(Part(key[0], key[2], planned.get(key, number), search=key[1]) for key, number in of_space.items()),

@@ -157,9 +157,9 @@ def trial_text(view: TrialView) -> str:
 
 def _curves(view: TrialView) -> str:
     rows = [["", "epoch 1", "", "last", "best", "at epoch"]]
-    for name in dict.fromkeys([view.metric, *VAL_METRICS, "train_loss", "train_accuracy", "learning_rate"]):
-        values = [float(getattr(epoch, name)) for epoch in view.curve]
-        if all(is_absent(name, value) for value in values):
+    for name in dict.fromkeys([view.metric, *VAL_METRICS, *view.curve[0].own, "train_loss", "train_accuracy", "learning_rate"]):
+        values = [epoch[name] for epoch in view.curve]
+        if all(is_absent(name, value) or (view.is_own_loop and math.isnan(value)) for value in values):
             continue
         best = best_of(name, range(len(values)), values.__getitem__) if name != "learning_rate" else None
         at = [_number(values[best]), str(best + 1)] if best is not None else ["", ""]
@@ -179,7 +179,9 @@ def _provenance(view: TrialView) -> Iterable[list[str]]:
         yield ["data", printable(f"{dataset.get('name')}, fingerprint {str(dataset.get('fingerprint'))[:12]}")]
     models = provenance.get("model")
     for model in models if isinstance(models, list) else [models]:
-        if isinstance(model, dict):
+        if isinstance(model, dict) and "loop" in model:
+            yield ["loop", printable(str(model["loop"]))]
+        elif isinstance(model, dict):
             arguments = "".join(f", {name}={value}" for name, value in (model.get("arguments") or {}).items())
             yield ["model", printable(f"{model.get('name')}{arguments}, {model.get('weights')} weights")]
     if hardware := hardware_text(provenance):
@@ -211,7 +213,7 @@ def _best_row(arm: str, search: SearchView, metric: str) -> list[str]:
         printable(arm),
         printable(search.trial) if search.trial else "-",
         f"{search.value:.4f}" if search.value is not None else "-",
-        sparkline([float(getattr(epoch, metric)) for epoch in search.curve], 12),
+        sparkline([epoch[metric] for epoch in search.curve], 12),
         str(search.confirmed),
         f"{search.test_accuracy:.4f}" if search.test_accuracy is not None else "-",
     ]

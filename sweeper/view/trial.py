@@ -5,25 +5,23 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from sweeper.records import ONLY_SEARCH, EpochMetrics, Phase, TestMetrics, TrialConfig, Value
+from sweeper.records import EPOCH_FIGURES, ONLY_SEARCH, EpochMetrics, Phase, TrialConfig, Value
 from sweeper.report.reading import StoredSweep, read_sweep
 from sweeper.store import SweepFolder
 from sweeper.view.find import find_trial, known_trials
-
-_FIGURES = tuple(field.name for field in fields(EpochMetrics))[1:]
-_TEST_NAMES = tuple(field.name for field in fields(TestMetrics))
 
 
 @dataclass(frozen=True, slots=True)
 class TrialView:
     """``state`` is ``running`` (or ``interrupted``) for a trial that has no end yet; then what only an end tells is ``None``, and
     ``parameters`` are empty. ``test``: figures on the test split, where it was read. ``reproduce``: the command that trains it again;
-    ``retry``: the one that tries failed trials once more. ``searches``: of its arm.
+    ``retry``: the one that tries failed trials once more. ``searches``: of its arm. ``is_own_loop``: whether a training
+    loop of the user's own has trained it.
     """
 
     sweep: str
@@ -49,6 +47,7 @@ class TrialView:
     reproduce: str
     retry: str
     searches: int = ONLY_SEARCH
+    is_own_loop: bool = False
 
     @property
     def config(self) -> TrialConfig:
@@ -99,18 +98,23 @@ def view_trial(folder: SweepFolder, trial: str) -> TrialView:
         error=known("error"),
         traceback=known("traceback"),
         parameters=stored.parameters_of(row) if ended else {},
-        test={name: float(row[name]) for name in _TEST_NAMES if known(name) is not None} if ended else {},
+        test={name: float(row[name]) for name in row if (name.startswith("test_") or name == "temperature") and known(name) is not None}
+        if ended
+        else {},
         curve=curve,
         provenance=stored.provenance,
         reproduce=f"sweep reproduce {shlex.quote(str(folder))} {shlex.quote(trial)}",
         retry=f"sweep resume {shlex.quote(str(folder))} --retry-failed",
         searches=stored.space.compare.searches if stored.space else ONLY_SEARCH,
+        is_own_loop=stored.space is not None and stored.space.training.loop is not None,
     )
 
 
 def curve_of(epochs: pd.DataFrame, trial: str) -> tuple[EpochMetrics, ...]:
     """The epochs of one trial in their order; what is null in the table is not a number."""
-    rows = epochs[epochs["trial"] == trial].sort_values("epoch").to_dict("records")
+    rows = epochs[epochs["trial"] == trial].sort_values("epoch")
+    names = [name for name in rows.columns if name in EPOCH_FIGURES or name.startswith("val_")]
     return tuple(
-        EpochMetrics(int(row["epoch"]), *(math.nan if pd.isna(row[name]) else float(row[name]) for name in _FIGURES)) for row in rows
+        EpochMetrics.of({str(name): math.nan if pd.isna(value) else float(value) for name, value in row.items()})
+        for row in rows[names].to_dict("records")
     )

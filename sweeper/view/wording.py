@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sweeper.metrics import metric_of
 from sweeper.records import Phase, TrialOutcome, TrialState, Value
 from sweeper.text import plural, printable
 from sweeper.trial_counts import BestTrial
@@ -39,9 +40,11 @@ def outcome_text(outcome: TrialOutcome, metric: str, free: Sequence[str]) -> str
     config, n_epochs = outcome.config, len(outcome.epochs)
     told = [f"{printable(config.trial_id)} {outcome.state} after {plural(n_epochs, 'epoch')}"]
     if outcome.epochs:
-        told.append(f"{metric} {getattr(outcome.epochs[-1], metric):.4f}")
+        told.append(f"{metric} {outcome.epochs[-1][metric]:.4f}")
     if outcome.test is not None and config.phase is Phase.CONFIRM:  # nothing shall be chosen by those of the search
-        told.append(f"test_accuracy {outcome.test.test_accuracy:.4f}")
+        column, figures = metric_of(metric).test_column, outcome.test.figures
+        name = "test_accuracy" if figures["test_accuracy"] is not None else column
+        told += [f"{name} {found:.4f}"] if (found := figures.get(name)) is not None else []
     if outcome.error is not None:
         told.append(printable(outcome.error))
     chosen = parameters_text({name: config.parameters[name] for name in free if name in config.parameters})

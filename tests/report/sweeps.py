@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +71,7 @@ class SweepBuilder:
         config = TrialConfig(arm, phase, number, seed, {**defaults, **parameters}, search)
         epochs = tuple(_epoch(index, value) for index, value in enumerate(accuracies, start=1))
         identity = {"sweep": self.folder.id, "arm": arm, "search": search, "phase": str(phase), "trial": config.trial_id, "number": number}
-        self.epoch_rows += [{**identity, **asdict(epoch)} for epoch in epochs]
+        self.epoch_rows += [{**identity, **epoch.figures} for epoch in epochs]
         row = {
             **identity,
             "study": study_name(arm, search, phase),
@@ -84,7 +84,7 @@ class SweepBuilder:
             "device": "cpu",
             "attempts": 1,
             "error": error,
-            **(asdict(test) if test else {}),
+            **(test.figures if test else {}),
             **{f"param_{name}": value for name, value in config.parameters.items()},
         }
         for when, epoch in (

@@ -425,7 +425,7 @@ def test_the_interval_of_a_share_holds_it_and_lies_within_0_and_1(n_images):
 @pytest.mark.parametrize("n_units", [2, 5])
 @pytest.mark.parametrize("level", [1.0, 4.0])
 def test_the_interval_of_a_share_holds_that_of_new_units_on_new_images_nineteen_times_in_twenty(n_units, n_images, level):
-    """Networks and images differ in their logit: of being right by 0.3 and 2 (sd), about a level of 66 % or 94 % right."""
+    """Networks and images differ in their logit: of being right by 0.3 and 2 (sd), about a level of 65 % or 93 % right."""
     rng = np.random.default_rng(0)
 
     def chances(n, rows, columns):

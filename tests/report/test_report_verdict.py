@@ -5,7 +5,7 @@ import itertools
 import pytest
 from sweeps import PROVENANCE, SPACE, SweepBuilder, searched
 
-from sweeper.records import Phase, TrialState
+from sweeper.records import Phase, TestMetrics, TrialState
 from sweeper.report import report
 from sweeper.report.summarize import summarize
 from sweeper.store import SweepFolder
@@ -299,3 +299,20 @@ def test_trials_that_repeat_failed_ones_are_planned_too(tmp_path):
     summary = summarize(str(tmp_path)).sweeps[0]
     assert [(arm.search.planned, arm.search.ends.finished) for arm in summary.arms] == [(4, 4), (6, 6)]
     assert (summary.finished_trials, summary.planned_trials) == (10, 10 + 2 * 8)
+
+
+def test_confirm_trials_whose_loop_returned_other_figures_than_the_compared_one_confirm_nothing(tmp_path):
+    builder = two_arms(tmp_path)
+    for arm, extra in (("cross_entropy", {}), ("focal", GAMMA)):
+        for number in range(8):
+            test = TestMetrics(test_nll=1.0)
+            builder.trial(arm, number, [0.5], phase=Phase.CONFIRM, seed=100 + number, test=test, **extra)
+    builder.done()
+    found = verdict_of(tmp_path)
+    assert (found.kind, found.sentence) == (
+        "unconfirmed",
+        (
+            "Nothing is confirmed: no confirm trial has a test_accuracy; in the search cross_entropy has the best validation accuracy, "
+            "55.0 %, with one seed."
+        ),
+    )

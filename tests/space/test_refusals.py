@@ -131,3 +131,42 @@ def test_a_choice_of_losses_in_other_words_is_written_out_in_ours():
 def test_a_missing_space_and_an_indentation_too_deep_are_suspected(text):
     with pytest.raises(SpaceError, match="a colon too many; is the line indented too deep, a space missing after the colon of the line"):
         parse_space(text, "mine.yaml")
+
+
+RATES = {"low": 1e-3, "high": 1.0, "log": True}
+
+
+@pytest.mark.parametrize(
+    ("training", "parameters", "message"),
+    [
+        (
+            {"label_smoothing": 0.1},
+            {"loss": "label_smoothing"},
+            "training.label_smoothing: loss label_smoothing smooths by its own parameter smoothing; keep one of the two",
+        ),
+        (
+            {},
+            {"loss": {"choices": ["l1", {"name": "twice", "loss": "label_smoothing", "label_smoothing": 0.1}]}},
+            "parameters.loss.choices[1].label_smoothing: loss label_smoothing smooths by its own parameter smoothing; keep one of the two",
+        ),
+        (
+            {},
+            {"loss": {"choices": ["l1", "losses_for_spaces:other_gamma"]}, "label_smoothing": {"low": 0.0, "high": 0.2}},
+            (
+                "parameters.label_smoothing: loss 'losses_for_spaces:other_gamma' is given labels, and no targets to be smoothed; "
+                "let it take label_smoothing, or leave this out"
+            ),
+        ),
+    ],
+)
+def test_targets_are_smoothed_where_a_loss_has_them_and_once(training, parameters, message):
+    assert refusal(training=training, parameters={**parameters, "learning_rate": RATES}, compare={"arms": "loss"}) == [message]
+
+
+@pytest.mark.parametrize(
+    ("loss", "smoothing"),
+    [("label_smoothing", 0.0), ("torch.nn:CrossEntropyLoss", 0.1), ("torch.nn:CrossEntropyLoss", {"low": 0.0, "high": 0.3}), ("mae", 1.0)],
+)
+def test_targets_that_can_be_smoothed_are(loss, smoothing):
+    parameters = {"loss": {"choices": ["cross_entropy", loss]}, "learning_rate": RATES, "label_smoothing": smoothing}
+    space_of(base(parameters=parameters, compare={"arms": "loss"}))

@@ -4,15 +4,14 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from dataclasses import MISSING, fields
-from operator import attrgetter
 
 import numpy as np
 import pytest
 
 from sweeper.errors import StoreError
+from sweeper.metrics import METRICS
 from sweeper.records import EpochMetrics, Phase, TrialConfig
-from sweeper.store import Checkpoint, Folder, PackCheckpoint, SweepFolder, checkpoints
+from sweeper.store import Checkpoint, Folder, PackCheckpoint, SweepFolder
 
 SHAPES = {"conv.weight": (2, 3), "conv.bias": (2,)}
 
@@ -76,12 +75,18 @@ def test_a_member_gets_back_its_own_row_named_and_shaped_and_its_history(sweep):
         assert checkpoint.arrays["weights/conv.bias"].dtype == np.float32
 
 
-def test_a_pack_of_an_earlier_version_that_had_fewer_metrics_is_read(sweep, monkeypatch):
-    with monkeypatch.context() as earlier:
-        columns = [field.name for field in fields(EpochMetrics) if field.default is MISSING]
-        earlier.setattr(checkpoints, "_COLUMNS", columns)
-        earlier.setattr(checkpoints, "_figures", attrgetter(*columns))
-        sweep.checkpoints.write_pack("p", pack_of((trial(1), 2)))
+def test_a_pack_of_an_earlier_version_that_had_fewer_metrics_is_read(sweep):
+    sweep.checkpoints.write_pack("p", pack_of((trial(1), 2)))
+    path = sweep.local_folder / "checkpoints" / "p.pack.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(bytes(arrays["__meta__"]))
+    later = {metric.val_column for metric in METRICS.values() if metric.is_later}
+    kept = [place for place, name in enumerate(meta["columns"]) if name not in later]
+    assert len(kept) == len(meta["columns"]) - len(later)
+    meta["columns"] = [meta["columns"][place] for place in kept]
+    arrays |= {"history": arrays["history"][:, kept], "__meta__": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+    np.savez(path, **arrays)
     assert repr(sweep.checkpoints.read([trial(1)])["focal-1"].history) == repr(history(2))
 
 

@@ -249,3 +249,16 @@ def test_a_packed_member_learns_on_the_gpu_what_it_learns_on_the_cpu(dataset, na
     expected, found = on_cpu.train_epoch(), on_gpu.train_epoch()
     for trial_id, figures in expected.items():
         assert_same_curve(found[trial_id], figures.train_loss, figures.train_accuracy, figures.val_loss, figures.learning_rate)
+
+
+def test_a_last_batch_of_one_image_fails_a_model_that_cannot_learn_from_it_before_its_first_epoch(dataset):
+    way = settings(model="models_of_a_user:NormalisedFeatures")
+    single, whole = config(0, batch_size=199), config(1, batch_size=100)  # 200 images are trained on
+    result = Pack(dataset, way, [single, whole]).train_epoch()
+    assert result[single.trial_id].error == (
+        "models_of_a_user:NormalisedFeatures cannot learn from a single image (batch normalisation?), and the last batch of "
+        "each epoch is one: 200 images in batches of 199; take another batch_size"
+    )
+    assert result[whole.trial_id].epoch == 1
+    alone = config(2, batch_size=199)
+    assert Pack(dataset, settings(model="models_of_a_user:Normalised"), [alone]).train_epoch()[alone.trial_id].epoch == 1

@@ -70,7 +70,7 @@ def evaluated(monkeypatch, n_members, n_streams, n_classes=10):
     with fake_cuda(monkeypatch):
         pack = Pack(data, settings(validation=200), varied_configs(n_members, seeds=range(n_streams)), "cuda")
         members = list(pack._members.values())
-        before = [pack._data.index(member.config.seed, "validation") for member in members]
+        before = [pack.data.index(member.config.seed, "validation") for member in members]
         with Watch() as watch:
             pack._evaluate(members)
     assert len(before) == n_members

@@ -9,6 +9,7 @@ from recorded_graph import recorded
 from test_engine import assert_equal_states
 from toy_trials import config, random_dataset, settings, varied_configs
 
+from sweeper.records import Architecture
 from sweeper.training import engine
 from sweeper.training.engine import Pack, graph_problem
 from sweeper.training.gpu.graph import GraphError
@@ -140,7 +141,7 @@ def test_a_gpu_without_a_usable_graph_says_so_once_and_trains(dataset, monkeypat
 
 @pytest.mark.parametrize("model", ["convnet", "models_of_a_user:Residual"])
 def test_graphs_that_learn_what_single_launches_learn_are_trusted(model):
-    assert graph_problem(recorded, model, (32, 32), 10, CPU) is None
+    assert graph_problem(recorded, Architecture(model), (32, 32), 10, CPU) is None
 
 
 def replayed_without_effect(work):
@@ -165,10 +166,10 @@ def done_in_the_recording_too(work):
 
 @pytest.mark.parametrize("fault", [replayed_without_effect, replayed_twice, done_in_the_recording_too])
 def test_graphs_that_do_something_else_are_found_out(fault):
-    problem = graph_problem(fault, "convnet", (32, 32), 10, CPU) or "trusted"
+    problem = graph_problem(fault, Architecture("convnet"), (32, 32), 10, CPU) or "trusted"
     assert re.search(r"(\d+% of its way from where it ends|train_loss .*) without a graph", problem), problem
 
 
 def test_a_model_that_cannot_be_captured_says_why():
-    problem = graph_problem(recorded, "models_of_a_user:Branching", (32, 32), 10, CPU)
+    problem = graph_problem(recorded, Architecture("models_of_a_user:Branching"), (32, 32), 10, CPU)
     assert "RuntimeError: operation not permitted when stream is capturing" in problem
