@@ -23,11 +23,18 @@ from torch import nn
 
 class Normalised(nn.Sequential):
     def __init__(self, n_classes, height, width):
-        super().__init__(nn.Flatten(), nn.Linear(3 * height * width, 8), nn.BatchNorm1d(8), nn.Linear(8, n_classes))
+        super().__init__(nn.Flatten(), nn.Linear(3 * height * width, 8), Whitened(), nn.Linear(8, n_classes))
+
+class Whitened(nn.BatchNorm1d):
+    def __init__(self):
+        super().__init__(8, track_running_stats=False)
 
 class Dropping(nn.Sequential):
     def __init__(self, n_classes, height, width):
-        super().__init__(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3 * height * width, n_classes))
+        super().__init__(nn.Flatten(), nn.Linear(3 * height * width, n_classes))
+
+    def forward(self, x):
+        return super().forward(nn.functional.dropout(x, 0.5, training=True))
 
 class ForLargeImages(nn.Sequential):
     def __init__(self, n_classes):
@@ -97,8 +104,11 @@ FAULTS = {
     "an unknown logger": lambda _: (["--log-to", "mlflw"], "--log-to: unknown logger 'mlflw'; did you mean 'mlflow'?"),
     "a stranger's logger": lambda _: (["--log-to", "wandb"], "--log-to wandb: not logged in: run `wandb login`"),
     "a log of a bucket": lambda _: (["--log-to", "tensorboard", "--results", "s3://b/x"], "results on object storage cannot be logged"),
-    "batch normalisation": lambda _: (["--set", "training.model=preflight_models:Normalised"], "its layer '2' is a BatchNorm1d"),
-    "dropout": lambda _: (["--set", "training.model=preflight_models:Dropping"], "draws random numbers when it is called (dropout?)"),
+    "statistics of the batch": lambda _: (
+        ["--set", "training.model=preflight_models:Normalised"],
+        "gives an image other logits in other company: in eval mode it must judge each image of a batch by itself",
+    ),
+    "dropout in eval mode": lambda _: (["--set", "training.model=preflight_models:Dropping"], "draws random numbers in eval mode too"),
     "images of another size": lambda _: (
         ["--set", "training.model=preflight_models:ForLargeImages"],
         "fails on images of shape [3, 3, 32, 32]",

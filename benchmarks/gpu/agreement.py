@@ -15,6 +15,7 @@ import torch
 from benchmarks.accuracy import notebook_trials
 from benchmarks.gpu.run import Run, make_pack, members, pack_by
 from sweeper.catalogue import LOSSES
+from sweeper.metrics import metric_of
 from sweeper.records import EpochMetrics, TrialConfig
 from sweeper.store.provenance import available_cores
 from sweeper.training.engine import Pack
@@ -63,11 +64,13 @@ def train(pack: Pack, n_epochs: int = EPOCHS) -> tuple[Curves, dict[str, Mapping
 
 
 def differences(trial_id: str, expected: Curves, found: Curves) -> dict[str, float]:
-    """Largest difference of each figure over the epochs: absolute for those that lie between 0 and 1, relative for the others."""
+    """Largest difference of each figure over the epochs: absolute for shares of 1, relative for the others; none of one that is absent."""
     largest = {}
     for name in (field.name for field in fields(EpochMetrics) if field.name.startswith(("train_", "val_"))):
         x, y = (np.array([getattr(epoch[trial_id], name) for epoch in side]) for side in (found, expected))
-        scale = 1.0 if name.endswith(("accuracy", "ece")) else np.maximum(np.abs(y), 1e-12)
+        if np.isnan(x).all() and np.isnan(y).all():
+            continue
+        scale = 1.0 if metric_of(name).is_fraction else np.maximum(np.abs(y), 1e-12)
         largest[name] = float(np.max(np.abs(x - y) / scale))
     return largest
 

@@ -28,7 +28,7 @@ def refusal(*arguments):
         (["--sampler", "gp"], "use --set search.sampler=gp"),
         (
             ["--scheduler"],
-            "the learning rate falls by the factor step_gamma every step_size epochs; there is no other schedule; trials are ",
+            "the learning rate follows training.schedule (step, cosine, constant or linear) from epoch to epoch, to 0 at the end; trials ",
         ),
         (["--validation", "test"], "use --set dataset.validation=test"),
         (["--loss", "l1"], "use --set parameters.loss=l1"),
@@ -46,7 +46,7 @@ def refusal(*arguments):
         (["--config", "x"], "the space file is the argument: sweep run FILE"),
         (["--wandb"], "use --log-to wandb"),
         (["--resume", "x"], "use the command sweep resume SWEEP"),
-        (["--optimizer", "adam"], "the optimiser is SGD with momentum, and the learning rate falls in steps: neither can be chosen"),
+        (["--optimizer", "adam"], "use --set training.optimizer=adam"),
         (["--device", "cuda"], "trials run on GPUs where there are any"),
         (["--num-workers", "4"], "images are held in memory"),
         (["--leraning-rate", "0.1"], "use --set parameters.learning_rate=0.1"),

@@ -138,7 +138,7 @@ def test_the_weights_that_a_loop_returns_are_kept_and_exported_without_a_program
     (weights,) = (tmp_path / "out").glob("*.safetensors")
     net = ResNet(BasicBlock, [1] * 4, num_classes=10)
     net.load_state_dict(load_file(weights))
-    with pytest.raises(SweeperError, match="a training loop of your own has built the network of sgd-confirm-0: build it as the loop does"):
+    with pytest.raises(SweeperError, match=r"sgd-confirm-0: build the network as your training loop does"):
         load(SweepFolder(str(example)), "sgd", None, custom_code=True)
 
 
