@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -92,6 +92,11 @@ MODELS: Mapping[str, str] = MappingProxyType(
 
 MODEL_ARGUMENTS = ("n_classes", "num_classes", "height", "width")
 """What a model of the user's own is built with, as far as it names them: the classes, by either name, and the size of the images."""
+
+
+def model_arguments(names: Collection[str]) -> tuple[str, ...]:
+    """Those of :data:`MODEL_ARGUMENTS` that a model with parameters of these names is told; a ``width`` without ``height`` is its own."""
+    return tuple(name for name in MODEL_ARGUMENTS if name in names and (name != "width" or "height" in names))
 
 
 @dataclass(frozen=True, slots=True)

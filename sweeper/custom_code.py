@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sweeper.catalogue import MODEL_ARGUMENTS, TRAINING_PARAMETERS, Domain, Kind
+from sweeper.catalogue import TRAINING_PARAMETERS, Domain, Kind, model_arguments
 
 AnyValue = TypeVar("AnyValue")
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -123,10 +123,11 @@ def read_model_signature(model: Callable[..., Any]) -> LossSignature:
     """
     parameters = inspect.signature(model).parameters.values()
     named = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
+    told = model_arguments([parameter.name for parameter in named])
     return LossSignature(
         {
             parameter.name: replace(_domain(parameter), default=None, is_required=parameter.default is parameter.empty)
-            if parameter.name not in MODEL_ARGUMENTS
+            if parameter.name not in told
             else Domain("any")
             for parameter in named
             if parameter.name not in {"loss", "model", *TRAINING_PARAMETERS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sweeper.catalogue import LOSSES, TRAINING_PARAMETERS
+from sweeper.custom_code import is_import_path
 from sweeper.records import Value
 from sweeper.space.arms import LOSS, MODEL, Owner, Signatures, contains, possible_values
 from sweeper.space.draft import Draft
@@ -154,6 +155,8 @@ def not_of(losses: list[str], name: str, signatures: Signatures) -> str:
         return f"all trials share it: write {name} under training"
     known = [*(own for loss in losses for own in signatures.losses[loss].arguments), *TRAINING_PARAMETERS]
     known += [own for signature in signatures.models.values() for own in signature.arguments]
+    own_models = [model for model in signatures.models if is_import_path(model)]
+    whose += f" or model {listed(own_models)}" if own_models else ""
     return f"no parameter of {whose} has this name; {unknown_key(name, 'parameters', known)}"
 
 

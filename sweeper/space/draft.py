@@ -43,7 +43,7 @@ from sweeper.space.space import Remarks, Space
 from sweeper.space.values import Finding, common_domain, validated
 from sweeper.space.wording import Path
 from sweeper.space.yaml_lines import Document
-from sweeper.text import listed, shown
+from sweeper.text import listed, nearest, shown
 
 MAIN_KEYS = {"dataset": "name", "compare": "arms", "search": "sampler", "training": "model"}
 """What a text is likely to be meant as where a whole section is expected."""
@@ -216,6 +216,10 @@ class Draft:
                 self.report([Finding(path, str(error))])
                 continue
             given = chosen.arguments if chosen is not None and chosen.path == model else {}
+            for name in given:
+                if not signature.has(name):
+                    known = f"; {nearest(name, signature.arguments)}" if signature.arguments else ""
+                    self.report([Finding(("training", "model", name), f"{shown(model)} has no parameter of this name{known}")])
             own = {name: argument for name, argument in signature.arguments.items() if name not in given}
             self.models[model] = replace(signature, arguments=own)
 

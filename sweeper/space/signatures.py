@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, MODELS, TRAINING_PARAMETERS, Domain
+from sweeper.catalogue import LOSSES, MODEL_ARGUMENTS, MODELS, TRAINING_PARAMETERS, Domain, model_arguments
 from sweeper.custom_code import (
     VARIADIC,
     LossSignature,
@@ -50,8 +50,8 @@ def model_signature(name: str) -> LossSignature:
         raise UnusableError(f"{shown(path)} is a module that is built already; name the class, or a function that builds one")
     if isinstance(target, type) and not is_network_class(target):
         raise UnusableError(f"{shown(path)} is a class that does not derive from torch.nn.Module")
-    is_told = any(parameter.name in MODEL_ARGUMENTS or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    if not isinstance(target, type) and not is_told:
+    is_told = model_arguments([parameter.name for parameter in parameters])
+    if not isinstance(target, type) and not is_told and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         raise UnusableError(
             f"{shown(path)} is a function that takes none of {', '.join(MODEL_ARGUMENTS)}, so that it builds no model for a data set"
         )

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sweeper.catalogue import MODEL_ARGUMENTS
+from sweeper.catalogue import MODEL_ARGUMENTS, model_arguments
 from sweeper.custom_code import UnsuitableModuleError, import_custom
 from sweeper.errors import ModelError
 from sweeper.records import Value
@@ -24,7 +24,7 @@ CLASSES = ("num_classes", "n_classes")
 
 
 class ModuleBuilder:
-    """Builds modules of ``package.module:Name`` with ``arguments``, and with those of :data:`MODEL_ARGUMENTS` that its signature names.
+    """Builds modules of ``package.module:Name`` with ``arguments``, and with what it is told of the data set (:func:`model_arguments`).
 
     One that takes ``**`` and names no number of classes, as torchvision's do, is given it by the name that leads to logits of that width,
     or not at all. ``arguments``: all that it is given. Raises :class:`ModelError` where it cannot be imported or built.
@@ -44,7 +44,7 @@ class ModuleBuilder:
             raise self.refusal(f"cannot be imported: {said(error)}") from error
         self._target = target
         known = dict(zip(MODEL_ARGUMENTS, (n_classes, n_classes, height, width), strict=True))
-        self.arguments = {key: value for key, value in known.items() if key in accepted} | dict(arguments)
+        self.arguments = {key: known[key] for key in model_arguments(accepted)} | dict(arguments)
         is_told = bool(self.arguments.keys() & set(CLASSES))
         takes_any = any(each.kind is each.VAR_KEYWORD for each in accepted.values())
         self.way_out = "" if is_told else "; let it take n_classes"

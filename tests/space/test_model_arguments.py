@@ -112,7 +112,14 @@ def test_a_name_that_a_loss_and_a_model_have_is_refused_with_a_way_out():
             "parameters.channels: is set under training.model too, to 4; keep one of the two",
         ),
         (space_with(PLAIN, model=NET), "parameters.model: is set under training too; keep one of the two"),
-        (space_with(PLAIN, chanels=8), "parameters.chanels: no parameter of loss 'cross_entropy' has this name; did you mean 'channels'?"),
+        (
+            space_with(PLAIN, chanels=8),
+            f"parameters.chanels: no parameter of loss 'cross_entropy' or model '{PLAIN}' has this name; did you mean 'channels'?",
+        ),
+        (
+            space_with({"path": PLAIN, "chanels": 8}),
+            f"training.model.chanels: '{PLAIN}' has no parameter of this name; did you mean 'channels'?",
+        ),
         (
             space_with(compare="model", model={"choices": ["convnet", "resnet"]}),
             "parameters.model.choices[1]: unknown model 'resnet'; known: convnet; one of your own is written my_package.my_module:MyNet",

@@ -10,7 +10,7 @@ from torch import nn
 class Residual(nn.Module):
     """A small residual network; its two halves share one layer, and a scale is fixed."""
 
-    def __init__(self, n_classes, width=32, channels=6):
+    def __init__(self, n_classes, height=32, width=32, channels=6):
         super().__init__()
         self.stem = nn.Conv2d(3, channels, 3, stride=2, padding=1)
         self.norm = nn.GroupNorm(2, channels)
@@ -109,6 +109,17 @@ class NormalisedFeatures(nn.Module):
 
     def forward(self, x):
         return self.head(self.norm(x.mean((2, 3))))
+
+
+class Widened(nn.Module):
+    """A network with a width of its own, which is not that of images."""
+
+    def __init__(self, n_classes, width=5):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, n_classes))
+
+    def forward(self, x):
+        return self.layers(x.mean((2, 3)))
 
 
 class TenForAll(Linear):

@@ -7,6 +7,8 @@ from test_engine import assert_equal_states, assert_same_curve, assert_same_weig
 from toy_trials import config, settings, varied_configs
 
 from sweeper.errors import ModelError
+from sweeper.records import Architecture
+from sweeper.training.build_model import build_model
 from sweeper.training.custom_model import CustomModel
 from sweeper.training.engine import Pack
 
@@ -262,3 +264,10 @@ def test_a_last_batch_of_one_image_fails_a_model_that_cannot_learn_from_it_befor
     assert result[whole.trial_id].epoch == 1
     alone = config(2, batch_size=199)
     assert Pack(dataset, settings(model="models_of_a_user:Normalised"), [alone]).train_epoch()[alone.trial_id].epoch == 1
+
+
+@pytest.mark.parametrize(("given", "width"), [((), 5), ((("width", 7),), 7)])
+def test_a_width_without_a_height_is_the_networks_own(dataset, given, width):
+    net = build_model(Architecture("models_of_a_user:Widened", given), dataset)
+    assert net.shapes["layers.0.weight"] == (width, 3)
+    assert dict(net.arguments) == {"n_classes": 10, **dict(given)}
