@@ -22,6 +22,7 @@ from sweeper.store.provenance import available_cores, processor
 from sweeper.studies.expected_epochs import expected_epochs
 from sweeper.studies.studies import example_members
 from sweeper.text import plural
+from sweeper.training.build_model import describe_models, most_weights
 from sweeper.tune.pack_size import PackSize, choose_pack_size, piece_of, size_on_gpu
 from sweeper.tune.probe import probe
 from sweeper.view.text import aligned
@@ -106,7 +107,8 @@ def make_plan(space: Space, notice: Callable[[str], None] = lambda _: None) -> P
     dataset, settings = _images(space, notice), space.training_settings()
     notice("timing an epoch")
     beside = min(packs, math.ceil(packs / max(1, torch.cuda.device_count()))) if on_gpu else packs
-    size = choose_pack_size(space, n_trials, packs, device, partial(size_on_gpu, 1 / beside, dataset, settings))
+    n_weights = most_weights(describe_models(space.architectures, dataset))
+    size = choose_pack_size(space, n_trials, packs, device, partial(size_on_gpu, 1 / beside, dataset, settings), n_weights)
     piece = piece_of(dataset, settings, TIMED_IMAGES)
     load_seconds = time.monotonic() - began
     sizes = sorted({1, size.most})

@@ -26,7 +26,7 @@ from sweeper.store.provenance import provenance
 from sweeper.store.trust import space_to_run, trust
 from sweeper.studies.studies import Studies
 from sweeper.text import plural
-from sweeper.training.build_model import describe_models
+from sweeper.training.build_model import describe_models, most_weights
 from sweeper.training.device import torch_sees_gpus, unused_gpu
 from sweeper.tune.pack_size import choose_pack_size, size_on_a_node
 from sweeper.tune.run import PackPlan, run_packs
@@ -216,7 +216,8 @@ def _execute(
     if timed:
         observe(Preparing("timing packs of several sizes, to choose the fastest"))
     size_on_gpu = size_on_a_node(capacity.cpus, capacity.gpus, dataset, context.settings)
-    size = choose_pack_size(space, studies.n_waiting, capacity.n_packs, context.device, size_on_gpu)
+    n_weights = most_weights(folder.read_provenance().get("model"))
+    size = choose_pack_size(space, studies.n_waiting, capacity.n_packs, context.device, size_on_gpu, n_weights)
     if timed:
         observe(Notice(f"packs of at most {plural(size.most, 'trial')}"))
     try:

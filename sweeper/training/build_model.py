@@ -45,6 +45,12 @@ def build_module(network: Network) -> nn.Module:
     return ConvNet(**network.arguments).module()  # type: ignore[arg-type]  # numbers, as ConvNet.arguments gave them
 
 
+def most_weights(described: object) -> int:
+    """Weights of the largest of the models that :func:`describe_models` has described; 0 where that is not known, as beside a loop."""
+    models = described if isinstance(described, list) else [described]
+    return max((int(each.get("weights", 0)) for each in models if isinstance(each, dict)), default=0)
+
+
 def describe_models(architectures: Sequence[Architecture], dataset: Dataset) -> dict[str, Any] | list[dict[str, Any]]:
     """Name, arguments and number of weights of the model that a sweep trains, or of each, for its provenance; raises as
     :func:`build_model`.

@@ -25,6 +25,10 @@ ON_CPU = 8
 what is left, above all the cutting of images where two or more have a search in common. One core took 0.70 s for a trial-epoch of CIFAR-10
 with K = 1, 0.56 s with 8 members on one stream of batches and no less with 16 or 32 (``docs/performance.md``)."""
 
+ON_CPU_BYTES = 2**26
+"""What the weights of the members of a pack on a CPU may take: its checkpoint, written every five seconds, is two or three times as large,
+and large networks have little to share that would make them slower alone."""
+
 WAVES = 4
 """Times that a search which learns is asked, at least: it takes at most a quarter of its trials at once, so that the sampler and the pruner
 have seen some before they decide about the others."""
@@ -73,12 +77,17 @@ class PackSize:
 
 
 def choose_pack_size(
-    space: Space, n_trials: int, n_packs: int, device: str, size_on_gpu: Callable[[Sequence[TrialConfig], int, int], int]
+    space: Space,
+    n_trials: int,
+    n_packs: int,
+    device: str,
+    size_on_gpu: Callable[[Sequence[TrialConfig], int, int], int],
+    n_weights: int = 0,
 ) -> PackSize:
     """As many members as the space asks for; for ``auto`` as many as suit the device, ``cpu`` or ``cuda``.
 
-    ``size_on_gpu`` finds them on a GPU, given trials as they may come, how many of ``n_trials`` each of ``n_packs`` devices will train, and
-    the largest size that is of use.
+    ``n_weights``: of the largest model. ``size_on_gpu`` finds them on a GPU, given trials as they may come, how many of ``n_trials`` each
+    of ``n_packs`` devices will train, and the largest size that is of use.
     """
     if space.resources.pack != "auto":
         return PackSize(space.resources.pack)
@@ -87,7 +96,7 @@ def choose_pack_size(
     n_packs = max(1, n_packs)
     most = largest_useful(space, n_trials, n_packs)
     if device == "cpu":
-        return PackSize(min(ON_CPU, most), even=True)
+        return PackSize(max(1, min(ON_CPU, most, ON_CPU_BYTES // max(1, 4 * n_weights))), even=True)
     return PackSize(size_on_gpu(example_members(space, len(space.arms)), math.ceil(n_trials / n_packs), most), even=True)
 
 

@@ -13,6 +13,7 @@ from sweeper.data import load_dataset, split
 from sweeper.data.dataset import make_dataset
 from sweeper.errors import DataError
 from sweeper.records import Phase, TrainingSettings, TrialConfig
+from sweeper.training.build_model import most_weights
 from sweeper.training.engine import Pack
 from sweeper.tune.pack_size import (
     LARGEST_MEASURED,
@@ -62,6 +63,26 @@ def nothing_is_timed(*arguments):
 )
 def test_on_a_cpu_packs_have_eight_members_without_timing_and_fewer_where_cores_or_searches_want_them(space, n_trials, n_packs, size):
     assert choose_pack_size(space, n_trials, n_packs, "cpu", nothing_is_timed) == PackSize(size, even=True)
+
+
+@pytest.mark.parametrize(("n_weights", "size"), [(9_986, 8), (2_000_000, 8), (4_200_000, 3), (11_181_642, 1), (10**9, 1)])
+def test_on_a_cpu_packs_of_large_networks_are_small(n_weights, size):
+    assert choose_pack_size(tuned(), 480, 2, "cpu", nothing_is_timed, n_weights) == PackSize(size, even=True)
+
+
+@pytest.mark.parametrize(
+    ("described", "n_weights"),
+    [
+        ({"name": "convnet", "weights": 9_986}, 9_986),
+        ([{"name": "convnet", "weights": 9_986}, {"name": "my:Net", "weights": 12_000}], 12_000),
+        ({"loop": "my:train"}, 0),
+        ("convnet", 0),
+        (None, 0),
+        ([], 0),
+    ],
+)
+def test_the_largest_model_counts_and_what_is_not_described_does_not(described, n_weights):
+    assert most_weights(described) == n_weights
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
