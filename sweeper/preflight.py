@@ -92,12 +92,11 @@ def kept_weights(space: Space) -> str | None:
         return None
     if space.training.loop is not None:
         return f"keeps the weights that the loop returns of {plural(n_trials, 'confirm trial')}"
-    from sweeper.training.build_model import build_model
+    from sweeper.training.build_model import describe_models, most_weights
 
-    dataset = load_data(space, None, glance=True)
-    sizes = [n_trials * BYTES_A_WEIGHT * build_model(each, dataset).n_weights for each in space.architectures]
-    at_most = "at most " if len(sizes) > 1 else ""
-    return f"keeps the weights of {plural(n_trials, 'confirm trial')}: {at_most}about {_size(max(sizes))}"
+    n_weights = most_weights(describe_models(space.architectures, load_data(space, None, glance=True)))
+    at_most = "at most " if len(space.architectures) > 1 else ""
+    return f"keeps the weights of {plural(n_trials, 'confirm trial')}: {at_most}about {_size(n_trials * BYTES_A_WEIGHT * n_weights)}"
 
 
 def _size(n_bytes: float) -> str:

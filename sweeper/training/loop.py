@@ -291,11 +291,7 @@ class Loops:
     def _checked_weights(self, given: object) -> dict[str, Tensor]:
         if not isinstance(given, Mapping) or not all(isinstance(each, Tensor) for each in given.values()):
             raise TrainingError(f"training loop {self._path!r} returned weights that are no mapping of names to tensors (state_dict())")
-        whole = {torch.bfloat16: torch.float32}  # which numpy does not know
-        return {
-            str(name): tensor.detach().to("cpu", whole.get(tensor.dtype, tensor.dtype)).clone(memory_format=torch.contiguous_format)
-            for name, tensor in given.items()
-        }
+        return {str(name): tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in given.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,14 +79,14 @@ class _Logger:
         if metrics.epoch <= self._logged.get(config.trial_id, 0):  # a trial that is trained again repeats its epochs
             return
         self._logged[config.trial_id] = metrics.epoch
-        figures = {name: value for name, value in as_stored(asdict(metrics)).items() if value is not None}
+        figures = {name: value for name, value in as_stored(metrics.figures).items() if value is not None}
         del figures["epoch"]
         self._callback.log_trial_result(metrics.epoch, self._trial(config), {"training_iteration": metrics.epoch, **figures})
 
     def _outcome(self, outcome: TrialOutcome) -> None:
         trial, last = self._trial(outcome.config), max(1, len(outcome.epochs))
         if outcome.test is not None:
-            figures = {name: value for name, value in as_stored(asdict(outcome.test)).items() if value is not None}
+            figures = {name: value for name, value in as_stored(outcome.test.figures).items() if value is not None}
             self._callback.log_trial_result(last, trial, {"training_iteration": last, **figures})
         self._callback.log_trial_end(trial, failed=outcome.state is TrialState.FAILED)
         del self._trials[outcome.config.trial_id]

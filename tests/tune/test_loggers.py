@@ -1,8 +1,12 @@
-"""Where loggers say that they write."""
+"""Where loggers say that they write, and what they write."""
+
+import struct
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event
 
-from sweeper.driver.events import SweepEnded, SweepStarted
+from sweeper.driver.events import EpochTrained, SweepEnded, SweepStarted, TrialEnded
+from sweeper.records import EpochMetrics, Phase, TestMetrics, TrialConfig, TrialOutcome, TrialState
 from sweeper.space import parse_space
 from sweeper.store import SweepFolder
 from sweeper.tune.loggers import Loggers, destination
@@ -48,3 +52,29 @@ def test_it_is_said_once_at_the_start_unless_nothing_is_to_be_said(quiet, folder
     loggers(SweepStarted(folder, parse_space(SPACE, "space"), 1, {}))
     loggers(SweepEnded())
     assert lines == ([] if quiet else [f"logging to tensorboard: {folder}/tensorboard"])
+
+
+def tags(folder):
+    """The names of all figures in TensorBoard's files below a folder: records of a length, a checksum, an event and a checksum."""
+    names = set()
+    for path in folder.rglob("events.out.*"):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            names |= {value.tag for value in Event.FromString(content[12 : 12 + length]).summary.value}
+            content = content[16 + length :]
+    return names
+
+
+def test_metrics_that_a_space_declares_are_logged_under_their_own_names_as_the_others_are(folder, tmp_path):
+    config = TrialConfig("focal", Phase.SEARCH, 0, 1, {"gamma": 2.0})
+    epoch = EpochMetrics(1, *[0.5] * 9, own={"val_f1": 0.25})
+    test = TestMetrics(test_accuracy=0.5, own={"test_f1": 0.25})
+    loggers = Loggers(["tensorboard"], lambda _: None)
+    loggers(SweepStarted(folder, parse_space(SPACE, "space"), 1, {}))
+    loggers(EpochTrained(config, epoch))
+    loggers(TrialEnded(TrialOutcome(config, TrialState.COMPLETE, 0.5, (epoch,), test)))
+    loggers(SweepEnded())
+    found = {tag.removeprefix("ray/tune/") for tag in tags(tmp_path)}
+    assert {"val_f1", "val_accuracy", "test_f1", "test_accuracy"} <= found
+    assert not [tag for tag in found if "own" in tag]
